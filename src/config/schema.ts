@@ -1,0 +1,67 @@
+import { z } from 'zod';
+
+/** The shape of the configuration; `config/rosettamq.yaml` documents every key, and a test holds the two together. */
+
+const port = z.int().min(0).max(65_535);
+const bytes = z.int().positive();
+const milliseconds = z.int().positive();
+
+const listener = z.strictObject({
+  enabled: z.boolean().default(true),
+  protocol: z.enum(['amqp', 'mqtt', 'stomp', 'management']),
+  host: z.string().default('*'),
+  port,
+});
+
+const user = z.strictObject({
+  password: z.string(),
+  loopbackOnly: z.boolean().default(false),
+});
+
+export const schema = z.strictObject({
+  dataDir: z.string().min(1),
+  logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']),
+  listeners: z.record(z.string(), listener),
+  vhosts: z.array(z.string().min(1)).min(1),
+  defaultVhost: z.string().min(1),
+  users: z.record(z.string(), user),
+  anonymous: z.strictObject({ enabled: z.boolean(), user: z.string() }),
+  limits: z.strictObject({ messageBytes: bytes, loginTimeoutMs: milliseconds }),
+  amqp: z.strictObject({
+    frameSizeMax: z.int().min(4096),
+    channelMax: z.int().min(1).max(65_535),
+    heartbeatSeconds: z.int().min(0).max(65_535),
+  }),
+  mqtt: z.strictObject({ exchange: z.string().min(1), inflightMax: z.int().min(1).max(65_535) }),
+  stomp: z.strictObject({ heartBeatMs: milliseconds, headerCountMax: z.int().positive(), headerBytesMax: bytes }),
+  journal: z.strictObject({ segmentBytes: z.int().min(1024 * 1024) }),
+});
+
+export type Config = z.infer<typeof schema>;
+export type ListenerConfig = z.infer<typeof listener>;
+
+/** The keys of a listener and of a user, which have names that the configuration chooses. */
+export const mapShapes: Record<string, readonly string[]> = {
+  listeners: Object.keys(listener.shape),
+  users: Object.keys(user.shape),
+};
+
+export const defaults: Config = {
+  dataDir: './data',
+  logLevel: 'info',
+  listeners: {
+    amqp: { enabled: true, protocol: 'amqp', host: '*', port: 5672 },
+    mqtt: { enabled: true, protocol: 'mqtt', host: '*', port: 1883 },
+    stomp: { enabled: true, protocol: 'stomp', host: '*', port: 61_613 },
+    management: { enabled: true, protocol: 'management', host: '*', port: 15_672 },
+  },
+  vhosts: ['/'],
+  defaultVhost: '/',
+  users: { guest: { password: 'guest', loopbackOnly: true } },
+  anonymous: { enabled: false, user: 'guest' },
+  limits: { messageBytes: 16 * 1024 * 1024, loginTimeoutMs: 10_000 },
+  amqp: { frameSizeMax: 131_072, channelMax: 2047, heartbeatSeconds: 60 },
+  mqtt: { exchange: 'amq.topic', inflightMax: 1000 },
+  stomp: { heartBeatMs: 1000, headerCountMax: 1000, headerBytesMax: 65_536 },
+  journal: { segmentBytes: 64 * 1024 * 1024 },
+};

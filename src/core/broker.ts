@@ -1,0 +1,131 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
+import type { Timers } from '../lib/timers.ts';
+import type { Authenticator } from './auth.ts';
+import type { Client } from './client.ts';
+import * as definitions from './definitions.ts';
+import { BrokerError } from './errors.ts';
+import type { Journal, Recovered } from './journal.ts';
+import type { Message } from './message.ts';
+import { QueueEntry } from './queue/entry.ts';
+import type { LocalQueue } from './queue/local-queue.ts';
+import { headersFromJson } from './typed-text.ts';
+import { Vhost, type VhostHost } from './vhost.ts';
+
+export interface BrokerParts {
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: Logger;
+  readonly authenticator: Authenticator;
+}
+
+/** A message that was durable and not settled in all its queues, as the journal gives it back. */
+export interface RecoveredMessage {
+  readonly message: Message;
+  readonly queueIds: readonly number[];
+}
+
+/** All virtual hosts, the clients, and what they share. */
+export class Broker implements VhostHost {
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly log: Logger;
+  readonly authenticator: Authenticator;
+  readonly vhosts = new Map<string, Vhost>();
+  readonly clients = new Set<Client>();
+
+  private sequence = 0;
+  private queueId = 0;
+
+  constructor(parts: BrokerParts) {
+    this.journal = parts.journal;
+    this.clock = parts.clock;
+    this.timers = parts.timers;
+    this.log = parts.log;
+    this.authenticator = parts.authenticator;
+  }
+
+  get nowMs(): number {
+    return this.clock.nowMs;
+  }
+
+  nextSequence(): number {
+    this.sequence += 1;
+    return this.sequence;
+  }
+
+  nextQueueId(): number {
+    this.queueId += 1;
+    return this.queueId;
+  }
+
+  addVhost(name: string): Vhost {
+    let vhost = this.vhosts.get(name);
+    if (vhost === undefined) {
+      vhost = new Vhost(name, this);
+      this.vhosts.set(name, vhost);
+    }
+    return vhost;
+  }
+
+  /** @throws BrokerError not-allowed in RabbitMQ's words */
+  getVhost(name: string): Vhost {
+    const vhost = this.vhosts.get(name);
+    if (vhost === undefined) throw new BrokerError('not-allowed', `vhost ${name} not found`);
+    return vhost;
+  }
+
+  addClient(client: Client): void {
+    this.clients.add(client);
+    client.vhost.clients.add(client);
+  }
+
+  /** To be called once for each client added, after it has given up its consumers. */
+  clientGone(client: Client): void {
+    if (!this.clients.delete(client)) return;
+    client.vhost.clientGone(client);
+  }
+
+  /** Puts back what the journal remembers; called once, before anybody connects. */
+  restore(recovered: Recovered, messages: Iterable<RecoveredMessage>): void {
+    const byId = new Map<number, LocalQueue>();
+    this.sequence = recovered.lastSequence;
+    this.queueId = recovered.lastQueueId;
+    for (const [key, value] of recovered.entries('exchange')) {
+      const [vhost] = definitions.splitKey(key);
+      this.addVhost(vhost).addExchange(definitions.decodeExchange(value));
+    }
+    for (const [key, value] of recovered.entries('queue')) {
+      const [vhost] = definitions.splitKey(key);
+      const { id, spec } = definitions.decodeQueue(value);
+      byId.set(id, this.addVhost(vhost).addQueue(spec, id));
+      this.queueId = Math.max(this.queueId, id);
+    }
+    for (const [key, value] of recovered.entries('binding')) this.restoreBinding(key, value);
+    for (const { message, queueIds } of messages) {
+      for (const id of queueIds) {
+        const queue = byId.get(id);
+        queue?.restore(new QueueEntry(queue, message, null));
+      }
+    }
+  }
+
+  private restoreBinding(key: string, value: Buffer): void {
+    const vhost = this.addVhost(definitions.splitKey(key)[0]);
+    const record = definitions.decodeBinding(value);
+    const destinations = record.destinationType === 'queue' ? vhost.queues : vhost.exchanges;
+    const source = vhost.exchanges.get(record.source);
+    const destination = destinations.get(record.destination);
+    if (source === undefined || destination === undefined) return;
+    vhost.linkBinding({
+      source,
+      destination,
+      key: record.key,
+      pattern: record.pattern,
+      arguments: headersFromJson(record.arguments),
+      subscription: null,
+    });
+  }
+}

@@ -1,0 +1,19 @@
+import type { Access } from './auth.ts';
+import type { Condition } from './errors.ts';
+import type { Vhost } from './vhost.ts';
+
+/** A connection that has authenticated and opened a virtual host, as the core and the management see it. */
+export interface Client {
+  readonly id: string;
+  readonly protocol: string;
+  readonly user: string;
+  readonly vhost: Vhost;
+  readonly access: Access;
+  /** Whose subscriptions are its own, for no-local: itself, or the session that outlives it. */
+  readonly subscriber: object;
+  /** `host:port` of the peer. */
+  readonly peer: string;
+  readonly connectedAtMs: number;
+  /** Tells the peer in its protocol, and closes. */
+  close(why: Condition, text: string): void;
+}

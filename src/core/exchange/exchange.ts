@@ -1,0 +1,68 @@
+import type { Message } from '../message.ts';
+import type { Headers } from '../properties.ts';
+import type { Binding } from './binding.ts';
+import { DirectMatcher } from './direct.ts';
+import { FanoutMatcher } from './fanout.ts';
+import { HeadersMatcher } from './headers.ts';
+import { TopicMatcher } from './topic.ts';
+
+export type ExchangeType = 'direct' | 'topic' | 'fanout' | 'headers';
+
+export const exchangeTypes: readonly ExchangeType[] = ['direct', 'topic', 'fanout', 'headers'];
+
+/** How one exchange type finds the bindings that match. */
+export interface Matcher {
+  add(binding: Binding): void;
+  remove(binding: Binding): void;
+  /** @param message null while a route is memoised: a matcher that needs it says so with `readsHeaders`. */
+  match(routingKey: string, message: Message | null, found: Binding[]): void;
+  readonly readsHeaders: boolean;
+}
+
+export interface ExchangeSpec {
+  readonly name: string;
+  readonly type: ExchangeType;
+  readonly durable: boolean;
+  readonly autoDelete: boolean;
+  readonly internal: boolean;
+  readonly arguments: Headers;
+}
+
+/** A name to publish to, and the bindings that lead from it. */
+export class Exchange {
+  readonly spec: ExchangeSpec;
+  readonly matcher: Matcher;
+  /** Bindings from this exchange, by destination, key and arguments. */
+  readonly bindings = new Map<string, Binding>();
+  /** Bindings from other exchanges to this one. */
+  readonly sources = new Set<Binding>();
+  deleted = false;
+  publishedIn = 0;
+
+  constructor(spec: ExchangeSpec) {
+    this.spec = spec;
+    this.matcher = createMatcher(spec.type);
+  }
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  get alternateExchange(): string | null {
+    const name = this.spec.arguments.get('alternate-exchange');
+    return typeof name === 'string' ? name : null;
+  }
+}
+
+function createMatcher(type: ExchangeType): Matcher {
+  switch (type) {
+    case 'direct':
+      return new DirectMatcher();
+    case 'topic':
+      return new TopicMatcher();
+    case 'fanout':
+      return new FanoutMatcher();
+    case 'headers':
+      return new HeadersMatcher();
+  }
+}

@@ -1,0 +1,149 @@
+import type { Message } from '../message.ts';
+import type { Queue } from '../queue/queue.ts';
+import type { Vhost } from '../vhost.ts';
+import type { Binding, Match, Target } from './binding.ts';
+import { Exchange } from './exchange.ts';
+
+/** Where a routing key leads from an exchange. */
+export interface Route {
+  readonly exchange: Exchange;
+  readonly routingKey: string;
+  readonly epoch: number;
+  readonly targets: readonly Target[];
+  /** True if a headers exchange lies on the way: the targets depend on the message, and `targets` is empty. */
+  readonly readsHeaders: boolean;
+}
+
+/** Keys are the publishers' choice: a memo that took all of them would be theirs to fill. */
+const memoMax = 65_536;
+
+/** Routes already walked, until anything that could lead elsewhere changes. */
+export class Router {
+  epoch = 1;
+  private readonly vhost: Vhost;
+  private readonly memo = new Map<Exchange, Map<string, Route>>();
+  private memoised = 0;
+
+  constructor(vhost: Vhost) {
+    this.vhost = vhost;
+  }
+
+  /** An exchange, queue or binding came or went. */
+  change(): void {
+    this.epoch += 1;
+    if (this.memoised === 0) return;
+    this.memo.clear();
+    this.memoised = 0;
+  }
+
+  routeFor(exchange: Exchange, routingKey: string): Route {
+    let routes = this.memo.get(exchange);
+    if (routes === undefined) {
+      routes = new Map();
+      this.memo.set(exchange, routes);
+    }
+    let route = routes.get(routingKey);
+    if (route === undefined) {
+      if (this.memoised >= memoMax) {
+        this.memo.clear();
+        this.memoised = 0;
+        this.memo.set(exchange, routes);
+        routes.clear();
+      }
+      route = computeRoute(this.vhost, exchange, routingKey, null);
+      routes.set(routingKey, route);
+      this.memoised += 1;
+    }
+    return route;
+  }
+}
+
+/** @param message null to find the route for all messages of a key; given, headers exchanges are asked too. */
+export function computeRoute(vhost: Vhost, exchange: Exchange, routingKey: string, message: Message | null): Route {
+  const found = new Map<Queue, Binding[]>();
+  const visited = new Set<Exchange>();
+  const readsHeaders = visit(vhost, exchange, routingKey, message, found, visited) && message === null;
+  const targets = readsHeaders ? [] : mergeTargets(found);
+  return { exchange, routingKey, epoch: vhost.router.epoch, targets, readsHeaders };
+}
+
+// Returns true if a headers exchange was met.
+function visit(
+  vhost: Vhost,
+  exchange: Exchange,
+  routingKey: string,
+  message: Message | null,
+  found: Map<Queue, Binding[]>,
+  visited: Set<Exchange>,
+): boolean {
+  if (visited.has(exchange)) return false;
+  visited.add(exchange);
+  let readsHeaders = exchange.matcher.readsHeaders;
+  const bindings: Binding[] = [];
+  let matched = false;
+  if (exchange.name === '') {
+    const queue = vhost.queues.get(routingKey);
+    if (queue !== undefined) {
+      found.set(queue, []);
+      matched = true;
+    }
+  } else exchange.matcher.match(routingKey, message, bindings);
+  for (const binding of bindings) {
+    matched = true;
+    if (binding.destination instanceof Exchange) {
+      readsHeaders = visit(vhost, binding.destination, routingKey, message, found, visited) || readsHeaders;
+    } else {
+      const bindingsOfQueue = found.get(binding.destination);
+      if (bindingsOfQueue === undefined) found.set(binding.destination, [binding]);
+      else bindingsOfQueue.push(binding);
+    }
+  }
+  const alternate = exchange.alternateExchange;
+  if (!matched && alternate !== null) {
+    const next = vhost.exchanges.get(alternate);
+    if (next !== undefined) readsHeaders = visit(vhost, next, routingKey, message, found, visited) || readsHeaders;
+  }
+  return readsHeaders;
+}
+
+function mergeTargets(found: Map<Queue, Binding[]>): Target[] {
+  const targets: Target[] = [];
+  const bySubscriber = new Map<object, { queue: Queue; qos: number; bindings: Binding[] }>();
+  for (const [queue, bindings] of found) {
+    const subscription = bindings.find((binding) => binding.subscription !== null)?.subscription;
+    if (subscription === undefined || subscription === null) {
+      targets.push({ queue, match: null, noLocalFor: null, localMatch: null });
+      continue;
+    }
+    // A session's queues (one a QoS) are one subscriber: it gets one entry, in the queue of its highest granted QoS.
+    const qos = Math.max(...bindings.map((binding) => binding.subscription?.qos ?? 0));
+    const merged = bySubscriber.get(subscription.subscriber);
+    if (merged === undefined) bySubscriber.set(subscription.subscriber, { queue, qos, bindings: [...bindings] });
+    else {
+      merged.bindings.push(...bindings);
+      if (qos > merged.qos) {
+        merged.queue = queue;
+        merged.qos = qos;
+      }
+    }
+  }
+  for (const [subscriber, { queue, bindings }] of bySubscriber) {
+    const foreign = bindings.filter((binding) => binding.subscription?.noLocal !== true);
+    targets.push({
+      queue,
+      match: mergeMatch(bindings),
+      noLocalFor: foreign.length === bindings.length ? null : subscriber,
+      localMatch: foreign.length === 0 ? null : mergeMatch(foreign),
+    });
+  }
+  return targets;
+}
+
+function mergeMatch(bindings: readonly Binding[]): Match {
+  const options = bindings.flatMap((binding) => binding.subscription ?? []);
+  return {
+    qos: Math.max(...options.map((option) => option.qos)),
+    subscriptionIds: options.map((option) => option.subscriptionId).filter((id) => id !== 0),
+    retainAsPublished: options.some((option) => option.retainAsPublished),
+  };
+}

@@ -1,0 +1,27 @@
+import type { Message } from './message.ts';
+import type { Properties } from './properties.ts';
+
+/**
+ * One wire dialect's way of writing what belongs to a message beside its body. `native` is always octets: the
+ * publisher's own content header, property block or header lines, which nobody but the format reads.
+ */
+export interface MessageFormat {
+  readonly name: string;
+  /** Written into the journal, never reused. */
+  readonly id: number;
+  decode(native: Buffer, message: Message): Properties;
+  encode(properties: Properties, message: Message): Buffer;
+}
+
+const formats: (MessageFormat | undefined)[] = [];
+
+/** Makes a format known to the journal's recovery; called once by the format's own file. */
+export function register<F extends MessageFormat>(format: F): F {
+  if (formats[format.id] !== undefined) throw new Error(`message format id ${format.id} is taken`);
+  formats[format.id] = format;
+  return format;
+}
+
+export function findFormat(id: number): MessageFormat | undefined {
+  return formats[id];
+}

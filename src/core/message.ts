@@ -1,0 +1,155 @@
+import { emptyBuffer, Slab } from '../lib/bytes.ts';
+import type { Client } from './client.ts';
+import type { MessageFormat } from './format.ts';
+import type { Properties } from './properties.ts';
+
+/** One row of `x-death`: what the broker knows of how a message died, never written into `native`. */
+export interface Death {
+  readonly queue: string;
+  readonly reason: DeathReason;
+  readonly count: number;
+  readonly exchange: string;
+  readonly routingKeys: readonly string[];
+  readonly timeMs: number;
+  /** Expiration as published, when the message died of it. */
+  readonly originalTtlMs?: number;
+}
+
+export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit' | 'unrepresentable';
+
+export const noDeaths: readonly Death[] = [];
+
+/** Priority of a message whose publisher gave none. */
+export const priorityUnset = -1;
+
+const slab = new Slab();
+
+/**
+ * A message is the publisher's own bytes and the few facts that routing needs. It is immutable, and one object
+ * however many queues it reaches.
+ *
+ *     bytes:  ···[ start ··· native ··· body ··· end ]···
+ *
+ * A view while it flies: `bytes` is the chunk that the socket read, valid only in the turn that read it. A copy when
+ * it rests: whoever keeps the message beyond its turn calls `rest()` first.
+ */
+export class Message {
+  readonly format: MessageFormat;
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly durable: boolean;
+  /** 0–255, or −1 when the publisher gave none. */
+  readonly priority: number;
+  /** Milliseconds since the epoch, 0 = never. */
+  readonly expiresAtMs: number;
+  /** 0–2 as published by MQTT, −1 from elsewhere. */
+  readonly qos: number;
+  readonly retain: boolean;
+  /** Who published it, for no-local; null after a restart. */
+  readonly publisher: Client | null;
+  readonly deaths: readonly Death[];
+
+  bytes: Buffer;
+  /** The range of `bytes` that is kept when the message rests; it encloses native and body. */
+  start: number;
+  end: number;
+  nativeStart: number;
+  nativeEnd: number;
+  bodyStart: number;
+  bodyEnd: number;
+
+  /** Place in the order of all messages of the broker; given when it is routed. */
+  sequence = 0;
+  resting = false;
+  private decoded: Properties | null = null;
+  private translations: Map<MessageFormat, Buffer> | null = null;
+
+  constructor(facts: MessageFacts) {
+    this.format = facts.format;
+    this.exchange = facts.exchange;
+    this.routingKey = facts.routingKey;
+    this.durable = facts.durable;
+    this.priority = facts.priority;
+    this.expiresAtMs = facts.expiresAtMs;
+    this.qos = facts.qos;
+    this.retain = facts.retain;
+    this.publisher = facts.publisher;
+    this.deaths = facts.deaths;
+    this.bytes = facts.bytes;
+    this.start = facts.start;
+    this.end = facts.end;
+    this.nativeStart = facts.nativeStart;
+    this.nativeEnd = facts.nativeEnd;
+    this.bodyStart = facts.bodyStart;
+    this.bodyEnd = facts.bodyEnd;
+  }
+
+  get bodyBytes(): number {
+    return this.bodyEnd - this.bodyStart;
+  }
+
+  /** The publisher's encoding of everything but the body: a view, valid while the message is. */
+  get native(): Buffer {
+    return this.nativeStart === this.nativeEnd ? emptyBuffer : this.bytes.subarray(this.nativeStart, this.nativeEnd);
+  }
+
+  get body(): Buffer {
+    return this.bytes.subarray(this.bodyStart, this.bodyEnd);
+  }
+
+  /** Decoded on first use and kept; the values may be views, so that a flying message's are not kept beyond its turn. */
+  get properties(): Properties {
+    if (this.decoded === null) this.decoded = this.format.decode(this.native, this);
+    return this.decoded;
+  }
+
+  /** `native` in the words of `format`: the publisher's own octets if it is the same, else translated once and kept. */
+  as(format: MessageFormat): Buffer {
+    if (format === this.format) return this.native;
+    let translation = this.translations?.get(format);
+    if (translation === undefined) {
+      translation = format.encode(this.properties, this);
+      this.translations ??= new Map();
+      this.translations.set(format, translation);
+    }
+    return translation;
+  }
+
+  /** Copies the message out of the chunk that it was read from; called before it is kept beyond its turn. */
+  rest(): void {
+    if (this.resting) return;
+    const length = this.end - this.start;
+    const at = slab.take(length);
+    this.bytes.copy(slab.buffer, at, this.start, this.end);
+    const shift = at - this.start;
+    this.bytes = slab.buffer;
+    this.start = at;
+    this.end += shift;
+    this.nativeStart += shift;
+    this.nativeEnd += shift;
+    this.bodyStart += shift;
+    this.bodyEnd += shift;
+    this.resting = true;
+    this.decoded = null;
+  }
+}
+
+export interface MessageFacts {
+  readonly format: MessageFormat;
+  readonly exchange: string;
+  readonly routingKey: string;
+  readonly durable: boolean;
+  readonly priority: number;
+  readonly expiresAtMs: number;
+  readonly qos: number;
+  readonly retain: boolean;
+  readonly publisher: Client | null;
+  readonly deaths: readonly Death[];
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly nativeStart: number;
+  readonly nativeEnd: number;
+  readonly bodyStart: number;
+  readonly bodyEnd: number;
+}

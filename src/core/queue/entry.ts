@@ -1,0 +1,53 @@
+import type { Match } from '../exchange/binding.ts';
+import type { Message } from '../message.ts';
+import type { Consumer, Queue } from './queue.ts';
+
+/** ready → unacked → (ready …) → settled; a settled entry is nobody's. */
+export type EntryState = 'ready' | 'unacked' | 'settled';
+
+/** What the journal knows of an entry: nothing, waiting to be written with its group, on disk. */
+export type JournalState = 'none' | 'pending' | 'written';
+
+/** A message's place in one queue. */
+export class QueueEntry {
+  message: Message;
+  readonly queue: Queue;
+  /** Options of the subscriptions that matched, for sessions of MQTT. */
+  match: Match | null;
+  /** Times that it was handed to a consumer and came back. */
+  deliveryCount = 0;
+  /** Shown as `redelivered`: it was in a consumer's hands before. */
+  redelivered = false;
+  state: EntryState = 'ready';
+  journal: JournalState = 'none';
+  /** Who has it while it is unacked; null for one that was fetched. */
+  consumer: Consumer | null = null;
+  /** The next durable queue's entry of the same message. */
+  sibling: QueueEntry | null = null;
+
+  constructor(queue: Queue, message: Message, match: Match | null) {
+    this.queue = queue;
+    this.message = message;
+    this.match = match;
+  }
+
+  /** Done with: it is removed. Settling what is settled already does nothing. */
+  ack(): void {
+    this.queue.settle(this);
+  }
+
+  /** Back to its place, to be delivered again. */
+  requeue(): void {
+    this.queue.requeue(this, true);
+  }
+
+  /** Back to its place as if it had never left: for deliveries that did not reach the consumer. */
+  release(): void {
+    this.queue.requeue(this, false);
+  }
+
+  /** Refused for good: dead-lettered where the queue says so, else removed. */
+  reject(): void {
+    this.queue.reject(this);
+  }
+}

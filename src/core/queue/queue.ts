@@ -1,0 +1,61 @@
+import type { Client } from '../client.ts';
+import type { Condition } from '../errors.ts';
+import type { Binding, Match } from '../exchange/binding.ts';
+import type { Message } from '../message.ts';
+import type { QueueEntry } from './entry.ts';
+import type { QueueSpec } from './spec.ts';
+
+/** refused: the queue will not have it; pending: the queue's owner will tell the receipt. */
+export type Verdict = 'accepted' | 'refused' | 'pending';
+
+/** Whoever takes deliveries: a channel's consumer, a session, a subscription. */
+export interface Consumer {
+  /** Credit left, and room in the outbox. Whoever makes it true calls `queue.wake()`. */
+  readonly ready: boolean;
+  /** True: a delivery is settled by being handed over (automatic ack), and its entry is the caller's own after it. */
+  readonly settles: boolean;
+  /** Higher ones are served first while they are ready. */
+  readonly priority: number;
+  readonly exclusive: boolean;
+  readonly client: Client;
+  /** As its protocol names it, for management. */
+  readonly tag: string;
+  /** With `settles` the entry and a flying message are valid only during the call. */
+  deliver(entry: QueueEntry): void;
+  /** The queue is gone, or will not have this consumer any longer. */
+  cancelled(why: Condition): void;
+}
+
+export interface QueueCounts {
+  readonly ready: number;
+  readonly unacked: number;
+  readonly consumers: number;
+}
+
+/** Cold operations answer at once or by a promise: nobody may assume that a queue is local. */
+export interface Queue {
+  readonly spec: QueueSpec;
+  readonly name: string;
+  /** Durable queues: the number that the journal knows it by; 0 for others. */
+  readonly id: number;
+  readonly bindings: Set<Binding>;
+  readonly deleted: boolean;
+  readonly counts: QueueCounts;
+
+  publish(message: Message, match: Match | null): Verdict;
+  /** The entry made by the last `publish` that journals it; null when there is nothing to write. */
+  takeUnwritten(): QueueEntry | null;
+  settle(entry: QueueEntry): void;
+  requeue(entry: QueueEntry, counted: boolean): void;
+  reject(entry: QueueEntry): void;
+  /** A consumer became ready. */
+  wake(): void;
+
+  /** @throws BrokerError unauthorized-access when it, or a consumer that it has, is exclusive */
+  attach(consumer: Consumer): void | Promise<void>;
+  detach(consumer: Consumer): void;
+  /** Takes the first ready entry; undefined when there is none. */
+  get(): QueueEntry | undefined | Promise<QueueEntry | undefined>;
+  /** @returns how many ready entries were removed. */
+  purge(): number | Promise<number>;
+}

@@ -1,0 +1,396 @@
+import { demand, type Operation, type Resource } from './auth.ts';
+import type { Client } from './client.ts';
+import * as definitions from './definitions.ts';
+import { BrokerError } from './errors.ts';
+import type { Binding, SubscriptionOptions } from './exchange/binding.ts';
+import { Exchange, type ExchangeSpec } from './exchange/exchange.ts';
+import { bindingId } from './exchange/identity.ts';
+import { computeRoute, type Route, Router } from './exchange/route.ts';
+import type { Journal, PublishReceipt } from './journal.ts';
+import type { Message } from './message.ts';
+import { type Headers, noHeaders } from './properties.ts';
+import { QueueEntry } from './queue/entry.ts';
+import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
+import type { Queue } from './queue/queue.ts';
+import { demandEquivalent, type QueueSpec, showArgument } from './queue/spec.ts';
+import { type Pattern, parsePattern } from './topic.ts';
+
+/** What became of a publish: `unroutable` is for the publisher that asked, and is confirmed all the same. */
+export type PublishResult = 'routed' | 'unroutable' | 'refused';
+
+/** What a virtual host shares with the others of its broker. */
+export interface VhostHost {
+  readonly journal: Journal;
+  readonly nowMs: number;
+  nextSequence(): number;
+  nextQueueId(): number;
+}
+
+/**
+ * One namespace of exchanges, queues and bindings: what a name means is decided here, and so is who may use it.
+ * Cold operations are checked against the client's access and journaled; publishing is one call, from message to
+ * queues, with nothing between.
+ */
+export class Vhost implements QueueOwner {
+  readonly name: string;
+  readonly journal: Journal;
+  readonly exchanges = new Map<string, Exchange>();
+  readonly queues = new Map<string, LocalQueue>();
+  readonly clients = new Set<Client>();
+  readonly router: Router;
+  publishedIn = 0;
+  unroutable = 0;
+
+  private readonly host: VhostHost;
+  private readonly exclusive = new Map<Client, Set<LocalQueue>>();
+
+  constructor(name: string, host: VhostHost) {
+    this.name = name;
+    this.host = host;
+    this.journal = host.journal;
+    this.router = new Router(this);
+    for (const [exchange, type] of predeclared) {
+      const spec: ExchangeSpec = {
+        name: exchange,
+        type,
+        durable: true,
+        autoDelete: false,
+        internal: false,
+        arguments: noHeaders,
+      };
+      this.exchanges.set(exchange, new Exchange(spec));
+    }
+  }
+
+  get nowMs(): number {
+    return this.host.nowMs;
+  }
+
+  // — publishing ————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /**
+   * The way of a routing key through an exchange, memoised until a binding changes. Whoever publishes with the same
+   * key again keeps it, and asks again when `current(route)` is false.
+   * @throws BrokerError not-found
+   */
+  routeFor(exchange: string, routingKey: string): Route {
+    return this.router.routeFor(this.getExchange(exchange), routingKey);
+  }
+
+  /** False once a binding, queue or exchange has changed since the route was made. */
+  current(route: Route): boolean {
+    return route.epoch === this.router.epoch;
+  }
+
+  /**
+   * Gives the message to every queue of the route, and tells the receipt (null: nobody asked) at once or when the
+   * journal has it. The message may be a view into the chunk being read: who keeps it copies it.
+   */
+  publish(route: Route, message: Message, receipt: PublishReceipt | null, tag: number): PublishResult {
+    message.sequence = this.host.nextSequence();
+    this.publishedIn += 1;
+    route.exchange.publishedIn += 1;
+    const targets = route.readsHeaders ? computeRoute(this, route.exchange, message.routingKey, message).targets : route.targets;
+    if (targets.length === 0) {
+      this.unroutable += 1;
+      receipt?.confirmed(tag);
+      return 'unroutable';
+    }
+    let first: QueueEntry | null = null;
+    let refused = 0;
+    for (let i = 0; i < targets.length; i++) {
+      const target = targets[i]!;
+      const own = target.noLocalFor !== null && message.publisher !== null && target.noLocalFor === message.publisher.subscriber;
+      const match = own ? target.localMatch : target.match;
+      if (own && match === null) continue;
+      if (target.queue.publish(message, match) === 'refused') refused += 1;
+      const entry = target.queue.takeUnwritten();
+      if (entry !== null) {
+        entry.sibling = first;
+        first = entry;
+      }
+    }
+    if (first !== null) {
+      const position = this.journal.publish(first);
+      if (refused > 0) receipt?.refused(tag, 'resource-limit-exceeded');
+      else if (receipt !== null) this.journal.confirm(position, receipt, tag);
+    } else if (refused > 0) receipt?.refused(tag, 'resource-limit-exceeded');
+    else receipt?.confirmed(tag);
+    return refused > 0 ? 'refused' : 'routed';
+  }
+
+  /** True if the message would reach no queue. */
+  isUnroutable(route: Route, message: Message): boolean {
+    return computeRoute(this, route.exchange, message.routingKey, message).targets.length === 0;
+  }
+
+  deadLetter(_entry: QueueEntry, _reason: 'rejected' | 'expired'): void {}
+
+  // — exchanges ———————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /** @throws BrokerError not-found */
+  getExchange(name: string): Exchange {
+    const exchange = this.exchanges.get(name);
+    if (exchange === undefined) throw new BrokerError('not-found', `no exchange '${name}' in vhost '${this.name}'`);
+    return exchange;
+  }
+
+  /** @throws BrokerError precondition-failed when it exists and differs */
+  declareExchange(client: Client, spec: ExchangeSpec): Exchange {
+    this.demand(client, 'configure', 'exchange', spec.name);
+    const current = this.exchanges.get(spec.name);
+    if (current !== undefined) {
+      demandEquivalent('exchange', spec.name, this.name, shownExchange(spec), shownExchange(current.spec));
+      return current;
+    }
+    if (spec.name.startsWith('amq.')) throw new BrokerError('unauthorized-access', reserved('exchange', spec.name));
+    const exchange = this.addExchange(spec);
+    if (spec.durable) this.journal.put('exchange', definitions.nameKey(this.name, spec.name), definitions.encodeExchange(spec));
+    return exchange;
+  }
+
+  deleteExchange(client: Client, name: string, ifUnused: boolean): void {
+    this.demand(client, 'configure', 'exchange', name);
+    const exchange = this.exchanges.get(name);
+    if (name === '' || name.startsWith('amq.')) {
+      throw new BrokerError('unauthorized-access', reserved('exchange', name));
+    }
+    if (exchange === undefined) return;
+    if (ifUnused && exchange.bindings.size > 0) {
+      throw new BrokerError('precondition-failed', `exchange '${name}' in vhost '${this.name}' in use`);
+    }
+    this.removeExchange(exchange);
+  }
+
+  // — queues ——————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /** @throws BrokerError not-found, or resource-locked when it is another connection's own */
+  getQueue(name: string, client: Client): Queue {
+    const queue = this.queues.get(name);
+    if (queue === undefined) throw new BrokerError('not-found', `no queue '${name}' in vhost '${this.name}'`);
+    this.demandUnlocked(queue, client);
+    return queue;
+  }
+
+  /** @throws BrokerError precondition-failed when it exists and differs, resource-locked, unauthorized-access */
+  declareQueue(client: Client, spec: QueueSpec): Queue {
+    this.demand(client, 'configure', 'queue', spec.name);
+    const current = this.queues.get(spec.name);
+    if (current !== undefined) {
+      this.demandUnlocked(current, client);
+      demandEquivalent('queue', spec.name, this.name, shownQueue(spec), shownQueue(current.spec));
+      return current;
+    }
+    if (spec.name.startsWith('amq.') && !spec.name.startsWith('amq.gen-')) {
+      throw new BrokerError('unauthorized-access', reserved('queue', spec.name));
+    }
+    return this.createQueue(spec);
+  }
+
+  /** For queues that the broker itself makes for a session or subscription: no permission is asked. */
+  createQueue(spec: QueueSpec): LocalQueue {
+    const durable = spec.durable && spec.exclusiveTo === null;
+    const queue = this.addQueue(spec, durable ? this.host.nextQueueId() : 0);
+    if (durable) {
+      this.journal.put('queue', definitions.nameKey(this.name, spec.name), definitions.encodeQueue(spec, queue.id));
+    }
+    return queue;
+  }
+
+  /** @returns how many ready messages were deleted with it; 0 when there is no such queue */
+  deleteQueue(client: Client, name: string, ifUnused: boolean, ifEmpty: boolean): number {
+    this.demand(client, 'configure', 'queue', name);
+    const queue = this.queues.get(name);
+    if (queue === undefined) return 0;
+    this.demandUnlocked(queue, client);
+    if (ifUnused && queue.counts.consumers > 0) {
+      throw new BrokerError('precondition-failed', `queue '${name}' in vhost '${this.name}' in use`);
+    }
+    if (ifEmpty && queue.counts.ready > 0) {
+      throw new BrokerError('precondition-failed', `queue '${name}' in vhost '${this.name}' not empty`);
+    }
+    const count = queue.counts.ready;
+    this.removeQueue(queue);
+    return count;
+  }
+
+  queueUnused(queue: LocalQueue): void {
+    this.removeQueue(queue);
+  }
+
+  removeQueue(queue: LocalQueue): void {
+    if (queue.deleted) return;
+    for (const binding of [...queue.bindings]) this.removeBinding(binding);
+    this.queues.delete(queue.name);
+    const owner = queue.spec.exclusiveTo;
+    if (owner !== null) this.exclusive.get(owner)?.delete(queue);
+    this.router.change();
+    if (queue.id !== 0) this.journal.delete('queue', definitions.nameKey(this.name, queue.name));
+    queue.close('resource-deleted');
+  }
+
+  // — bindings ————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /** Binds a queue or exchange; binding again what is bound does nothing. */
+  bind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
+    this.demandBinding(client, source, destination);
+    this.addBinding(this.getExchange(source), destination, key, parsePattern(key), args, null);
+  }
+
+  unbind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
+    this.demandBinding(client, source, destination);
+    const exchange = this.getExchange(source);
+    const binding = exchange.bindings.get(bindingId(destination, key, args));
+    if (binding !== undefined) this.removeBinding(binding);
+  }
+
+  /** A binding of the broker's own making; for sessions with the options of their subscription. */
+  addBinding(
+    source: Exchange,
+    destination: Queue | Exchange,
+    key: string,
+    pattern: Pattern,
+    args: Headers,
+    subscription: SubscriptionOptions | null,
+  ): Binding {
+    const id = bindingId(destination, key, args);
+    const current = source.bindings.get(id);
+    if (current !== undefined) {
+      if (subscription === null) return current;
+      this.removeBinding(current); // a subscription renewed has new options
+    }
+    const binding: Binding = { source, destination, key, pattern, arguments: args, subscription };
+    this.linkBinding(binding);
+    if (isDurable(binding)) {
+      this.journal.put('binding', definitions.bindingKey(this.name, binding), definitions.encodeBinding(binding));
+    }
+    return binding;
+  }
+
+  removeBinding(binding: Binding): void {
+    const { source, destination } = binding;
+    if (!source.bindings.delete(bindingId(destination, binding.key, binding.arguments))) return;
+    source.matcher.remove(binding);
+    if (destination instanceof Exchange) destination.sources.delete(binding);
+    else destination.bindings.delete(binding);
+    this.router.change();
+    if (isDurable(binding)) this.journal.delete('binding', definitions.bindingKey(this.name, binding));
+    if (source.spec.autoDelete && source.bindings.size === 0) this.removeExchange(source);
+  }
+
+  // — what the journal remembers, put back without being written again ——————————————————————————————————————————————
+
+  addExchange(spec: ExchangeSpec): Exchange {
+    const exchange = new Exchange(spec);
+    this.exchanges.set(spec.name, exchange);
+    this.router.change();
+    return exchange;
+  }
+
+  addQueue(spec: QueueSpec, id: number): LocalQueue {
+    const queue = new LocalQueue(spec, id, this);
+    this.queues.set(spec.name, queue);
+    if (spec.exclusiveTo !== null) {
+      const own = this.exclusive.get(spec.exclusiveTo);
+      if (own === undefined) this.exclusive.set(spec.exclusiveTo, new Set([queue]));
+      else own.add(queue);
+    }
+    this.router.change();
+    return queue;
+  }
+
+  linkBinding(binding: Binding): void {
+    const { source, destination } = binding;
+    source.bindings.set(bindingId(destination, binding.key, binding.arguments), binding);
+    source.matcher.add(binding);
+    if (destination instanceof Exchange) destination.sources.add(binding);
+    else destination.bindings.add(binding);
+    this.router.change();
+  }
+
+  /** @throws BrokerError unauthorized-access in RabbitMQ's words */
+  demand(client: Client, operation: Operation, resource: Resource, name: string): void {
+    demand(client.access, client.user, operation, resource, name, this.name);
+  }
+
+  /** Deletes what belonged to a connection alone. */
+  clientGone(client: Client): void {
+    this.clients.delete(client);
+    for (const queue of this.exclusive.get(client) ?? []) this.removeQueue(queue);
+    this.exclusive.delete(client);
+  }
+
+  private removeExchange(exchange: Exchange): void {
+    if (exchange.deleted) return;
+    exchange.deleted = true;
+    for (const binding of [...exchange.bindings.values(), ...exchange.sources]) this.removeBinding(binding);
+    this.exchanges.delete(exchange.name);
+    this.router.change();
+    if (exchange.spec.durable) this.journal.delete('exchange', definitions.nameKey(this.name, exchange.name));
+  }
+
+  private demandBinding(client: Client, source: string, destination: Queue | Exchange): void {
+    const isExchange = destination instanceof Exchange;
+    this.demand(client, 'write', isExchange ? 'exchange' : 'queue', destination.name);
+    this.demand(client, 'read', 'exchange', source);
+    if (source === '' || (isExchange && destination.name === '')) {
+      throw new BrokerError('unauthorized-access', 'operation not permitted on the default exchange');
+    }
+  }
+
+  private demandUnlocked(queue: LocalQueue, client: Client): void {
+    const owner = queue.spec.exclusiveTo;
+    if (owner === null || owner === client) return;
+    throw new BrokerError(
+      'resource-locked',
+      `cannot obtain exclusive access to locked queue '${queue.name}' in vhost '${this.name}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,
+    );
+  }
+}
+
+const predeclared = [
+  ['', 'direct'],
+  ['amq.direct', 'direct'],
+  ['amq.fanout', 'fanout'],
+  ['amq.topic', 'topic'],
+  ['amq.headers', 'headers'],
+  ['amq.match', 'headers'],
+] as const;
+
+function reserved(kind: string, name: string): string {
+  return `${kind} name '${name}' contains reserved prefix 'amq.*'`;
+}
+
+function shownExchange(spec: ExchangeSpec): object {
+  return { type: spec.type, durable: spec.durable, auto_delete: spec.autoDelete, internal: spec.internal };
+}
+
+function shownQueue(spec: QueueSpec): object {
+  return {
+    durable: spec.durable,
+    exclusive: spec.exclusiveTo !== null,
+    auto_delete: spec.autoDelete,
+    ...shownArguments(spec.arguments),
+  };
+}
+
+function shownArguments(args: Headers): object {
+  const names = [
+    'x-message-ttl',
+    'x-expires',
+    'x-max-length',
+    'x-max-length-bytes',
+    'x-overflow',
+    'x-dead-letter-exchange',
+    'x-dead-letter-routing-key',
+    'x-max-priority',
+    'x-single-active-consumer',
+  ];
+  return Object.fromEntries(names.map((name) => [name, showArgument(args.get(name))]));
+}
+
+function isDurable(binding: Binding): boolean {
+  const { source, destination, subscription } = binding;
+  if (subscription !== null || !source.spec.durable) return false; // sessions write their own subscriptions
+  return destination instanceof Exchange ? destination.spec.durable : destination.id !== 0;
+}

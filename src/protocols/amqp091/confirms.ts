@@ -1,0 +1,62 @@
+import type { Condition } from '../../core/errors.ts';
+import type { PublishReceipt } from '../../core/journal.ts';
+
+/**
+ * Publisher confirms of one channel, in bulk: a turn's confirms leave as one `ack` with `multiple`. Those that come
+ * ahead of an earlier message's wait for it.
+ */
+export class Confirms implements PublishReceipt {
+  /** Publishes so far. */
+  published = 0;
+  /** All up to here are answered for. */
+  private settledTo = 0;
+  private sentTo = 0;
+  private readonly ahead = new Set<number>();
+  private readonly refusedTags: number[] = [];
+  private readonly dirty: () => void;
+
+  /** @param dirty called when there is something to send at the end of the turn */
+  constructor(dirty: () => void) {
+    this.dirty = dirty;
+  }
+
+  confirmed(tag: number): void {
+    this.settle(tag);
+    this.dirty();
+  }
+
+  refused(tag: number, _why: Condition): void {
+    this.refusedTags.push(tag);
+    this.settle(tag);
+    this.dirty();
+  }
+
+  /** Hands over what there is to send, in the order of the tags. */
+  flush(ack: (tag: number, multiple: boolean) => void, nack: (tag: number) => void): void {
+    if (this.refusedTags.length > 0) {
+      this.refusedTags.sort((a, b) => a - b);
+      while (this.refusedTags.length > 0 && this.refusedTags[0]! <= this.settledTo) {
+        const tag = this.refusedTags.shift()!;
+        this.ackTo(tag - 1, ack);
+        nack(tag);
+        this.sentTo = tag;
+      }
+    }
+    this.ackTo(this.settledTo, ack);
+  }
+
+  private ackTo(tag: number, ack: (tag: number, multiple: boolean) => void): void {
+    if (tag <= this.sentTo) return;
+    ack(tag, tag > this.sentTo + 1);
+    this.sentTo = tag;
+  }
+
+  private settle(tag: number): void {
+    if (tag !== this.settledTo + 1) {
+      this.ahead.add(tag);
+      return;
+    }
+    this.settledTo = tag;
+    while (this.ahead.size > 0 && this.ahead.delete(this.settledTo + 1)) this.settledTo += 1;
+  }
+}

@@ -1,0 +1,117 @@
+import type { Client } from '../../core/client.ts';
+import type { Condition } from '../../core/errors.ts';
+import type { QueueEntry } from '../../core/queue/entry.ts';
+import type { Consumer, Queue } from '../../core/queue/queue.ts';
+import { emptyBuffer, encodeText } from '../../lib/bytes.ts';
+import type { Channel } from './channel.ts';
+import { contentBytes, writeContent } from './frame.ts';
+import { encodeMethod } from './methods.ts';
+import { FrameType, frameEnd, methods } from './spec.ts';
+
+export interface ConsumeOptions {
+  readonly tag: string;
+  readonly noAck: boolean;
+  readonly exclusive: boolean;
+  readonly priority: number;
+  /** Unacked deliveries at most; 0 = no limit. */
+  readonly prefetch: number;
+}
+
+/** basic.consume: what the queue hands over goes out as deliver, header and body frames in one piece. */
+export class ChannelConsumer implements Consumer {
+  readonly queue: Queue;
+  readonly tag: string;
+  readonly settles: boolean;
+  readonly exclusive: boolean;
+  readonly priority: number;
+  readonly client: Client;
+  unacked = 0;
+  private started = false;
+
+  private readonly channel: Channel;
+  private readonly prefetch: number;
+  /** The deliver frame up to the delivery tag. */
+  private readonly head: Buffer;
+  private exchange = '';
+  private routingKey = '';
+  /** Exchange and routing key as they were last written: mostly they are the same again. */
+  private address: Buffer = emptyBuffer;
+
+  constructor(channel: Channel, queue: Queue, options: ConsumeOptions) {
+    this.channel = channel;
+    this.queue = queue;
+    this.tag = options.tag;
+    this.settles = options.noAck;
+    this.exclusive = options.exclusive;
+    this.priority = options.priority;
+    this.prefetch = options.prefetch;
+    this.client = channel.connection;
+    const tag = encodeText(options.tag);
+    this.head = Buffer.alloc(12 + tag.length);
+    this.head[0] = FrameType.method;
+    this.head.writeUInt16BE(channel.id, 1);
+    this.head.writeUInt16BE(methods.basicDeliver.classId, 7);
+    this.head.writeUInt16BE(methods.basicDeliver.methodId, 9);
+    this.head[11] = tag.length;
+    tag.copy(this.head, 12);
+    this.setAddress('', '');
+  }
+
+  get ready(): boolean {
+    return (
+      this.started &&
+      !this.channel.connection.stream.blocked &&
+      (this.prefetch === 0 || this.unacked < this.prefetch) &&
+      (this.settles || this.channel.hasCredit)
+    );
+  }
+
+  /** consume-ok is on its way: deliveries may follow. */
+  start(): void {
+    this.started = true;
+    this.queue.wake();
+  }
+
+  deliver(entry: QueueEntry): void {
+    const message = entry.message;
+    const { exchange, routingKey } = message;
+    if (exchange !== this.exchange || routingKey !== this.routingKey) this.setAddress(exchange, routingKey);
+    const tag = this.channel.nextDelivery(entry, this.settles);
+    if (!this.settles) this.unacked += 1;
+    const { stream, frameMax } = this.channel.connection;
+    const head = this.head;
+    const address = this.address;
+    const methodBytes = head.length + 9 + address.length + 1;
+    const bytes = methodBytes + contentBytes(message, frameMax);
+    let at = stream.reserve(bytes);
+    const out = stream.out;
+    head.copy(out, at);
+    at += head.length;
+    out.writeUInt32BE(Math.floor(tag / 0x1_0000_0000), at);
+    out.writeUInt32BE(tag >>> 0, at + 4);
+    out[at + 8] = entry.redelivered ? 1 : 0;
+    at += 9;
+    address.copy(out, at);
+    at += address.length;
+    out[at] = frameEnd;
+    writeContent(out, at + 1, message, this.channel.id, frameMax);
+    stream.advance(bytes);
+  }
+
+  /** The queue is gone: the client is told if it understands that [RabbitMQ: consumer cancel notification]. */
+  cancelled(_why: Condition): void {
+    this.channel.consumers.delete(this.tag);
+    if (!this.channel.connection.capabilities.consumerCancelNotify) return;
+    this.channel.send(encodeMethod(this.channel.id, methods.basicCancel, { consumerTag: this.tag, noWait: true }));
+  }
+
+  private setAddress(exchange: string, routingKey: string): void {
+    this.exchange = exchange;
+    this.routingKey = routingKey;
+    const key = encodeText(routingKey);
+    const name = encodeText(exchange);
+    const shown = key.subarray(0, 255);
+    this.address = Buffer.concat([Buffer.from([name.length]), name, Buffer.from([shown.length]), shown]);
+    this.head.writeUInt32BE(this.head.length + 9 + this.address.length - 7, 3);
+  }
+}

@@ -1,0 +1,65 @@
+import type { Message } from '../../core/message.ts';
+import { amqp091Format } from './message.ts';
+import { FrameType, frameEnd, frameOverhead, methods } from './spec.ts';
+
+/**
+ * A message's content as frames. Published by 0-9-1 and small enough, it lies in the message's bytes as it came, and
+ * is valid as it goes, but for two channel numbers:
+ *
+ *     start                                          nativeEnd          bodyStart       bodyEnd  end
+ *     │ 2 │ channel │ size │ class weight body-size │ native │ CE │ 3 │ channel │ size │ body │ CE │
+ *       1      2       4        2      2       8                 1    1      2       4             1
+ */
+export const headerPrefix = 7 + 12;
+
+function isFramed(message: Message): boolean {
+  return (
+    message.format === amqp091Format &&
+    message.nativeStart - message.start === headerPrefix &&
+    (message.bodyStart === message.bodyEnd
+      ? message.end === message.nativeEnd + 1
+      : message.bodyStart === message.nativeEnd + 8 && message.end === message.bodyEnd + 1)
+  );
+}
+
+/** Octets of the header frame and the body frames. */
+export function contentBytes(message: Message, frameMax: number): number {
+  const body = message.bodyBytes;
+  if (isFramed(message) && body + frameOverhead <= frameMax) return message.end - message.start;
+  const native = message.as(amqp091Format).length;
+  return headerPrefix + native + 1 + body + frameOverhead * Math.ceil(body / (frameMax - frameOverhead));
+}
+
+/** Writes what `contentBytes` counted. */
+export function writeContent(out: Buffer, at: number, message: Message, channel: number, frameMax: number): void {
+  if (isFramed(message) && message.bodyBytes + frameOverhead <= frameMax) {
+    message.bytes.copy(out, at, message.start, message.end);
+    out[at + 1] = channel >> 8;
+    out[at + 2] = channel & 0xff;
+    if (message.bodyStart === message.bodyEnd) return;
+    const bodyFrame = at + message.nativeEnd + 1 - message.start;
+    out[bodyFrame + 1] = channel >> 8;
+    out[bodyFrame + 2] = channel & 0xff;
+    return;
+  }
+  const native = message.as(amqp091Format);
+  at = writeFrameHead(out, at, FrameType.header, channel, 12 + native.length);
+  out.writeUInt32BE(methods.basicPublish.classId << 16, at);
+  out.writeUInt32BE(0, at + 4);
+  out.writeUInt32BE(message.bodyBytes, at + 8);
+  at += 12 + native.copy(out, at + 12);
+  out[at++] = frameEnd;
+  const payloadMax = frameMax - frameOverhead;
+  for (let from = message.bodyStart; from < message.bodyEnd; from += payloadMax) {
+    const to = Math.min(from + payloadMax, message.bodyEnd);
+    at = writeFrameHead(out, at, FrameType.body, channel, to - from);
+    at += message.bytes.copy(out, at, from, to);
+    out[at++] = frameEnd;
+  }
+}
+
+function writeFrameHead(out: Buffer, at: number, type: number, channel: number, size: number): number {
+  out[at] = type;
+  out.writeUInt16BE(channel, at + 1);
+  return out.writeUInt32BE(size, at + 3);
+}

@@ -1,0 +1,256 @@
+import type { Message } from '../../core/message.ts';
+import type { Headers, Properties, TypedValue, Value } from '../../core/properties.ts';
+import { decodeText, encodeText } from '../../lib/bytes.ts';
+import { ProtocolError } from './errors.ts';
+import { ReplyCode } from './spec.ts';
+import { decodeTable, encodeTable } from './table.ts';
+
+/**
+ * The property list of a content header [AMQP 0-9-1 §4.2.6.1]: flags, then the values of those present.
+ *
+ *     bit 15 content-type │ 14 content-encoding │ 13 headers │ 12 delivery-mode │ 11 priority │ 10 correlation-id
+ *          9 reply-to │ 8 expiration │ 7 message-id │ 6 timestamp │ 5 type │ 4 user-id │ 3 app-id │ 2 cluster-id
+ */
+const Flag = {
+  contentType: 1 << 15,
+  contentEncoding: 1 << 14,
+  headers: 1 << 13,
+  deliveryMode: 1 << 12,
+  priority: 1 << 11,
+  correlationId: 1 << 10,
+  replyTo: 1 << 9,
+  expiration: 1 << 8,
+  messageId: 1 << 7,
+  timestamp: 1 << 6,
+  type: 1 << 5,
+  userId: 1 << 4,
+  appId: 1 << 3,
+  clusterId: 1 << 2,
+  more: 1,
+} as const;
+
+/** What routing needs of the properties; read by offset, without decoding anything else. */
+export class RoutingFacts {
+  durable = false;
+  priority = -1;
+  /** Milliseconds, −1 = none. */
+  ttlMs = -1;
+
+  /** @throws ProtocolError 502 when the list is cut; 406 when the expiration is no number, in RabbitMQ's words */
+  read(bytes: Buffer, start: number, end: number): void {
+    this.durable = false;
+    this.priority = -1;
+    this.ttlMs = -1;
+    if (end - start < 2) throw cut();
+    const flags = (bytes[start]! << 8) | bytes[start + 1]!;
+    let at = start + 2;
+    if ((flags & Flag.more) !== 0) throw new ProtocolError(ReplyCode.syntaxError, 'unknown properties');
+    if ((flags & Flag.contentType) !== 0) at += 1 + bytes[at]!;
+    if ((flags & Flag.contentEncoding) !== 0) at += 1 + bytes[at]!;
+    if ((flags & Flag.headers) !== 0) {
+      if (at + 4 > end) throw cut();
+      at += 4 + bytes.readUInt32BE(at);
+    }
+    if ((flags & Flag.deliveryMode) !== 0) this.durable = bytes[at++] === 2;
+    if ((flags & Flag.priority) !== 0) this.priority = bytes[at++]!;
+    if ((flags & (Flag.correlationId | Flag.replyTo)) !== 0) {
+      if ((flags & Flag.correlationId) !== 0) at += 1 + bytes[at]!;
+      if ((flags & Flag.replyTo) !== 0) at += 1 + bytes[at]!;
+    }
+    if ((flags & Flag.expiration) !== 0) {
+      if (at + 1 + bytes[at]! > end) throw cut();
+      this.ttlMs = readExpiration(bytes, at);
+      at += 1 + bytes[at]!;
+    }
+    if ((flags & Flag.messageId) !== 0) at += 1 + bytes[at]!;
+    if ((flags & Flag.timestamp) !== 0) at += 8;
+    if ((flags & Flag.type) !== 0) at += 1 + bytes[at]!;
+    if ((flags & Flag.userId) !== 0) at += 1 + bytes[at]!;
+    if ((flags & Flag.appId) !== 0) at += 1 + bytes[at]!;
+    if ((flags & Flag.clusterId) !== 0) at += 1 + bytes[at]!;
+    if (!(at <= end)) throw cut(); // NaN, when an octet was read beyond the buffer, is not either
+  }
+}
+
+function readExpiration(bytes: Buffer, at: number): number {
+  const text = bytes.toString('latin1', at + 1, at + 1 + bytes[at]!);
+  if (!/^\d{1,15}$/.test(text)) {
+    throw new ProtocolError(ReplyCode.preconditionFailed, `invalid expiration '${text}'`);
+  }
+  return Number(text);
+}
+
+function cut(): ProtocolError {
+  return new ProtocolError(ReplyCode.syntaxError, 'property list is cut');
+}
+
+const namesOf = {
+  subject: 'x-subject',
+  to: 'x-to',
+  groupId: 'x-group-id',
+  replyToGroupId: 'x-reply-to-group-id',
+} as const;
+const groupSequenceHeader = 'x-group-sequence';
+const correlationHeader = 'x-correlation-id';
+const messageIdHeader = 'x-message-id';
+const textPayloadHeader = 'x-mqtt-payload-format';
+const timestampMsHeader = 'timestamp_in_ms';
+
+/** To the shared vocabulary: what 0-9-1 has no field for is found in the companion headers. */
+export function decodeProperties(native: Buffer, _message: Message): Properties {
+  const cursor = { at: 2 };
+  const flags = native.readUInt16BE(0);
+  const text = (flag: number): string | undefined => ((flags & flag) === 0 ? undefined : readShortString(native, cursor));
+  const contentType = text(Flag.contentType);
+  const contentEncoding = text(Flag.contentEncoding);
+  let headers: Headers = new Map();
+  if ((flags & Flag.headers) !== 0) {
+    headers = decodeTable(native, cursor.at);
+    cursor.at += 4 + native.readUInt32BE(cursor.at);
+  }
+  const deliveryMode = (flags & Flag.deliveryMode) === 0 ? undefined : native.readUInt8(cursor.at++);
+  const priority = (flags & Flag.priority) === 0 ? undefined : native.readUInt8(cursor.at++);
+  const correlationId = text(Flag.correlationId);
+  const replyTo = text(Flag.replyTo);
+  const expiration = text(Flag.expiration);
+  const messageId = text(Flag.messageId);
+  let timestampMs: number | undefined;
+  if ((flags & Flag.timestamp) !== 0) {
+    timestampMs = Number(native.readBigUInt64BE(cursor.at)) * 1000;
+    cursor.at += 8;
+  }
+  const type = text(Flag.type);
+  const userId = text(Flag.userId);
+  const appId = text(Flag.appId);
+
+  const own = new Map<string, Value>(headers);
+  const properties: Properties = { headers: own };
+  if (contentType !== undefined) properties.contentType = contentType;
+  if (contentEncoding !== undefined) properties.contentEncoding = contentEncoding;
+  if (deliveryMode !== undefined) properties.durable = deliveryMode === 2;
+  if (priority !== undefined) properties.priority = priority;
+  if (correlationId !== undefined) properties.correlationId = correlationId;
+  else takeId(own, correlationHeader, (id) => (properties.correlationId = id));
+  if (replyTo !== undefined) properties.replyTo = replyTo;
+  if (expiration !== undefined) properties.ttlMs = Number(expiration);
+  if (messageId !== undefined) properties.messageId = messageId;
+  else takeId(own, messageIdHeader, (id) => (properties.messageId = id));
+  if (timestampMs !== undefined) properties.timestampMs = takeMs(own, timestampMs);
+  if (type !== undefined) properties.type = type;
+  if (userId !== undefined) properties.userId = userId;
+  if (appId !== undefined) properties.appId = appId;
+  for (const [field, name] of Object.entries(namesOf) as [keyof typeof namesOf, string][]) {
+    const value = own.get(name);
+    if (typeof value === 'string' && own.delete(name)) properties[field] = value;
+  }
+  const sequence = own.get(groupSequenceHeader);
+  if (sequence !== undefined && isUint(sequence) && own.delete(groupSequenceHeader)) {
+    properties.groupSequence = sequence.value;
+  }
+  const textPayload = own.get(textPayloadHeader);
+  if (typeof textPayload === 'boolean' && own.delete(textPayloadHeader)) properties.textPayload = textPayload;
+  return properties;
+}
+
+// A companion header restores an id that the native field cannot hold.
+function takeId(headers: Map<string, Value>, name: string, take: (id: string | Buffer | TypedValue) => void): void {
+  const value = headers.get(name);
+  const isId = typeof value === 'string' || Buffer.isBuffer(value) || (isTypedId(value) && value.type === 'ulong');
+  if (isId && headers.delete(name)) take(value as string | Buffer | TypedValue);
+}
+
+function isTypedId(value: Value | undefined): value is TypedValue {
+  return typeof value === 'object' && value !== null && 'type' in value;
+}
+
+function isUint(value: Value): value is TypedValue & { type: 'uint' } {
+  return isTypedId(value) && value.type === 'uint';
+}
+
+function takeMs(headers: Map<string, Value>, timestampMs: number): number {
+  const exact = headers.get(timestampMsHeader);
+  if (!isTypedId(exact) || exact.type !== 'long') return timestampMs;
+  const ms = Number(exact.value);
+  if (Math.floor(ms / 1000) * 1000 !== timestampMs || ms === timestampMs) return timestampMs;
+  headers.delete(timestampMsHeader);
+  return ms;
+}
+
+function readShortString(bytes: Buffer, cursor: { at: number }): string {
+  const start = cursor.at + 1;
+  cursor.at = start + bytes.readUInt8(cursor.at);
+  return decodeText(bytes, start, cursor.at);
+}
+
+/** From the shared vocabulary: a property list with its flags. */
+export function encodeProperties(properties: Properties, _message: Message): Buffer {
+  const headers = new Map<string, Value>(properties.headers);
+  const list = new PropertyList();
+  const correlationId = shortOrHeader(properties.correlationId, correlationHeader, headers);
+  const messageId = shortOrHeader(properties.messageId, messageIdHeader, headers);
+  for (const [field, name] of Object.entries(namesOf) as [keyof typeof namesOf, string][]) {
+    const value = properties[field];
+    if (value !== undefined) headers.set(name, value);
+  }
+  if (properties.groupSequence !== undefined) {
+    headers.set(groupSequenceHeader, { type: 'uint', value: properties.groupSequence });
+  }
+  if (properties.textPayload !== undefined) headers.set(textPayloadHeader, properties.textPayload);
+  const timestampMs = properties.timestampMs;
+  if (timestampMs !== undefined && timestampMs % 1000 !== 0) {
+    headers.set(timestampMsHeader, { type: 'long', value: BigInt(Math.floor(timestampMs)) });
+  }
+  list.text(Flag.contentType, properties.contentType);
+  list.text(Flag.contentEncoding, properties.contentEncoding);
+  if (headers.size > 0) list.octets(Flag.headers, encodeTable(headers));
+  if (properties.durable !== undefined) list.octets(Flag.deliveryMode, Buffer.from([properties.durable ? 2 : 1]));
+  if (properties.priority !== undefined) list.octets(Flag.priority, Buffer.from([properties.priority]));
+  list.text(Flag.correlationId, correlationId);
+  list.text(Flag.replyTo, properties.replyTo);
+  list.text(Flag.expiration, properties.ttlMs === undefined ? undefined : String(properties.ttlMs));
+  list.text(Flag.messageId, messageId);
+  if (timestampMs !== undefined) {
+    const seconds = Buffer.alloc(8);
+    seconds.writeBigUInt64BE(BigInt(Math.max(0, Math.floor(timestampMs / 1000))));
+    list.octets(Flag.timestamp, seconds);
+  }
+  list.text(Flag.type, properties.type);
+  list.text(Flag.userId, properties.userId);
+  list.text(Flag.appId, properties.appId);
+  return list.encode();
+}
+
+function shortOrHeader(
+  id: string | Buffer | TypedValue | undefined,
+  header: string,
+  headers: Map<string, Value>,
+): string | undefined {
+  if (typeof id === 'string' && encodeText(id).length <= 255) return id;
+  if (id !== undefined) headers.set(header, id);
+  return undefined;
+}
+
+class PropertyList {
+  private flags = 0;
+  private readonly parts: Buffer[] = [];
+
+  octets(flag: number, value: Buffer): void {
+    this.flags |= flag;
+    this.parts.push(value);
+  }
+
+  /** Text over 255 octets has no spelling as a short string: left out. */
+  text(flag: number, value: string | undefined): void {
+    if (value === undefined) return;
+    const octets = encodeText(value);
+    if (octets.length > 255) return;
+    this.flags |= flag;
+    this.parts.push(Buffer.from([octets.length]), octets);
+  }
+
+  encode(): Buffer {
+    const flags = Buffer.alloc(2);
+    flags.writeUInt16BE(this.flags);
+    return Buffer.concat([flags, ...this.parts]);
+  }
+}

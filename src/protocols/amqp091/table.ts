@@ -1,0 +1,190 @@
+import { type Headers, isTyped, type TypedValue, type Value } from '../../core/properties.ts';
+import { decodeText, encodeText, isText } from '../../lib/bytes.ts';
+import { ProtocolError } from './errors.ts';
+import { ReplyCode } from './spec.ts';
+
+/**
+ * Field tables, with the types of RabbitMQ's errata: the letters that the implementations use, which differ from the
+ * specification's in `s` (int16), `l` (int64) and `L` (int64 too, when read).
+ *
+ *     table │ length u32 │ ( name shortstr │ letter │ value )*
+ */
+const depthMax = 64;
+
+/** @throws ProtocolError 502 when the table is cut or of an unknown type */
+export function decodeTable(bytes: Buffer, at: number, depth = 0): Headers {
+  const end = at + 4 + bytes.readUInt32BE(at);
+  if (end > bytes.length) throw new ProtocolError(ReplyCode.syntaxError, 'table is longer than its frame');
+  const table = new Map<string, Value>();
+  const cursor = { at: at + 4 };
+  while (cursor.at < end) {
+    const nameEnd = cursor.at + 1 + bytes.readUInt8(cursor.at);
+    const name = decodeText(bytes, cursor.at + 1, nameEnd);
+    cursor.at = nameEnd;
+    table.set(name, decodeValue(bytes, cursor, end, depth));
+  }
+  if (cursor.at !== end) throw new ProtocolError(ReplyCode.syntaxError, 'a field reaches beyond its table');
+  return table;
+}
+
+function decodeValue(bytes: Buffer, cursor: { at: number }, end: number, depth: number): Value {
+  if (depth > depthMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
+  const letter = bytes.readUInt8(cursor.at);
+  const at = cursor.at + 1;
+  switch (letter) {
+    case 0x74: // t
+      cursor.at = at + 1;
+      return bytes.readUInt8(at) !== 0;
+    case 0x62: // b
+      cursor.at = at + 1;
+      return { type: 'byte', value: bytes.readInt8(at) };
+    case 0x42: // B
+      cursor.at = at + 1;
+      return { type: 'ubyte', value: bytes.readUInt8(at) };
+    case 0x73: // s
+    case 0x55: // U
+      cursor.at = at + 2;
+      return { type: 'short', value: bytes.readInt16BE(at) };
+    case 0x75: // u
+      cursor.at = at + 2;
+      return { type: 'ushort', value: bytes.readUInt16BE(at) };
+    case 0x49: // I
+      cursor.at = at + 4;
+      return { type: 'int', value: bytes.readInt32BE(at) };
+    case 0x69: // i
+      cursor.at = at + 4;
+      return { type: 'uint', value: bytes.readUInt32BE(at) };
+    case 0x6c: // l
+    case 0x4c: // L
+      cursor.at = at + 8;
+      return { type: 'long', value: bytes.readBigInt64BE(at) };
+    case 0x66: // f
+      cursor.at = at + 4;
+      return { type: 'float', value: bytes.readFloatBE(at) };
+    case 0x64: // d
+      cursor.at = at + 8;
+      return { type: 'double', value: bytes.readDoubleBE(at) };
+    case 0x44: // D
+      cursor.at = at + 5;
+      return { type: 'decimal', scale: bytes.readUInt8(at), value: bytes.readInt32BE(at + 1) };
+    case 0x54: // T, in seconds
+      cursor.at = at + 8;
+      return { type: 'timestamp', value: bytes.readBigUInt64BE(at) * 1000n };
+    case 0x56: // V
+      cursor.at = at;
+      return null;
+    case 0x53: // S
+    case 0x78: {
+      const textEnd = at + 4 + bytes.readUInt32BE(at);
+      if (textEnd > end) throw new ProtocolError(ReplyCode.syntaxError, 'a field reaches beyond its table');
+      cursor.at = textEnd;
+      const isBinary = letter === 0x78 || !isText(bytes, at + 4, textEnd);
+      return isBinary ? Buffer.from(bytes.subarray(at + 4, textEnd)) : decodeText(bytes, at + 4, textEnd);
+    }
+    case 0x46: {
+      // F
+      cursor.at = at + 4 + bytes.readUInt32BE(at);
+      if (cursor.at > end) throw new ProtocolError(ReplyCode.syntaxError, 'a table reaches beyond its table');
+      return decodeTable(bytes, at, depth + 1);
+    }
+    case 0x41: {
+      // A
+      const arrayEnd = at + 4 + bytes.readUInt32BE(at);
+      if (arrayEnd > end) throw new ProtocolError(ReplyCode.syntaxError, 'an array reaches beyond its table');
+      const items: Value[] = [];
+      cursor.at = at + 4;
+      while (cursor.at < arrayEnd) items.push(decodeValue(bytes, cursor, arrayEnd, depth + 1));
+      return items;
+    }
+    default:
+      throw new ProtocolError(ReplyCode.syntaxError, `unknown field type ${letter}`);
+  }
+}
+
+export function encodeTable(table: Headers): Buffer {
+  const parts: Buffer[] = [];
+  for (const [name, value] of table) {
+    const encoded = encodeText(name);
+    // A name over 255 octets has no spelling here; the caller has counted it.
+    if (encoded.length > 255) continue;
+    parts.push(Buffer.from([encoded.length]), encoded, encodeValue(value));
+  }
+  return withLength(Buffer.concat(parts));
+}
+
+function encodeValue(value: Value): Buffer {
+  if (value === null) return Buffer.from('V');
+  if (typeof value === 'string') return withLetter('S', withLength(encodeText(value)));
+  if (typeof value === 'boolean') return Buffer.from([0x74, value ? 1 : 0]);
+  if (Buffer.isBuffer(value)) return withLetter('x', withLength(value));
+  if (isTyped(value)) return encodeTyped(value);
+  if (value instanceof Map) return withLetter('F', encodeTable(value));
+  return withLetter('A', withLength(Buffer.concat((value as readonly Value[]).map(encodeValue))));
+}
+
+function encodeTyped(value: TypedValue): Buffer {
+  const out = Buffer.alloc(9);
+  switch (value.type) {
+    case 'byte':
+      out.writeInt8(value.value, 1);
+      return lettered(out, 'b', 2);
+    case 'ubyte':
+      out.writeUInt8(value.value, 1);
+      return lettered(out, 'B', 2);
+    case 'short':
+      out.writeInt16BE(value.value, 1);
+      return lettered(out, 's', 3);
+    case 'ushort':
+      out.writeUInt16BE(value.value, 1);
+      return lettered(out, 'u', 3);
+    case 'int':
+      out.writeInt32BE(value.value, 1);
+      return lettered(out, 'I', 5);
+    case 'uint':
+      out.writeUInt32BE(value.value, 1);
+      return lettered(out, 'i', 5);
+    case 'long':
+      out.writeBigInt64BE(value.value, 1);
+      return lettered(out, 'l', 9);
+    case 'ulong':
+      out.writeBigInt64BE(BigInt.asIntN(64, value.value), 1);
+      return lettered(out, 'l', 9);
+    case 'float':
+      out.writeFloatBE(value.value, 1);
+      return lettered(out, 'f', 5);
+    case 'double':
+      out.writeDoubleBE(value.value, 1);
+      return lettered(out, 'd', 9);
+    case 'decimal':
+      out.writeUInt8(value.scale, 1);
+      out.writeInt32BE(value.value, 2);
+      return lettered(out, 'D', 6);
+    case 'timestamp':
+      out.writeBigUInt64BE(BigInt.asUintN(64, value.value / 1000n), 1);
+      return lettered(out, 'T', 9);
+    case 'char':
+    case 'symbol':
+      return withLetter('S', withLength(encodeText(value.value)));
+    case 'uuid':
+    case 'decimal32':
+    case 'decimal64':
+    case 'decimal128':
+      return withLetter('x', withLength(value.value));
+  }
+}
+
+function lettered(out: Buffer, letter: string, length: number): Buffer {
+  out[0] = letter.charCodeAt(0);
+  return out.subarray(0, length);
+}
+
+function withLetter(letter: string, value: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(letter, 'latin1'), value]);
+}
+
+function withLength(value: Buffer): Buffer {
+  const out = Buffer.allocUnsafe(4 + value.length);
+  out.writeUInt32BE(value.length);
+  value.copy(out, 4);
+  return out;
+}

@@ -1,0 +1,87 @@
+import { type MessageFormat, register } from '../../core/format.ts';
+import type { Message } from '../../core/message.ts';
+import { type Properties, toOctets } from '../../core/properties.ts';
+import { TextHeaders } from '../../core/text-headers.ts';
+import { textOrBinary } from '../../core/typed-text.ts';
+import { Reader } from './decode.ts';
+import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
+import { toRoutingKey, toTopic } from './topic.ts';
+
+export const publishProperties = [
+  PropertyId.payloadFormatIndicator,
+  PropertyId.messageExpiryInterval,
+  PropertyId.topicAlias,
+  PropertyId.responseTopic,
+  PropertyId.correlationData,
+  PropertyId.userProperty,
+  PropertyId.subscriptionIdentifier,
+  PropertyId.contentType,
+] as const;
+
+const userProperties = new TextHeaders({
+  contentType: null,
+  textPayload: null,
+  correlationId: null,
+  replyTo: null,
+});
+
+const userPropertyMax = 65_535;
+
+/** MQTT 3.1 and 3.1.1: a message has a topic and a body, and no properties. */
+export const mqtt3Format: MessageFormat = register({
+  name: 'mqtt-3',
+  id: 2,
+  decode: (_native, message) => ({ headers: new Map(), durable: message.qos > 0 }),
+  encode: () => Buffer.alloc(0),
+});
+
+/** MQTT 5: `native` is the property block of the PUBLISH, without its length. */
+export const mqtt5Format: MessageFormat = register({
+  name: 'mqtt-5',
+  id: 3,
+  decode: decodeBlock,
+  encode: encodeBlock,
+});
+
+function decodeBlock(native: Buffer, message: Message): Properties {
+  const { values, userProperties: pairs } = readProperties(new Reader(native, 0, native.length), publishProperties);
+  const properties: Properties = { headers: new Map(), durable: message.qos > 0 };
+  const contentType = values.get(PropertyId.contentType);
+  if (typeof contentType === 'string') properties.contentType = contentType;
+  const responseTopic = values.get(PropertyId.responseTopic);
+  if (typeof responseTopic === 'string') properties.replyTo = `/topic/${toRoutingKey(responseTopic)}`;
+  const correlation = values.get(PropertyId.correlationData);
+  if (Buffer.isBuffer(correlation)) properties.correlationId = textOrBinary(correlation);
+  const textPayload = values.get(PropertyId.payloadFormatIndicator);
+  if (textPayload !== undefined) properties.textPayload = textPayload === 1;
+  const expiry = values.get(PropertyId.messageExpiryInterval);
+  if (typeof expiry === 'number') properties.ttlMs = expiry * 1000;
+  userProperties.decode(pairs, properties);
+  return properties;
+}
+
+function encodeBlock(properties: Properties, message: Message): Buffer {
+  const writer = new PropertyWriter();
+  if (properties.textPayload !== undefined) {
+    writer.octet(PropertyId.payloadFormatIndicator, properties.textPayload ? 1 : 0);
+  }
+  if (message.expiresAtMs !== 0) writer.long(PropertyId.messageExpiryInterval, 0); // each delivery writes what remains
+  if (properties.contentType !== undefined) writer.text(PropertyId.contentType, properties.contentType);
+  if (properties.replyTo !== undefined) writer.text(PropertyId.responseTopic, toResponseTopic(properties.replyTo));
+  if (properties.correlationId !== undefined) {
+    writer.octets(PropertyId.correlationData, toOctets(properties.correlationId));
+  }
+  for (const [name, text] of userProperties.encode(properties)) {
+    if (isSpellable(name) && isSpellable(text)) writer.pair(name, text);
+  }
+  return writer.end();
+}
+
+// A topic's routing key goes back to be the topic; a queue is reached by its name.
+function toResponseTopic(replyTo: string): string {
+  return replyTo.startsWith('/topic/') ? toTopic(replyTo.slice('/topic/'.length)) : toTopic(`$queue-of.${replyTo}`);
+}
+
+function isSpellable(text: string): boolean {
+  return !text.includes('\0') && text.isWellFormed() && Buffer.byteLength(text) <= userPropertyMax;
+}

@@ -1,0 +1,85 @@
+import { anyWord, anyWords, type Pattern } from '../../core/topic.ts';
+import { encodeText } from '../../lib/bytes.ts';
+
+/**
+ * Topics and routing keys: `/` and `.` trade places, so that nothing is lost either way. What MQTT forbids in a topic
+ * name is percent-encoded there (`%2B`, `%23`, `%00`, octets that are not UTF-8), and text that looks like such a code
+ * already gets one more `25`: decoding is exact.
+ */
+const coded = /%((?:25)*)(2B|23|00|[89A-F][0-9A-F])/g;
+const forbidden = /[+#\0\udc80-\udcff]/g;
+
+export function toRoutingKey(topic: string): string {
+  return decodePercent(swap(topic));
+}
+
+export function toTopic(routingKey: string): string {
+  return swap(encodePercent(routingKey));
+}
+
+/** The tokens of a topic filter, which `isFilter` holds for. */
+export function toPattern(filter: string): Pattern {
+  return filter.split('/').map((level) => {
+    if (level === '+') return anyWord;
+    return level === '#' ? anyWords : toRoutingKey(level);
+  });
+}
+
+/** `#` alone and last, `+` alone in its level [MQTT-4.7.1-1, MQTT-4.7.1-2]; neither empty nor with NUL [MQTT-4.7.3-1, -2]. */
+export function isFilter(filter: string): boolean {
+  if (filter === '' || filter.includes('\0')) return false;
+  const levels = filter.split('/');
+  return levels.every((level, i) => {
+    if (level === '#') return i === levels.length - 1;
+    return level === '+' || !/[+#]/.test(level);
+  });
+}
+
+/** A name to publish to: no wildcards, not empty, no NUL. */
+export function isTopicName(topic: string): boolean {
+  return topic !== '' && !/[+#\0]/.test(topic);
+}
+
+function swap(text: string): string {
+  if (!text.includes('/') && !text.includes('.')) return text;
+  let swapped = '';
+  let from = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code !== 0x2f && code !== 0x2e) continue;
+    swapped += text.slice(from, i) + (code === 0x2f ? '.' : '/');
+    from = i + 1;
+  }
+  return swapped + text.slice(from);
+}
+
+function decodePercent(text: string): string {
+  if (!text.includes('%')) return text;
+  return text.replace(coded, (_, more: string, hex: string) => {
+    if (more !== '') return `%${more.slice(2)}${hex}`;
+    const octet = Number.parseInt(hex, 16);
+    return String.fromCharCode(octet < 0x80 ? octet : 0xdc00 + octet);
+  });
+}
+
+function encodePercent(text: string): string {
+  const lengthened = text.includes('%') ? text.replace(coded, (_, more: string, hex: string) => `%25${more}${hex}`) : text;
+  return lengthened.replace(forbidden, (character) => {
+    const octet = character.charCodeAt(0) & 0xff;
+    return `%${octet.toString(16).toUpperCase().padStart(2, '0')}`;
+  });
+}
+
+const topicMemoMax = 65_536;
+const topicMemo = new Map<string, Buffer>();
+
+/** The octets of the topic that a routing key has in MQTT: computed once a key, for every subscriber asks. */
+export function topicBytes(routingKey: string): Buffer {
+  let bytes = topicMemo.get(routingKey);
+  if (bytes === undefined) {
+    if (topicMemo.size >= topicMemoMax) topicMemo.clear();
+    bytes = encodeText(toTopic(routingKey));
+    topicMemo.set(routingKey, bytes);
+  }
+  return bytes;
+}

@@ -1,0 +1,80 @@
+import { type MessageFormat, register } from '../../core/format.ts';
+import type { Message } from '../../core/message.ts';
+import type { Properties } from '../../core/properties.ts';
+import { TextHeaders } from '../../core/text-headers.ts';
+import { decodeText, encodeText } from '../../lib/bytes.ts';
+import { escape, escapeName, unescape, type Version } from './versions.ts';
+
+/** Headers that frames have of their own: never copied from a SEND, and not a publisher's to set. */
+export const ownHeaders = [
+  'destination',
+  'content-length',
+  'receipt',
+  'transaction',
+  'message-id',
+  'subscription',
+  'ack',
+  'redelivered',
+] as const;
+
+const textHeaders = new TextHeaders({ messageId: 'amqp-message-id' }, [
+  ...ownHeaders,
+  'persistent',
+  'expiration',
+  'expires',
+]);
+
+/** `native` is the header lines of the SEND that are the message's own, each with its LF, escaped as they came. */
+function stompFormat(version: Version, id: number): MessageFormat {
+  return register({
+    name: `stomp-${version}`,
+    id,
+    decode: (native: Buffer) => decodeLines(native, version),
+    encode: (properties: Properties, message: Message) => encodeLines(properties, message, version),
+  });
+}
+
+export const formatOf: Record<Version, MessageFormat> = {
+  '1.0': stompFormat('1.0', 4),
+  '1.1': stompFormat('1.1', 5),
+  '1.2': stompFormat('1.2', 6),
+};
+
+function versionOf(format: MessageFormat): Version | undefined {
+  return (Object.keys(formatOf) as Version[]).find((version) => formatOf[version] === format);
+}
+
+function readLines(native: Buffer, version: Version): [name: string, value: string][] {
+  const lines: [string, string][] = [];
+  for (const line of decodeText(native, 0, native.length).split('\n')) {
+    const colon = line.indexOf(':');
+    if (colon < 0) continue;
+    lines.push([unescape(line.slice(0, colon), version), unescape(line.slice(colon + 1), version)]);
+  }
+  return lines;
+}
+
+function decodeLines(native: Buffer, version: Version): Properties {
+  const properties: Properties = { headers: new Map() };
+  const rest: [string, string][] = [];
+  for (const [name, value] of readLines(native, version)) {
+    if (name === 'persistent') properties.durable ??= value === 'true';
+    else if (name === 'expiration' && /^\d{1,15}$/.test(value)) properties.ttlMs ??= Number(value);
+    else if (name !== 'expires') rest.push([name, value]);
+  }
+  textHeaders.decode(rest, properties);
+  return properties;
+}
+
+function encodeLines(properties: Properties, message: Message, version: Version): Buffer {
+  const from = versionOf(message.format);
+  const lines = from === undefined ? linesOf(properties) : readLines(message.native, from);
+  return encodeText(lines.map(([name, value]) => `${escapeName(name, version)}:${escape(value, version)}\n`).join(''));
+}
+
+function linesOf(properties: Properties): [name: string, value: string][] {
+  const lines = textHeaders.encode(properties);
+  if (properties.durable !== undefined) lines.push(['persistent', String(properties.durable)]);
+  if (properties.ttlMs !== undefined) lines.push(['expiration', String(properties.ttlMs)]);
+  return lines;
+}

@@ -1,0 +1,52 @@
+import type { Broker } from '../../core/broker.ts';
+import type { Logger } from '../../lib/log.ts';
+import type { Protocol } from '../../transport/protocol.ts';
+import type { Stream, StreamHandler } from '../../transport/stream.ts';
+import { Connection } from './connection.ts';
+import type { FrameLimits } from './frame.ts';
+
+export interface StompOptions extends FrameLimits {
+  readonly vhost: string;
+  /** What we can send and want, in milliseconds. */
+  readonly heartBeatMs: number;
+  readonly loginTimeoutMs: number;
+  /** A CONNECT without login is let in. */
+  readonly anonymous: boolean;
+  readonly version: string;
+}
+
+/** The door of STOMP 1.0, 1.1 and 1.2. */
+export class Stomp implements Protocol {
+  readonly name = 'stomp';
+  readonly broker: Broker;
+  readonly options: StompOptions;
+  readonly log: Logger;
+  readonly connections = new Set<Connection>();
+  private connectionId = 0;
+
+  constructor(broker: Broker, options: StompOptions) {
+    this.broker = broker;
+    this.options = options;
+    this.log = broker.log;
+  }
+
+  accept(stream: Stream): StreamHandler {
+    const connection = new Connection(stream, this);
+    this.connections.add(connection);
+    return connection;
+  }
+
+  nextConnectionId(): string {
+    this.connectionId += 1;
+    return `stomp-${this.connectionId}`;
+  }
+
+  sweep(): void {
+    const now = this.broker.nowMs;
+    for (const connection of this.connections) connection.sweep(now);
+  }
+
+  stop(): void {
+    for (const connection of this.connections) connection.close('connection-forced', 'the server is shutting down');
+  }
+}

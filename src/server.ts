@@ -1,0 +1,155 @@
+import { resolve } from 'node:path';
+import { Users } from './auth/users.ts';
+import type { Config, ListenerConfig } from './config/schema.ts';
+import { Broker } from './core/broker.ts';
+import { SystemClock } from './lib/clock.ts';
+import type { Logger } from './lib/log.ts';
+import { Timers } from './lib/timers.ts';
+import { listenManagement } from './management/api.ts';
+import { Amqp091 } from './protocols/amqp091/protocol.ts';
+import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
+import { Stomp } from './protocols/stomp/protocol.ts';
+import { openDisk } from './storage/disk.ts';
+import { SegmentJournal } from './storage/journal.ts';
+import { Listener } from './transport/listener.ts';
+import type { Protocol } from './transport/protocol.ts';
+
+/** A port that cannot be had, by the key that names it. */
+export class ListenError extends Error {}
+
+export interface Listening {
+  readonly name: string;
+  readonly protocol: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface ServerParts {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly version: string;
+  /** The disk failed for good: nothing more can be confirmed. */
+  onLost(why: Error): void;
+}
+
+const sweepEveryMs = 1000;
+/** How long clients have to take their leave; the whole stop stays under ten seconds. */
+const leaveWithinMs = 3000;
+
+/** All rooms put together: the one file that knows everyone. */
+export class Server {
+  readonly listening: Listening[] = [];
+  readonly broker: Broker;
+  private readonly parts: ServerParts;
+  private readonly sessions = new Sessions();
+  private readonly protocols: Protocol[] = [];
+  private readonly listeners: Listener[] = [];
+  private readonly management: { close(): Promise<void> }[] = [];
+  private ready = false;
+
+  private constructor(parts: ServerParts, broker: Broker) {
+    this.parts = parts;
+    this.broker = broker;
+  }
+
+  /** @throws ListenError, JournalDamage, and errors of the file system */
+  static async start(parts: ServerParts): Promise<Server> {
+    const { config, log } = parts;
+    const clock = new SystemClock();
+    const disk = await openDisk(resolve(config.dataDir));
+    const { segmentBytes } = config.journal;
+    const { journal, recovered } = await SegmentJournal.open(disk, { segmentBytes, log, clock, onLost: parts.onLost });
+    const authenticator = new Users(config.users, config.anonymous);
+    const broker = new Broker({ journal, clock, timers: new Timers(clock), log, authenticator });
+    for (const vhost of config.vhosts) broker.addVhost(vhost);
+    broker.restore(recovered, recovered.messages());
+    const server = new Server(parts, broker);
+    server.sessions.restore(broker, recovered, config.mqtt.exchange);
+    try {
+      for (const [name, listener] of Object.entries(config.listeners)) {
+        if (listener.enabled) await server.listen(name, listener);
+      }
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    broker.timers.every(sweepEveryMs, () => {
+      for (const protocol of server.protocols) protocol.sweep();
+    });
+    server.ready = true;
+    return server;
+  }
+
+  /** Clients are told in their protocol, everything is made durable, and nothing is left open. */
+  async stop(): Promise<void> {
+    this.ready = false;
+    for (const listener of this.listeners) listener.close();
+    for (const protocol of this.protocols) protocol.stop();
+    const deadline = Date.now() + leaveWithinMs;
+    while (this.listeners.some((listener) => listener.connections > 0) && Date.now() < deadline) await sleep(10);
+    for (const listener of this.listeners) listener.destroyConnections();
+    this.broker.timers.stop();
+    await this.broker.journal.close();
+    for (const management of this.management) await management.close();
+  }
+
+  private async listen(name: string, listener: ListenerConfig): Promise<void> {
+    const host = listener.host === '*' ? undefined : listener.host;
+    try {
+      const port = await this.open(listener, host);
+      this.listening.push({ name, protocol: listener.protocol, host: listener.host, port });
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const why = code === 'EADDRINUSE' ? 'is in use' : `cannot be listened on (${code ?? (error as Error).message})`;
+      throw new ListenError(`listeners.${name}.port: ${listener.port} on host '${listener.host}' ${why}`);
+    }
+  }
+
+  private async open(listener: ListenerConfig, host: string | undefined): Promise<number> {
+    if (listener.protocol === 'management') {
+      const management = await listenManagement({ host, port: listener.port }, () => this.ready);
+      this.management.push(management);
+      return management.port;
+    }
+    const protocol = this.createProtocol(listener.protocol);
+    const door = new Listener(protocol, this.broker.clock);
+    const port = await door.listen({ host, port: listener.port });
+    this.protocols.push(protocol);
+    this.listeners.push(door);
+    return port;
+  }
+
+  private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp'): Protocol {
+    const { broker } = this;
+    const { config, version } = this.parts;
+    const { messageBytes, loginTimeoutMs } = config.limits;
+    const common = { loginTimeoutMs, anonymous: config.anonymous.enabled, vhost: config.defaultVhost, version };
+    switch (protocol) {
+      case 'amqp':
+        return new Amqp091(broker, {
+          ...common,
+          messageBytes,
+          frameMax: config.amqp.frameSizeMax,
+          channelMax: config.amqp.channelMax,
+          heartbeatSeconds: config.amqp.heartbeatSeconds,
+        });
+      case 'mqtt':
+        return new Mqtt(broker, this.sessions, { ...common, ...config.mqtt, packetBytes: messageBytes + mqttHeadBytes });
+      case 'stomp':
+        return new Stomp(broker, {
+          ...common,
+          bodyBytes: messageBytes,
+          heartBeatMs: config.stomp.heartBeatMs,
+          headerCount: config.stomp.headerCountMax,
+          headerBytes: config.stomp.headerBytesMax,
+        });
+    }
+  }
+}
+
+/** Room for topic and properties beside the largest body. */
+const mqttHeadBytes = 128 * 1024;
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,116 @@
+import { type FileHandle, mkdir, open, readdir, readFile, rename, truncate, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** A file that is appended to. */
+export interface AppendFile {
+  /** Writes all of the buffers at the end; they may be reused when the promise has resolved. */
+  write(buffers: readonly Buffer[]): Promise<void>;
+  datasync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One directory, so that tests can put a failing one in its place. */
+export interface Disk {
+  list(): Promise<string[]>;
+  read(name: string): Promise<Buffer>;
+  append(name: string): Promise<AppendFile>;
+  /** Replaces a small file as a whole: after a crash there is the old one or the new one. */
+  replace(name: string, content: Buffer): Promise<void>;
+  truncate(name: string, length: number): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Makes the directory's entries durable. */
+  sync(): Promise<void>;
+}
+
+export async function openDisk(directory: string): Promise<Disk> {
+  await mkdir(directory, { recursive: true });
+  return new FileDisk(directory);
+}
+
+class FileDisk implements Disk {
+  private readonly directory: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  async list(): Promise<string[]> {
+    return (await readdir(this.directory)).sort();
+  }
+
+  read(name: string): Promise<Buffer> {
+    return readFile(join(this.directory, name));
+  }
+
+  async append(name: string): Promise<AppendFile> {
+    return new RealFile(await open(join(this.directory, name), 'a'));
+  }
+
+  async replace(name: string, content: Buffer): Promise<void> {
+    const draft = join(this.directory, `${name}.new`);
+    const file = await open(draft, 'w');
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(draft, join(this.directory, name));
+    await this.sync();
+  }
+
+  async truncate(name: string, length: number): Promise<void> {
+    const file = await open(join(this.directory, name), 'r+');
+    try {
+      await truncate(join(this.directory, name), length);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  remove(name: string): Promise<void> {
+    return unlink(join(this.directory, name));
+  }
+
+  async sync(): Promise<void> {
+    const directory = await open(this.directory, 'r');
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+}
+
+class RealFile implements AppendFile {
+  private readonly handle: FileHandle;
+
+  constructor(handle: FileHandle) {
+    this.handle = handle;
+  }
+
+  async write(buffers: readonly Buffer[]): Promise<void> {
+    let rest = buffers;
+    while (rest.length > 0) {
+      let { bytesWritten } = await this.handle.writev(rest as Buffer[]);
+      const next: Buffer[] = [];
+      for (const buffer of rest) {
+        if (bytesWritten >= buffer.length) bytesWritten -= buffer.length;
+        else {
+          next.push(buffer.subarray(bytesWritten));
+          bytesWritten = 0;
+        }
+      }
+      rest = next;
+    }
+  }
+
+  datasync(): Promise<void> {
+    return this.handle.datasync();
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}

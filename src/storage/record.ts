@@ -1,0 +1,262 @@
+import { decodeText, encodeText } from '../lib/bytes.ts';
+import { findFormat } from '../core/format.ts';
+import { type Death, Message, noDeaths } from '../core/message.ts';
+import type { QueueEntry } from '../core/queue/entry.ts';
+
+/**
+ * The facts that the journal holds, as octets (integers big-endian).
+ *
+ *     published  1 │ flags │ format │ qos i8 │ priority i16 │ sequence f64 │ expiresAtMs f64
+ *                  │ exchange (u16 + text) │ routing key (u32 + text) │ queues (u16 + u32 each)
+ *                  │ native (u32 +) │ body (u32 +) │ deaths (u32 + JSON)
+ *     settled    2 │ queue u32 │ first sequence f64 │ runs u32 │ (gap varint, length varint) each
+ *     put        3 │ kind (u8 + text) │ key (u32 + text) │ value (u32 +)
+ *     deleted    4 │ kind (u8 + text) │ key (u32 + text)
+ *
+ * A run of settlements skips `gap` sequence numbers behind the last run's end and settles `length` of them.
+ */
+export const RecordType = { published: 1, settled: 2, put: 3, deleted: 4 } as const;
+
+const retainFlag = 1;
+const publishedFixed = 1 + 1 + 1 + 1 + 2 + 8 + 8;
+
+/** Settlements of one queue, in runs of sequence numbers. */
+export interface Runs {
+  readonly queueId: number;
+  readonly first: number;
+  readonly runs: [gap: number, length: number][];
+}
+
+/** What replay tells its owner, in the order in which it was written. */
+export interface RecordVisitor {
+  published(message: Message, queueIds: number[]): void;
+  settled(queueId: number, sequence: number): void;
+  put(kind: string, key: string, value: Buffer): void;
+  deleted(kind: string, key: string): void;
+}
+
+/** Octets into buffers that the caller sends on; each is full of whole records. */
+export class RecordWriter {
+  buffer: Buffer;
+  at = 0;
+
+  constructor(bytes: number) {
+    this.buffer = Buffer.allocUnsafeSlow(bytes);
+  }
+
+  /** The octets that `published` will take. */
+  static publishedBytes(first: QueueEntry, queues: number, exchange: Buffer, key: Buffer, deaths: Buffer): number {
+    const message = first.message;
+    const native = message.nativeEnd - message.nativeStart;
+    return publishedFixed + 2 + exchange.length + 4 + key.length + 2 + queues * 4 + 12 + native + message.bodyBytes + deaths.length;
+  }
+
+  published(message: Message, queueIds: readonly number[], exchange: Buffer, key: Buffer, deaths: Buffer): void {
+    const out = this.buffer;
+    let at = this.at;
+    out[at] = RecordType.published;
+    out[at + 1] = message.retain ? retainFlag : 0;
+    out[at + 2] = message.format.id;
+    out.writeInt8(message.qos, at + 3);
+    out.writeInt16BE(message.priority, at + 4);
+    out.writeDoubleBE(message.sequence, at + 6);
+    out.writeDoubleBE(message.expiresAtMs, at + 14);
+    at = out.writeUInt16BE(exchange.length, at + publishedFixed);
+    at += exchange.copy(out, at);
+    at = out.writeUInt32BE(key.length, at);
+    at += key.copy(out, at);
+    at = out.writeUInt16BE(queueIds.length, at);
+    for (const id of queueIds) at = out.writeUInt32BE(id, at);
+    at = out.writeUInt32BE(message.nativeEnd - message.nativeStart, at);
+    at += message.bytes.copy(out, at, message.nativeStart, message.nativeEnd);
+    at = out.writeUInt32BE(message.bodyBytes, at);
+    at += message.bytes.copy(out, at, message.bodyStart, message.bodyEnd);
+    at = out.writeUInt32BE(deaths.length, at);
+    at += deaths.copy(out, at);
+    this.at = at;
+  }
+
+  settled({ queueId, first, runs }: Runs): void {
+    const out = this.buffer;
+    out[this.at] = RecordType.settled;
+    out.writeUInt32BE(queueId, this.at + 1);
+    out.writeDoubleBE(first, this.at + 5);
+    this.at = out.writeUInt32BE(runs.length, this.at + 13);
+    for (const [gap, length] of runs) {
+      this.at = writeVarint(out, this.at, gap);
+      this.at = writeVarint(out, this.at, length);
+    }
+  }
+
+  put(kind: string, key: Buffer, value: Buffer): void {
+    this.head(RecordType.put, kind, key);
+    this.at = this.buffer.writeUInt32BE(value.length, this.at);
+    this.at += value.copy(this.buffer, this.at);
+  }
+
+  deleted(kind: string, key: Buffer): void {
+    this.head(RecordType.deleted, kind, key);
+  }
+
+  private head(type: number, kind: string, key: Buffer): void {
+    const out = this.buffer;
+    out[this.at] = type;
+    out[this.at + 1] = kind.length;
+    this.at += 2;
+    this.at += out.write(kind, this.at, 'latin1');
+    this.at = out.writeUInt32BE(key.length, this.at);
+    this.at += key.copy(out, this.at);
+  }
+}
+
+/**
+ * Reads all records of `payload`; messages are views into it.
+ * @throws RangeError when a record is cut or of an unknown type: the payload's CRC was right, so the writer is at fault
+ */
+export function readRecords(payload: Buffer, visitor: RecordVisitor): void {
+  let at = 0;
+  while (at < payload.length) {
+    switch (payload[at]) {
+      case RecordType.published:
+        at = readPublished(payload, at, visitor);
+        break;
+      case RecordType.settled:
+        at = readSettled(payload, at, visitor);
+        break;
+      case RecordType.put:
+      case RecordType.deleted:
+        at = readState(payload, at, visitor);
+        break;
+      default:
+        throw new RangeError(`unknown record type ${payload[at]} at ${at}`);
+    }
+  }
+}
+
+function readPublished(payload: Buffer, start: number, visitor: RecordVisitor): number {
+  let at = start + publishedFixed;
+  const exchangeEnd = at + 2 + payload.readUInt16BE(at);
+  const exchange = decodeText(payload, at + 2, exchangeEnd);
+  const keyEnd = exchangeEnd + 4 + payload.readUInt32BE(exchangeEnd);
+  const routingKey = decodeText(payload, exchangeEnd + 4, keyEnd);
+  const queueIds: number[] = [];
+  at = keyEnd + 2;
+  for (let queues = payload.readUInt16BE(keyEnd); queues > 0; queues--, at += 4) queueIds.push(payload.readUInt32BE(at));
+  const nativeStart = at + 4;
+  const nativeEnd = nativeStart + payload.readUInt32BE(at);
+  const bodyStart = nativeEnd + 4;
+  const bodyEnd = bodyStart + payload.readUInt32BE(nativeEnd);
+  const deathsStart = bodyEnd + 4;
+  const deathsEnd = deathsStart + payload.readUInt32BE(bodyEnd);
+  const format = findFormat(payload[start + 2]!);
+  if (format === undefined) throw new RangeError(`unknown message format ${payload[start + 2]} at ${start}`);
+  const message = new Message({
+    format,
+    exchange,
+    routingKey,
+    durable: true,
+    priority: payload.readInt16BE(start + 4),
+    expiresAtMs: payload.readDoubleBE(start + 14),
+    qos: payload.readInt8(start + 3),
+    retain: (payload[start + 1]! & retainFlag) !== 0,
+    publisher: null,
+    deaths: deathsEnd === deathsStart ? noDeaths : readDeaths(payload.subarray(deathsStart, deathsEnd)),
+    bytes: payload,
+    start: nativeStart,
+    end: bodyEnd,
+    nativeStart,
+    nativeEnd,
+    bodyStart,
+    bodyEnd,
+  });
+  message.sequence = payload.readDoubleBE(start + 6);
+  visitor.published(message, queueIds);
+  return deathsEnd;
+}
+
+function readSettled(payload: Buffer, start: number, visitor: RecordVisitor): number {
+  const queueId = payload.readUInt32BE(start + 1);
+  let sequence = payload.readDoubleBE(start + 5);
+  let at = start + 17;
+  for (let runs = payload.readUInt32BE(start + 13); runs > 0; runs--) {
+    const gap = readVarint(payload, at);
+    at += varintBytes(gap);
+    const length = readVarint(payload, at);
+    at += varintBytes(length);
+    sequence += gap;
+    for (let i = 0; i < length; i++) visitor.settled(queueId, sequence++);
+  }
+  return at;
+}
+
+function readState(payload: Buffer, start: number, visitor: RecordVisitor): number {
+  const kindEnd = start + 2 + payload[start + 1]!;
+  const kind = payload.toString('latin1', start + 2, kindEnd);
+  const keyEnd = kindEnd + 4 + payload.readUInt32BE(kindEnd);
+  const key = decodeText(payload, kindEnd + 4, keyEnd);
+  if (payload[start] === RecordType.deleted) {
+    visitor.deleted(kind, key);
+    return keyEnd;
+  }
+  const valueEnd = keyEnd + 4 + payload.readUInt32BE(keyEnd);
+  visitor.put(kind, key, payload.subarray(keyEnd + 4, valueEnd));
+  return valueEnd;
+}
+
+export function deathsBytes(deaths: readonly Death[]): Buffer {
+  return encodeText(JSON.stringify(deaths));
+}
+
+function readDeaths(bytes: Buffer): Death[] {
+  return JSON.parse(bytes.toString('utf8')) as Death[];
+}
+
+export function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) bytes += 1;
+  return bytes;
+}
+
+function writeVarint(out: Buffer, at: number, value: number): number {
+  let rest = value;
+  while (rest >= 128) {
+    out[at++] = (rest % 128) | 128;
+    rest = Math.floor(rest / 128);
+  }
+  out[at++] = rest;
+  return at;
+}
+
+function readVarint(bytes: Buffer, at: number): number {
+  let value = 0;
+  let scale = 1;
+  for (;;) {
+    const octet = bytes.readUInt8(at++);
+    value += (octet & 127) * scale;
+    if (octet < 128) return value;
+    scale *= 128;
+  }
+}
+
+/** Settled entries of one queue as runs; `sequences` in ascending order. */
+export function toRuns(queueId: number, sequences: readonly number[]): Runs {
+  const first = sequences[0]!;
+  const runs: [number, number][] = [];
+  let end = first;
+  let last: [number, number] | undefined;
+  for (const sequence of sequences) {
+    if (last !== undefined && sequence === end) last[1] += 1;
+    else {
+      last = [sequence - end, 1];
+      runs.push(last);
+    }
+    end = sequence + 1;
+  }
+  return { queueId, first, runs };
+}
+
+export function runsBytes({ runs }: Runs): number {
+  let bytes = 17;
+  for (const [gap, length] of runs) bytes += varintBytes(gap) + varintBytes(length);
+  return bytes;
+}

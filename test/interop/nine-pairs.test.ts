@@ -1,0 +1,173 @@
+import amqplib, { type Channel, type ChannelModel, type ConsumeMessage } from 'amqplib';
+import mqtt, { type MqttClient } from 'mqtt';
+import stompit from 'stompit';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { BrokerProcess } from '../support/broker-process.ts';
+
+const everyByte = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+
+/** What all of them can say of a message. */
+interface Seen {
+  readonly body: Buffer;
+  readonly contentType: unknown;
+  readonly correlationId: unknown;
+  readonly header: unknown;
+}
+
+interface Peer {
+  publish(topic: string): Promise<void>;
+  /** Resolves once the subscription stands; `next` when the first message has come. */
+  subscribe(topic: string): Promise<{ readonly next: Promise<Seen> }>;
+}
+
+const sent = { body: everyByte, contentType: 'application/x-test', correlationId: 'c-1', header: 'Grüße' };
+
+let broker: BrokerProcess;
+let amqp: ChannelModel;
+let channel: Channel;
+let mqttClient: MqttClient;
+let stomp: stompit.Client;
+
+function connectStomp(port: number): Promise<stompit.Client> {
+  const options = {
+    host: '127.0.0.1',
+    port,
+    connectHeaders: { host: '/', login: 'guest', passcode: 'guest', 'accept-version': '1.2' },
+  };
+  return new Promise((resolve, reject) =>
+    stompit.connect(options, (error, client) => (error ? reject(error) : resolve(client))),
+  );
+}
+
+beforeAll(async () => {
+  broker = await BrokerProcess.start();
+  amqp = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${broker.port('amqp')}`);
+  channel = await amqp.createConfirmChannel();
+  mqttClient = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.port('mqtt')}`, {
+    username: 'guest',
+    password: 'guest',
+    protocolVersion: 5,
+  });
+  stomp = await connectStomp(broker.port('stomp'));
+});
+
+afterAll(async () => {
+  await mqttClient?.endAsync();
+  await amqp?.close();
+  stomp?.destroy();
+  await broker?.remove();
+});
+
+const peers: Record<string, Peer> = {
+  amqp: {
+    async publish(topic) {
+      channel.publish('amq.topic', topic, sent.body, {
+        contentType: sent.contentType,
+        correlationId: sent.correlationId,
+        headers: { note: sent.header },
+      });
+      await (channel as amqplib.ConfirmChannel).waitForConfirms();
+    },
+    async subscribe(topic) {
+      const { queue } = await channel.assertQueue('', { durable: true });
+      await channel.bindQueue(queue, 'amq.topic', topic);
+      let found: (seen: Seen) => void;
+      const next = new Promise<Seen>((resolve) => {
+        found = resolve;
+      });
+      await channel.consume(queue, (message) => {
+        const { content, properties } = message as ConsumeMessage;
+        channel.ack(message as ConsumeMessage);
+        found({
+          body: content,
+          contentType: properties.contentType,
+          correlationId: properties.correlationId,
+          header: properties.headers?.['note'],
+        });
+      });
+      return { next };
+    },
+  },
+  mqtt: {
+    async publish(topic) {
+      await mqttClient.publishAsync(topic.replaceAll('.', '/'), sent.body, {
+        qos: 1,
+        properties: {
+          contentType: sent.contentType,
+          correlationData: Buffer.from(sent.correlationId),
+          userProperties: { note: sent.header },
+        },
+      });
+    },
+    async subscribe(topic) {
+      const name = topic.replaceAll('.', '/');
+      await mqttClient.subscribeAsync(name, { qos: 1 });
+      const next = new Promise<Seen>((resolve) => {
+        mqttClient.on('message', (arrived, body, packet) => {
+          if (arrived !== name) return;
+          resolve({
+            body,
+            contentType: packet.properties?.contentType,
+            correlationId: packet.properties?.correlationData?.toString(),
+            header: packet.properties?.userProperties?.['note'] as string | undefined,
+          });
+        });
+      });
+      return { next };
+    },
+  },
+  stomp: {
+    publish(topic) {
+      return new Promise((resolve, reject) => {
+        const frame = stomp.send(
+          {
+            destination: `/topic/${topic}`,
+            'content-type': sent.contentType,
+            'correlation-id': sent.correlationId,
+            'content-length': String(sent.body.length),
+            note: sent.header,
+          },
+          { onReceipt: resolve, onError: reject },
+        );
+        frame.end(sent.body);
+      });
+    },
+    async subscribe(topic) {
+      const next = new Promise<Seen>((resolve, reject) => {
+        stomp.subscribe({ destination: `/topic/${topic}`, ack: 'client-individual' }, (error, message) => {
+          if (error) return reject(error);
+          const chunks: Buffer[] = [];
+          message.on('data', (chunk: Buffer) => chunks.push(chunk));
+          message.on('end', () => {
+            message.ack();
+            const headers = message.headers as Record<string, string>;
+            resolve({
+              body: Buffer.concat(chunks),
+              contentType: headers['content-type'],
+              correlationId: headers['correlation-id'],
+              header: headers['note'],
+            });
+          });
+        });
+      });
+      // stompit's SUBSCRIBE has no receipt: a frame behind it that has one shows that it was taken
+      await new Promise<void>((resolve, reject) => {
+        stomp.send({ destination: '/topic/nobody.listens' }, { onReceipt: resolve, onError: reject }).end('');
+      });
+      return { next };
+    },
+  },
+};
+
+describe('one message crosses every ordered pair, with its properties and a binary body', () => {
+  for (const from of Object.keys(peers)) {
+    for (const to of Object.keys(peers)) {
+      test(`${from} → ${to}`, async () => {
+        const topic = `cross.${from}.${to}`;
+        const { next } = await peers[to]!.subscribe(topic);
+        await peers[from]!.publish(topic);
+        expect(await next).toEqual(sent);
+      });
+    }
+  }
+});
