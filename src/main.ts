@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { destination, pino } from 'pino';
 import { ConfigError, loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
-import { type Listening, ListenError, Server } from './server.ts';
+import { ListenError, type Listening, Server } from './server.ts';
 import { JournalDamage } from './storage/segment.ts';
 
 const ExitCode = { ok: 0, failure: 1, usage: 64, configuration: 78 } as const;
@@ -22,7 +22,9 @@ The environment overrides the file, flags override both: ROSETTAMQ_DATA_DIR, ROS
 `;
 
 const startedMs = performance.now();
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 await main();
 
@@ -125,9 +127,20 @@ function stopOnSignals(server: Server): void {
 }
 
 function table(listening: readonly Listening[]): string {
-  const rows = [['listener', 'protocol', 'host', 'port'], ...listening.map((each) => [each.name, each.protocol, each.host, String(each.port)])];
+  const rows = [
+    ['listener', 'protocol', 'host', 'port'],
+    ...listening.map((each) => [each.name, each.protocol, each.host, String(each.port)]),
+  ];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column]!)).join('  ').trimEnd()}\n`).join('');
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column]!))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
 }
 
 function say(text: string): void {

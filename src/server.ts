@@ -134,7 +134,11 @@ export class Server {
           heartbeatSeconds: config.amqp.heartbeatSeconds,
         });
       case 'mqtt':
-        return new Mqtt(broker, this.sessions, { ...common, ...config.mqtt, packetBytes: messageBytes + mqttHeadBytes });
+        return new Mqtt(broker, this.sessions, {
+          ...common,
+          ...config.mqtt,
+          packetBytes: messageBytes + mqttHeadBytes,
+        });
       case 'stomp':
         return new Stomp(broker, {
           ...common,

@@ -84,7 +84,10 @@ function findPath(rest: string, tree: Tree, parent: string): string[] | undefine
 }
 
 function toVariable(key: string): string {
-  return key.replace(/([a-z0-9])([A-Z])/g, '$1_$2').replace(/-/g, '_').toUpperCase();
+  return key
+    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .replace(/-/g, '_')
+    .toUpperCase();
 }
 
 function parseScalar(text: string): unknown {
@@ -117,7 +120,9 @@ function check(tree: Tree): Config {
     throw new ConfigError(`${key}: unknown key (value ${show(valueAt(tree, key.split('.')))})`);
   }
   const key = issue.path.join('.');
-  throw new ConfigError(`${key}: ${issue.message.replace(/^Invalid input: /, '')} (value ${show(valueAt(tree, issue.path))})`);
+  throw new ConfigError(
+    `${key}: ${issue.message.replace(/^Invalid input: /, '')} (value ${show(valueAt(tree, issue.path))})`,
+  );
 }
 
 function checkNames(config: Config): Config {

@@ -19,9 +19,6 @@ export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit' |
 
 export const noDeaths: readonly Death[] = [];
 
-/** Priority of a message whose publisher gave none. */
-export const priorityUnset = -1;
-
 const slab = new Slab();
 
 /**

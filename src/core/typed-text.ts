@@ -146,7 +146,8 @@ function fromJson(json: unknown): Value {
   const entries = Object.entries(json as object);
   const [first] = entries;
   if (entries.length === 1 && first !== undefined && isLetter(first[0])) {
-    if (first[0] === 'F') return new Map(Object.entries(first[1] as object).map(([name, item]) => [name, fromJson(item)]));
+    if (first[0] === 'F')
+      return new Map(Object.entries(first[1] as object).map(([name, item]) => [name, fromJson(item)]));
     if (typeof first[1] === 'string') return read(first[1], first[0]);
   }
   return new Map(entries.map(([name, item]) => [name, fromJson(item)]));

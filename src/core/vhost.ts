@@ -9,7 +9,7 @@ import { computeRoute, type Route, Router } from './exchange/route.ts';
 import type { Journal, PublishReceipt } from './journal.ts';
 import type { Message } from './message.ts';
 import { type Headers, noHeaders } from './properties.ts';
-import { QueueEntry } from './queue/entry.ts';
+import type { QueueEntry } from './queue/entry.ts';
 import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
 import type { Queue } from './queue/queue.ts';
 import { demandEquivalent, type QueueSpec, showArgument } from './queue/spec.ts';
@@ -90,7 +90,9 @@ export class Vhost implements QueueOwner {
     message.sequence = this.host.nextSequence();
     this.publishedIn += 1;
     route.exchange.publishedIn += 1;
-    const targets = route.readsHeaders ? computeRoute(this, route.exchange, message.routingKey, message).targets : route.targets;
+    const targets = route.readsHeaders
+      ? computeRoute(this, route.exchange, message.routingKey, message).targets
+      : route.targets;
     if (targets.length === 0) {
       this.unroutable += 1;
       receipt?.confirmed(tag);
@@ -100,7 +102,8 @@ export class Vhost implements QueueOwner {
     let refused = 0;
     for (let i = 0; i < targets.length; i++) {
       const target = targets[i]!;
-      const own = target.noLocalFor !== null && message.publisher !== null && target.noLocalFor === message.publisher.subscriber;
+      const own =
+        target.noLocalFor !== null && message.publisher !== null && target.noLocalFor === message.publisher.subscriber;
       const match = own ? target.localMatch : target.match;
       if (own && match === null) continue;
       if (target.queue.publish(message, match) === 'refused') refused += 1;
@@ -145,7 +148,8 @@ export class Vhost implements QueueOwner {
     }
     if (spec.name.startsWith('amq.')) throw new BrokerError('unauthorized-access', reserved('exchange', spec.name));
     const exchange = this.addExchange(spec);
-    if (spec.durable) this.journal.put('exchange', definitions.nameKey(this.name, spec.name), definitions.encodeExchange(spec));
+    if (spec.durable)
+      this.journal.put('exchange', definitions.nameKey(this.name, spec.name), definitions.encodeExchange(spec));
     return exchange;
   }
 

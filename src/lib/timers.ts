@@ -114,10 +114,13 @@ export class Timers {
     this.alarmMs = due;
     this.clock.refresh();
     // 2^31 - 1 is the longest delay that the runtime takes; a farther one is armed again when this one fires.
-    this.alarm = setTimeout(() => {
-      this.alarm = null;
-      this.runDue();
-    }, Math.min(Math.max(due - this.clock.nowMs, 0), 0x7fffffff));
+    this.alarm = setTimeout(
+      () => {
+        this.alarm = null;
+        this.runDue();
+      },
+      Math.min(Math.max(due - this.clock.nowMs, 0), 0x7fffffff),
+    );
     this.alarm.unref();
   }
 }

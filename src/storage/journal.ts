@@ -6,7 +6,7 @@ import type { Logger } from '../lib/log.ts';
 import { Ring } from '../lib/ring.ts';
 import type { AppendFile, Disk } from './disk.ts';
 import { deathsBytes, RecordWriter, runsBytes, toRuns } from './record.ts';
-import { recover, type RecoveredState } from './recovery.ts';
+import { type RecoveredState, recover } from './recovery.ts';
 import { batchHeaderBytes, sealBatch, segmentHeader, segmentHeaderBytes, segmentName } from './segment.ts';
 
 export interface JournalOptions {
@@ -69,7 +69,10 @@ export class SegmentJournal implements Journal {
    * Reads what is there and opens a new segment behind it.
    * @throws JournalDamage
    */
-  static async open(disk: Disk, options: JournalOptions): Promise<{ journal: SegmentJournal; recovered: RecoveredState }> {
+  static async open(
+    disk: Disk,
+    options: JournalOptions,
+  ): Promise<{ journal: SegmentJournal; recovered: RecoveredState }> {
     const epochs = await readManifest(disk);
     const recovered = await recover(disk, epochs, options.log);
     const epoch = (epochs.at(-1) ?? 0) + 1;
@@ -256,7 +259,10 @@ export class SegmentJournal implements Journal {
       else sequences.push(entry.message.sequence);
     }
     for (const [queueId, sequences] of byQueue) {
-      const runs = toRuns(queueId, sequences.sort((a, b) => a - b));
+      const runs = toRuns(
+        queueId,
+        sequences.sort((a, b) => a - b),
+      );
       this.makeRoom(runsBytes(runs), batches);
       this.writer.settled(runs);
     }

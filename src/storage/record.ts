@@ -1,7 +1,7 @@
-import { decodeText, encodeText } from '../lib/bytes.ts';
 import { findFormat } from '../core/format.ts';
 import { type Death, Message, noDeaths } from '../core/message.ts';
 import type { QueueEntry } from '../core/queue/entry.ts';
+import { decodeText, encodeText } from '../lib/bytes.ts';
 
 /**
  * The facts that the journal holds, as octets (integers big-endian).
@@ -48,7 +48,19 @@ export class RecordWriter {
   static publishedBytes(first: QueueEntry, queues: number, exchange: Buffer, key: Buffer, deaths: Buffer): number {
     const message = first.message;
     const native = message.nativeEnd - message.nativeStart;
-    return publishedFixed + 2 + exchange.length + 4 + key.length + 2 + queues * 4 + 12 + native + message.bodyBytes + deaths.length;
+    return (
+      publishedFixed +
+      2 +
+      exchange.length +
+      4 +
+      key.length +
+      2 +
+      queues * 4 +
+      12 +
+      native +
+      message.bodyBytes +
+      deaths.length
+    );
   }
 
   published(message: Message, queueIds: readonly number[], exchange: Buffer, key: Buffer, deaths: Buffer): void {
@@ -141,7 +153,8 @@ function readPublished(payload: Buffer, start: number, visitor: RecordVisitor): 
   const routingKey = decodeText(payload, exchangeEnd + 4, keyEnd);
   const queueIds: number[] = [];
   at = keyEnd + 2;
-  for (let queues = payload.readUInt16BE(keyEnd); queues > 0; queues--, at += 4) queueIds.push(payload.readUInt32BE(at));
+  for (let queues = payload.readUInt16BE(keyEnd); queues > 0; queues--, at += 4)
+    queueIds.push(payload.readUInt32BE(at));
   const nativeStart = at + 4;
   const nativeEnd = nativeStart + payload.readUInt32BE(at);
   const bodyStart = nativeEnd + 4;

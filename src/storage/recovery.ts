@@ -3,8 +3,15 @@ import type { Recovered } from '../core/journal.ts';
 import type { Message } from '../core/message.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Disk } from './disk.ts';
-import { readRecords, type RecordVisitor } from './record.ts';
-import { checkSegmentHeader, findBatch, findLaterUnit, JournalDamage, segmentHeaderBytes, segmentName } from './segment.ts';
+import { type RecordVisitor, readRecords } from './record.ts';
+import {
+  checkSegmentHeader,
+  findBatch,
+  findLaterUnit,
+  JournalDamage,
+  segmentHeaderBytes,
+  segmentName,
+} from './segment.ts';
 
 interface Living {
   readonly message: Message;

@@ -22,7 +22,9 @@ export class Listener {
   constructor(protocol: Protocol, clock: Clock) {
     this.protocol = protocol;
     this.clock = clock;
-    this.server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) => this.accept(socket));
+    this.server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) =>
+      this.accept(socket),
+    );
   }
 
   /** @returns the port; rejects with the runtime's error when it is in use. */
@@ -79,7 +81,8 @@ interface Taken {
  */
 function takeOver(accepted: Socket): Taken {
   const handle = (accepted as unknown as { _handle: { [key: symbol]: unknown } | null })._handle;
-  const owner = handle === null ? undefined : Object.getOwnPropertySymbols(handle).find((s) => s.description === 'owner_symbol');
+  const owner =
+    handle === null ? undefined : Object.getOwnPropertySymbols(handle).find((s) => s.description === 'owner_symbol');
   if (handle === null || owner === undefined) return readByEvents(accepted);
   (accepted as unknown as { _handle: null })._handle = null;
   let receive: ((bytes: number) => void) | null = null;

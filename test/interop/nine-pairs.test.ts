@@ -139,7 +139,7 @@ const peers: Record<string, Peer> = {
           const chunks: Buffer[] = [];
           message.on('data', (chunk: Buffer) => chunks.push(chunk));
           message.on('end', () => {
-            message.ack();
+            stomp.ack(message);
             const headers = message.headers as Record<string, string>;
             resolve({
               body: Buffer.concat(chunks),

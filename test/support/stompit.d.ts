@@ -5,19 +5,15 @@ declare module 'stompit' {
     interface Frame extends Readable {
       readonly headers: Record<string, string>;
     }
-    interface Message extends Frame {
-      ack(): void;
-      nack(): void;
-    }
     interface SendOptions {
       onReceipt?(): void;
       onError?(error: Error): void;
     }
     interface Client {
       send(headers: Record<string, string>, options?: SendOptions): Writable;
-      subscribe(headers: Record<string, string>, listener: (error: Error | null, message: Message) => void): unknown;
-      ack(message: Message): void;
-      nack(message: Message): void;
+      subscribe(headers: Record<string, string>, listener: (error: Error | null, message: Frame) => void): unknown;
+      ack(message: Frame): void;
+      nack(message: Frame): void;
       disconnect(done?: (error: Error | null) => void): void;
       destroy(): void;
       on(event: 'error', listener: (error: Error) => void): void;

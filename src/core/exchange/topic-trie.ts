@@ -85,7 +85,13 @@ function walk<T>(node: Node<T>, words: string[], at: number, found: T[], visited
 }
 
 // Below a `#`: continue after none, one, two … of the remaining words, each continuation at most once.
-function skipWords<T>(hash: Node<T>, words: string[], at: number, found: T[], visited: Map<Node<T>, Set<number>>): void {
+function skipWords<T>(
+  hash: Node<T>,
+  words: string[],
+  at: number,
+  found: T[],
+  visited: Map<Node<T>, Set<number>>,
+): void {
   let seen = visited.get(hash);
   if (seen === undefined) {
     seen = new Set();
@@ -101,7 +107,13 @@ function skipWords<T>(hash: Node<T>, words: string[], at: number, found: T[], vi
 }
 
 // The node of a `#` itself matched what remains already: only its children are walked.
-function walkBehind<T>(hash: Node<T>, words: string[], at: number, found: T[], visited: Map<Node<T>, Set<number>>): void {
+function walkBehind<T>(
+  hash: Node<T>,
+  words: string[],
+  at: number,
+  found: T[],
+  visited: Map<Node<T>, Set<number>>,
+): void {
   if (at === words.length) return;
   const word = hash.words?.get(words[at]!);
   if (word !== undefined) walk(word, words, at + 1, found, visited);

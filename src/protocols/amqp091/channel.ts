@@ -101,7 +101,17 @@ export class Channel {
     const bodyStart = bodyBytes === 0 ? nativeEnd + 1 : headerEnd + 7;
     const bodyEnd = bodyStart + bodyBytes;
     const flags = chunk[address + addressBytes]!;
-    this.publish(route, chunk, header, bodyBytes === 0 ? headerEnd : bodyEnd + 1, nativeStart, nativeEnd, bodyStart, bodyEnd, flags);
+    this.publish(
+      route,
+      chunk,
+      header,
+      bodyBytes === 0 ? headerEnd : bodyEnd + 1,
+      nativeStart,
+      nativeEnd,
+      bodyStart,
+      bodyEnd,
+      flags,
+    );
   }
 
   /** basic.publish whose content comes in frames of its own. */
@@ -144,7 +154,10 @@ export class Channel {
   onBody(payload: Buffer): void {
     const assembly = this.assembly;
     if (assembly === null || assembly.bodyBytes < 0) {
-      throw new ProtocolError(ReplyCode.unexpectedFrame, 'expected content header or method frame, got content body frame');
+      throw new ProtocolError(
+        ReplyCode.unexpectedFrame,
+        'expected content header or method frame, got content body frame',
+      );
     }
     const { native } = assembly;
     if (assembly.received + payload.length > assembly.bodyBytes) {
@@ -254,7 +267,10 @@ export class Channel {
     vhost.demand(this.connection, 'write', 'exchange', exchange);
     if (route.exchange.spec.type === 'topic') vhost.demand(this.connection, 'write', 'topic', routingKey);
     if (route.exchange.spec.internal) {
-      throw new BrokerError('unauthorized-access', `cannot publish to internal exchange '${exchange}' in vhost '${vhost.name}'`);
+      throw new BrokerError(
+        'unauthorized-access',
+        `cannot publish to internal exchange '${exchange}' in vhost '${vhost.name}'`,
+      );
     }
     return route;
   }

@@ -94,7 +94,13 @@ export class Connection implements StreamHandler, Client {
       const size = chunk[at + 3]! * 0x100_0000 + ((chunk[at + 4]! << 16) | (chunk[at + 5]! << 8) | chunk[at + 6]!);
       const next = at + size + frameOverhead;
       if (size + frameOverhead > this.frameMax) {
-        this.fail(new ProtocolError(ReplyCode.frameError, `frame of ${size + frameOverhead} octets exceeds frame_max ${this.frameMax}`), 0);
+        this.fail(
+          new ProtocolError(
+            ReplyCode.frameError,
+            `frame of ${size + frameOverhead} octets exceeds frame_max ${this.frameMax}`,
+          ),
+          0,
+        );
         return end;
       }
       if (next > end) {
@@ -206,7 +212,10 @@ export class Connection implements StreamHandler, Client {
       return cut ? this.waitFor(bodyEnd - at, at) : this.assemble(chunk, at, next, channel);
     }
     if (chunk[headerEnd - 1] !== frameEnd) return this.assemble(chunk, at, next, channel);
-    if (bodyBytes > 0 && (!isWholeBody(chunk, headerEnd, end, channel.id, bodyBytes) || chunk[bodyEnd - 1] !== frameEnd)) {
+    if (
+      bodyBytes > 0 &&
+      (!isWholeBody(chunk, headerEnd, end, channel.id, bodyBytes) || chunk[bodyEnd - 1] !== frameEnd)
+    ) {
       return this.assemble(chunk, at, next, channel);
     }
     try {
@@ -248,7 +257,14 @@ export class Connection implements StreamHandler, Client {
   }
 
   // Frames of the connection itself, of channels that are not open, and of those that wait for close-ok.
-  private onOtherFrame(chunk: Buffer, at: number, next: number, type: number, id: number, channel: Channel | null): void {
+  private onOtherFrame(
+    chunk: Buffer,
+    at: number,
+    next: number,
+    type: number,
+    id: number,
+    channel: Channel | null,
+  ): void {
     const method = type === FrameType.method && next - at >= 12 ? findMethod(chunk.readUInt32BE(at + 7)) : undefined;
     this.current = method ?? null;
     if (channel !== null) {
@@ -259,7 +275,10 @@ export class Connection implements StreamHandler, Client {
     }
     if (method === undefined) {
       if (type === FrameType.method) throw new ProtocolError(ReplyCode.commandInvalid, 'unknown class or method');
-      throw new ProtocolError(type === FrameType.header || type === FrameType.body ? ReplyCode.channelError : ReplyCode.frameError, `unexpected frame of type ${type} on channel ${id}`);
+      throw new ProtocolError(
+        type === FrameType.header || type === FrameType.body ? ReplyCode.channelError : ReplyCode.frameError,
+        `unexpected frame of type ${type} on channel ${id}`,
+      );
     }
     decodeMethod(method, chunk.subarray(at + 7, next - 1)); // for its errors
     if (id === 0) {
@@ -361,7 +380,10 @@ export class Connection implements StreamHandler, Client {
   }
 
   private sendClose(values: { replyCode: ReplyCode; replyText: string }): void {
-    this.door.log.info({ peer: this.peer, code: values.replyCode, reason: values.replyText }, 'amqp: connection closed');
+    this.door.log.info(
+      { peer: this.peer, code: values.replyCode, reason: values.replyText },
+      'amqp: connection closed',
+    );
     this.flushConfirms();
     this.send(encodeMethod(0, methods.connectionClose, values));
     this.state = 'closing';
@@ -498,5 +520,7 @@ function isContent(chunk: Buffer, at: number, end: number, type: number, channel
 }
 
 function isWholeBody(chunk: Buffer, at: number, end: number, channel: number, bodyBytes: number): boolean {
-  return isContent(chunk, at, end, FrameType.body, channel) && at + 7 <= end && chunk.readUInt32BE(at + 3) === bodyBytes;
+  return (
+    isContent(chunk, at, end, FrameType.body, channel) && at + 7 <= end && chunk.readUInt32BE(at + 3) === bodyBytes
+  );
 }

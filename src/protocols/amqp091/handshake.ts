@@ -1,13 +1,23 @@
-import type { Headers } from '../../core/properties.ts';
-import { BrokerError } from '../../core/errors.ts';
 import type { Credentials } from '../../core/auth.ts';
+import { BrokerError } from '../../core/errors.ts';
+import type { Headers } from '../../core/properties.ts';
 import { decodeText } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Connection } from './connection.ts';
 import { codeOf, ProtocolError, replyText } from './errors.ts';
 import { type Arguments, decodeMethod, encodeMethod } from './methods.ts';
 import type { Amqp091 } from './protocol.ts';
-import { FrameType, findMethod, frameEnd, frameMinSize, frameOverhead, type Method, methods, protocolHeader, ReplyCode } from './spec.ts';
+import {
+  FrameType,
+  findMethod,
+  frameEnd,
+  frameMinSize,
+  frameOverhead,
+  type Method,
+  methods,
+  protocolHeader,
+  ReplyCode,
+} from './spec.ts';
 import { decodeTable } from './table.ts';
 
 type State =

@@ -100,7 +100,8 @@ const timestampMsHeader = 'timestamp_in_ms';
 export function decodeProperties(native: Buffer, _message: Message): Properties {
   const cursor = { at: 2 };
   const flags = native.readUInt16BE(0);
-  const text = (flag: number): string | undefined => ((flags & flag) === 0 ? undefined : readShortString(native, cursor));
+  const text = (flag: number): string | undefined =>
+    (flags & flag) === 0 ? undefined : readShortString(native, cursor);
   const contentType = text(Flag.contentType);
   const contentEncoding = text(Flag.contentEncoding);
   let headers: Headers = new Map();

@@ -30,7 +30,16 @@ export const ReplyCode = {
 
 export type ReplyCode = (typeof ReplyCode)[keyof typeof ReplyCode];
 
-export type FieldType = 'bit' | 'octet' | 'short' | 'long' | 'longlong' | 'shortstr' | 'longstr' | 'table' | 'timestamp';
+export type FieldType =
+  | 'bit'
+  | 'octet'
+  | 'short'
+  | 'long'
+  | 'longlong'
+  | 'shortstr'
+  | 'longstr'
+  | 'table'
+  | 'timestamp';
 
 export interface Method {
   readonly name: string;
@@ -76,7 +85,11 @@ export const methods = {
   connectionSecureOk: method('connection.secure-ok', 10, 21, { response: 'longstr' }),
   connectionTune: method('connection.tune', 10, 30, tune),
   connectionTuneOk: method('connection.tune-ok', 10, 31, tune),
-  connectionOpen: method('connection.open', 10, 40, { virtualHost: 'shortstr', capabilities: 'shortstr', insist: 'bit' }),
+  connectionOpen: method('connection.open', 10, 40, {
+    virtualHost: 'shortstr',
+    capabilities: 'shortstr',
+    insist: 'bit',
+  }),
   connectionOpenOk: method('connection.open-ok', 10, 41, { knownHosts: 'shortstr' }),
   connectionClose: method('connection.close', 10, 50, close),
   connectionCloseOk: method('connection.close-ok', 10, 51),
@@ -136,7 +149,11 @@ export const methods = {
     noWait: 'bit',
     arguments: 'table',
   }),
-  queueDeclareOk: method('queue.declare-ok', 50, 11, { queue: 'shortstr', messageCount: 'long', consumerCount: 'long' }),
+  queueDeclareOk: method('queue.declare-ok', 50, 11, {
+    queue: 'shortstr',
+    messageCount: 'long',
+    consumerCount: 'long',
+  }),
   queueBind: method('queue.bind', 50, 20, {
     reserved: 'short',
     queue: 'shortstr',

@@ -165,7 +165,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     const peer = { address: this.stream.remoteAddress, protocol: 'mqtt' };
     const user = await broker.authenticator.authenticate(credentials, peer);
     if (this.state !== 'authenticating') return;
-    if (user === null) return this.refuse(ReasonCode.badUserNameOrPassword, `wrong credentials of '${credentials.user}'`);
+    if (user === null)
+      return this.refuse(ReasonCode.badUserNameOrPassword, `wrong credentials of '${credentials.user}'`);
     const vhost = broker.vhosts.get(vhostName);
     const access = vhost === undefined ? null : broker.authenticator.findAccess(user, vhost.name);
     if (vhost === undefined || access === null) {
@@ -252,7 +253,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       position = nativeStart + length;
       if (position > next) throw malformed('packet is cut');
       facts.read(chunk, nativeStart, position);
-      if (facts.topicAlias !== 0) throw new ProtocolError(ReasonCode.topicAliasInvalid, 'topic alias above the maximum'); // [MQTT-3.3.2-9]
+      if (facts.topicAlias !== 0)
+        throw new ProtocolError(ReasonCode.topicAliasInvalid, 'topic alias above the maximum'); // [MQTT-3.3.2-9]
       if (facts.expirySeconds >= 0) expiresAtMs = this.door.broker.nowMs + facts.expirySeconds * 1000;
     }
     const message = new Message({
@@ -279,7 +281,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   private findRoute(chunk: Buffer, start: number, bytes: number): Route {
     const topic = new Reader(chunk, start - 2, start + bytes).text();
-    if (topic === '' && this.version === 5) throw new ProtocolError(ReasonCode.protocolError, 'no topic and no topic alias');
+    if (topic === '' && this.version === 5)
+      throw new ProtocolError(ReasonCode.protocolError, 'no topic and no topic alias');
     if (!isTopicName(topic)) throw new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${topic}'`); // [MQTT-3.3.2-2]
     const { vhost } = this;
     const { exchange } = this.door.options;
@@ -362,7 +365,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (wanted.length === 0) throw malformed('SUBSCRIBE without a filter'); // [MQTT-3.8.3-2]
     const codes = wanted.map((subscription) => this.subscribe(subscription));
     const properties = this.version === 5 ? [0] : [];
-    const suback = packet(PacketType.suback << 4, Buffer.from([packetId >> 8, packetId & 0xff, ...properties, ...codes]));
+    const suback = packet(
+      PacketType.suback << 4,
+      Buffer.from([packetId >> 8, packetId & 0xff, ...properties, ...codes]),
+    );
     this.afterDurable(() => this.stream.write(suback));
   }
 
@@ -399,7 +405,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       return subscription.qos;
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error;
-      this.door.log.info({ peer: this.peer, filter: subscription.filter, reason: error.message }, 'mqtt: subscription refused');
+      this.door.log.info(
+        { peer: this.peer, filter: subscription.filter, reason: error.message },
+        'mqtt: subscription refused',
+      );
       return failure(codeOf[error.condition]);
     }
   }
@@ -465,7 +474,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (this.state === 'closed') return;
     const isOurs = !(error instanceof ProtocolError) && !(error instanceof BrokerError);
     if (isOurs) this.door.log.error({ peer: this.peer, error }, 'mqtt: a fault of ours');
-    const code = isOurs ? ReasonCode.unspecifiedError : error instanceof ProtocolError ? error.code : codeOf[error.condition];
+    const code = isOurs
+      ? ReasonCode.unspecifiedError
+      : error instanceof ProtocolError
+        ? error.code
+        : codeOf[error.condition];
     const reason = (error as Error).message;
     if (this.state === 'open') {
       this.sendDisconnect(code);
@@ -548,4 +561,3 @@ function readLength(chunk: Buffer, at: number, end: number): number {
   }
   throw malformed('remaining length of more than four octets');
 }
-

@@ -202,7 +202,8 @@ export class PublishFacts {
           reader.text();
           break;
         case PropertyId.responseTopic:
-          if (/[+#]/.test(reader.text())) throw new ProtocolError(ReasonCode.topicNameInvalid, 'response topic with wildcards'); // [MQTT-3.3.2-14]
+          if (/[+#]/.test(reader.text()))
+            throw new ProtocolError(ReasonCode.topicNameInvalid, 'response topic with wildcards'); // [MQTT-3.3.2-14]
           break;
         case PropertyId.correlationData:
           reader.octets();

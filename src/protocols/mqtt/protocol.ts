@@ -123,7 +123,10 @@ export class Mqtt implements Protocol {
   }
 
   /** `vhost:user` names the virtual host [RabbitMQ: MQTT plugin]; null credentials: nobody may come without a name. */
-  credentialsOf(user: string | undefined, password: Buffer | undefined): { credentials: Credentials | null; vhost: string } {
+  credentialsOf(
+    user: string | undefined,
+    password: Buffer | undefined,
+  ): { credentials: Credentials | null; vhost: string } {
     if (user === undefined) {
       const credentials = this.options.anonymous ? ({ mechanism: 'ANONYMOUS', user: '', password: '' } as const) : null;
       return { credentials, vhost: this.options.vhost };
@@ -150,6 +153,7 @@ export class Mqtt implements Protocol {
   }
 
   stop(): void {
-    for (const connection of this.connections) connection.closeWith(ReasonCode.serverShuttingDown, 'server shutting down');
+    for (const connection of this.connections)
+      connection.closeWith(ReasonCode.serverShuttingDown, 'server shutting down');
   }
 }

@@ -1,5 +1,5 @@
-import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Client } from '../../core/client.ts';
+import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Binding } from '../../core/exchange/binding.ts';
 import type { Exchange } from '../../core/exchange/exchange.ts';
 import { noHeaders } from '../../core/properties.ts';

@@ -63,7 +63,9 @@ function decodePercent(text: string): string {
 }
 
 function encodePercent(text: string): string {
-  const lengthened = text.includes('%') ? text.replace(coded, (_, more: string, hex: string) => `%25${more}${hex}`) : text;
+  const lengthened = text.includes('%')
+    ? text.replace(coded, (_, more: string, hex: string) => `%25${more}${hex}`)
+    : text;
   return lengthened.replace(forbidden, (character) => {
     const octet = character.charCodeAt(0) & 0xff;
     return `%${octet.toString(16).toUpperCase().padStart(2, '0')}`;

@@ -16,7 +16,7 @@ import { encodeFrame, FrameReader, ProtocolError } from './frame.ts';
 import { formatOf, ownHeaders } from './message.ts';
 import type { Stomp } from './protocol.ts';
 import { type AckMode, Subscription } from './subscription.ts';
-import { escape, negotiate, type Version, versions } from './versions.ts';
+import { escapeText, negotiate, type Version, versions } from './versions.ts';
 
 type State = 'awaiting-connect' | 'authenticating' | 'open' | 'closed';
 
@@ -166,7 +166,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   private sendReceipt(id: string): void {
-    if (this.state === 'open') this.stream.write(encodeFrame('RECEIPT', [`receipt-id:${escape(id, this.version)}`]));
+    if (this.state === 'open')
+      this.stream.write(encodeFrame('RECEIPT', [`receipt-id:${escapeText(id, this.version)}`]));
   }
 
   // — CONNECT —————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -195,7 +196,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       .finally(() => this.stream.release());
   }
 
-  private async authenticate(credentials: Credentials, host: string | undefined, beat: [number, number]): Promise<void> {
+  private async authenticate(
+    credentials: Credentials,
+    host: string | undefined,
+    beat: [number, number],
+  ): Promise<void> {
     const { broker, options } = this.door;
     const peer = { address: this.stream.remoteAddress, protocol: 'stomp' };
     const user = await broker.authenticator.authenticate(credentials, peer);
@@ -235,7 +240,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     const { frame, version } = this;
     const destination = frame.find(names.destination);
     if (destination < 0) throw new ProtocolError('Missing header', "SEND needs 'destination'");
-    if (frame.find(names.transaction) >= 0) throw new ProtocolError('Not implemented', 'transactions are not there yet');
+    if (frame.find(names.transaction) >= 0)
+      throw new ProtocolError('Not implemented', 'transactions are not there yet');
     const route = this.routeTo(chunk, destination);
     const { vhost } = this;
     const ttlMs = this.findInteger(names.expiration);
@@ -348,7 +354,9 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (this.subscriptions.has(id)) throw new ProtocolError('Duplicated subscription identifier', `'${id}' is in use`);
     const parsed = parseDestination(destination);
     const queue =
-      parsed.kind === 'queue' ? this.getQueue(parsed.name, parsed.declared) : this.bindQueue(parsed.exchange, parsed.key);
+      parsed.kind === 'queue'
+        ? this.getQueue(parsed.name, parsed.declared)
+        : this.bindQueue(parsed.exchange, parsed.key);
     this.vhost.demand(this, 'read', 'queue', queue.name);
     const prefetch = Number(headers.get('prefetch-count') ?? headers.get('activemq.prefetchSize') ?? 0);
     const subscription = new Subscription(this, queue, {
@@ -389,9 +397,14 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   private onUnsubscribe(headers: Headers): void {
-    const id = headers.get('id') ?? (this.version === '1.0' ? `Q_${need(headers, 'UNSUBSCRIBE', 'destination')}` : need(headers, 'UNSUBSCRIBE', 'id'));
+    const id =
+      headers.get('id') ??
+      (this.version === '1.0'
+        ? `Q_${need(headers, 'UNSUBSCRIBE', 'destination')}`
+        : need(headers, 'UNSUBSCRIBE', 'id'));
     const subscription = this.subscriptions.get(id);
-    if (subscription === undefined) throw new ProtocolError('Subscription not found', `There is no current subscription with id '${id}'`);
+    if (subscription === undefined)
+      throw new ProtocolError('Subscription not found', `There is no current subscription with id '${id}'`);
     this.subscriptions.delete(id);
     this.leave(subscription);
   }
@@ -433,7 +446,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     subscription.queue.wake();
   }
 
-  private settleOne(tag: number, entry: QueueEntry, subscription: Subscription, settle: (entry: QueueEntry) => void): void {
+  private settleOne(
+    tag: number,
+    entry: QueueEntry,
+    subscription: Subscription,
+    settle: (entry: QueueEntry) => void,
+  ): void {
     this.unacked.delete(tag);
     subscription.unacked -= 1;
     settle(entry);
@@ -443,7 +461,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   queueGone(subscription: Subscription): void {
     if (this.subscriptions.get(subscription.id) !== subscription) return;
     this.subscriptions.delete(subscription.id);
-    this.fail(new ProtocolError('Server cancelled subscription', `The queue of subscription '${subscription.id}' was deleted`), undefined);
+    this.fail(
+      new ProtocolError('Server cancelled subscription', `The queue of subscription '${subscription.id}' was deleted`),
+      undefined,
+    );
   }
 
   // — the end —————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -464,9 +485,17 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (this.state === 'closed') return;
     const isOurs = !(error instanceof ProtocolError) && !(error instanceof BrokerError);
     if (isOurs) this.door.log.error({ peer: this.peer, error }, 'stomp: a fault of ours');
-    const message = isOurs ? 'Internal error' : error instanceof BrokerError ? shownCondition[error.condition] : error.message;
-    const detail = isOurs ? 'an error inside the broker' : error instanceof ProtocolError ? error.detail : error.message;
-    const lines = receipt === undefined ? [] : [`receipt-id:${escape(receipt, this.version)}`];
+    const message = isOurs
+      ? 'Internal error'
+      : error instanceof BrokerError
+        ? shownCondition[error.condition]
+        : error.message;
+    const detail = isOurs
+      ? 'an error inside the broker'
+      : error instanceof ProtocolError
+        ? error.detail
+        : error.message;
+    const lines = receipt === undefined ? [] : [`receipt-id:${escapeText(receipt, this.version)}`];
     this.sendError(message, detail, lines);
     this.finish(`${message}: ${detail}`);
   }
@@ -477,7 +506,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       encodeFrame(
         'ERROR',
         [
-          `message:${escape(message, this.version)}`,
+          `message:${escapeText(message, this.version)}`,
           'content-type:text/plain',
           ...lines,
           `content-length:${Buffer.byteLength(body)}`,
@@ -529,7 +558,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       this.door.log.info({ peer: this.peer }, 'stomp: login took too long');
       return this.finish('');
     }
-    if (this.sendEveryMs > 0 && nowMs - this.stream.lastWriteMs >= this.sendEveryMs - sweepEveryMs) this.stream.write(lineFeed);
+    if (this.sendEveryMs > 0 && nowMs - this.stream.lastWriteMs >= this.sendEveryMs - sweepEveryMs)
+      this.stream.write(lineFeed);
     // twice the interval: room for timing inaccuracies [STOMP 1.2 §Heart-beating]
     if (this.expectEveryMs > 0 && nowMs - this.stream.lastReadMs > 2 * this.expectEveryMs + sweepEveryMs) {
       this.finish('missed heart-beats');

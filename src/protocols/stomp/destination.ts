@@ -2,7 +2,7 @@ import { ProtocolError } from './frame.ts';
 
 /** What a destination names. */
 export type Destination =
-  | { readonly kind: 'queue'; readonly name: string; /** Declared on first use. */ readonly declared: boolean }
+  | { readonly kind: 'queue'; readonly name: string /** Declared on first use. */; readonly declared: boolean }
   | { readonly kind: 'exchange'; readonly exchange: string; readonly key: string };
 
 /** @throws ProtocolError for a form that is not known */

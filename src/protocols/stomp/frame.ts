@@ -1,5 +1,5 @@
 import { decodeText } from '../../lib/bytes.ts';
-import { unescape, type Version } from './versions.ts';
+import { unescapeText, type Version } from './versions.ts';
 
 /**
  * Frames as octets [STOMP 1.2 §Augmented BNF]:
@@ -134,7 +134,7 @@ export class FrameReader {
 
   private text(start: number, end: number, version: Version): string {
     try {
-      return unescape(decodeText(this.chunk, start, end), version);
+      return unescapeText(decodeText(this.chunk, start, end), version);
     } catch (error) {
       throw new ProtocolError('Malformed frame', (error as Error).message);
     }
@@ -189,7 +189,8 @@ export class FrameReader {
       this.next = this.bodyEnd + 1;
       this.want = this.next - at;
       if (this.next > end) return false;
-      if (chunk[this.bodyEnd] !== NUL) throw new ProtocolError('Malformed frame', 'no NUL behind content-length octets');
+      if (chunk[this.bodyEnd] !== NUL)
+        throw new ProtocolError('Malformed frame', 'no NUL behind content-length octets');
       return true;
     }
     const nul = chunk.indexOf(NUL, this.bodyStart);

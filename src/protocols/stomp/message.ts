@@ -3,7 +3,7 @@ import type { Message } from '../../core/message.ts';
 import type { Properties } from '../../core/properties.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
 import { decodeText, encodeText } from '../../lib/bytes.ts';
-import { escape, escapeName, unescape, type Version } from './versions.ts';
+import { escapeName, escapeText, unescapeText, type Version } from './versions.ts';
 
 /** Headers that frames have of their own: never copied from a SEND, and not a publisher's to set. */
 export const ownHeaders = [
@@ -49,7 +49,7 @@ function readLines(native: Buffer, version: Version): [name: string, value: stri
   for (const line of decodeText(native, 0, native.length).split('\n')) {
     const colon = line.indexOf(':');
     if (colon < 0) continue;
-    lines.push([unescape(line.slice(0, colon), version), unescape(line.slice(colon + 1), version)]);
+    lines.push([unescapeText(line.slice(0, colon), version), unescapeText(line.slice(colon + 1), version)]);
   }
   return lines;
 }
@@ -69,7 +69,9 @@ function decodeLines(native: Buffer, version: Version): Properties {
 function encodeLines(properties: Properties, message: Message, version: Version): Buffer {
   const from = versionOf(message.format);
   const lines = from === undefined ? linesOf(properties) : readLines(message.native, from);
-  return encodeText(lines.map(([name, value]) => `${escapeName(name, version)}:${escape(value, version)}\n`).join(''));
+  return encodeText(
+    lines.map(([name, value]) => `${escapeName(name, version)}:${escapeText(value, version)}\n`).join(''),
+  );
 }
 
 function linesOf(properties: Properties): [name: string, value: string][] {

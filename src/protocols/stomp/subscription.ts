@@ -6,7 +6,7 @@ import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
 import type { Connection } from './connection.ts';
 import { showDestination } from './destination.ts';
 import { formatOf } from './message.ts';
-import { escape } from './versions.ts';
+import { escapeText } from './versions.ts';
 
 export type AckMode = 'auto' | 'client' | 'client-individual';
 
@@ -47,7 +47,7 @@ export class Subscription implements Consumer {
     this.ackMode = options.ackMode;
     this.settles = options.ackMode === 'auto';
     this.prefetch = options.prefetch;
-    const id = escape(options.id, connection.version);
+    const id = escapeText(options.id, connection.version);
     this.head = Buffer.from(`MESSAGE\nsubscription:${id}\n`, 'utf8');
     this.setAddress('', '');
   }
@@ -93,7 +93,7 @@ export class Subscription implements Consumer {
   private setAddress(exchange: string, routingKey: string): void {
     this.exchange = exchange;
     this.routingKey = routingKey;
-    const destination = escape(showDestination(exchange, routingKey), this.connection.version);
+    const destination = escapeText(showDestination(exchange, routingKey), this.connection.version);
     this.address = Buffer.from(`destination:${destination}\n`, 'utf8');
   }
 }

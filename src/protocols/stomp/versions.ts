@@ -11,9 +11,9 @@ export function negotiate(accepted: string | undefined): Version | undefined {
 }
 
 /** @throws RangeError for an escape that the version does not know [STOMP 1.2: undefined escapes are a fatal error] */
-export function unescape(text: string, version: Version): string {
+export function unescapeText(text: string, version: Version): string {
   if (version === '1.0' || !text.includes('\\')) return text;
-  return text.replace(/\\(.?)/gs, (escape, letter: string) => {
+  return text.replace(/\\(.?)/gs, (sequence, letter: string) => {
     switch (letter) {
       case 'n':
         return '\n';
@@ -24,12 +24,12 @@ export function unescape(text: string, version: Version): string {
       case 'r':
         if (version === '1.2') return '\r';
     }
-    throw new RangeError(`undefined escape sequence '${escape}'`);
+    throw new RangeError(`undefined escape sequence '${sequence}'`);
   });
 }
 
 /** Text that the version cannot spell loses what it lacks: 1.0 knows no line feed, 1.1 no carriage return. */
-export function escape(text: string, version: Version): string {
+export function escapeText(text: string, version: Version): string {
   if (!/[\\:\n\r]/.test(text)) return text;
   if (version === '1.0') return text.replace(/[\r\n]/g, ' ');
   return text.replace(/[\\:\n\r]/g, (character) => {
@@ -42,5 +42,5 @@ export function escape(text: string, version: Version): string {
 
 /** A name must not be cut at a colon, in whatever version. */
 export function escapeName(text: string, version: Version): string {
-  return version === '1.0' ? text.replace(/[:\r\n]/g, ' ') : escape(text, version);
+  return version === '1.0' ? text.replace(/[:\r\n]/g, ' ') : escapeText(text, version);
 }
