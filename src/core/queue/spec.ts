@@ -34,23 +34,3 @@ export function showArgument(value: Value | undefined): string {
   if (isTyped(value)) return `the value '${value.value}' of type '${value.type === 'int' ? 'signedint' : value.type}'`;
   return `a value of type '${value instanceof Map ? 'table' : 'array'}'`;
 }
-
-/**
- * An argument that must be a whole number of at least `least`.
- * @throws BrokerError precondition-failed naming argument and value
- */
-export function findInteger(args: Headers, name: string, least = 0): number | undefined {
-  const value = args.get(name);
-  if (value === undefined) return undefined;
-  const number = toInteger(value);
-  if (number === undefined || number < least) {
-    throw new BrokerError('precondition-failed', `invalid arg '${name}' for queue: ${showArgument(value)}`);
-  }
-  return number;
-}
-
-function toInteger(value: Value): number | undefined {
-  if (!isTyped(value) || typeof value.value === 'string' || Buffer.isBuffer(value.value)) return undefined;
-  const number = Number(value.value);
-  return Number.isSafeInteger(number) ? number : undefined;
-}

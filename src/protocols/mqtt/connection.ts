@@ -326,7 +326,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       {
         version: this.version,
         qos,
-        retain: message.retain && match !== null && match.retainAsPublished,
+        retain: message.retain && match?.retainAsPublished === true,
         duplicate: qos > 0 && entry.redelivered,
         packetId,
         subscriptionIds: match?.subscriptionIds ?? [],
