@@ -6,6 +6,8 @@ import { join } from 'node:path';
 export interface BrokerOptions {
   readonly dataDir?: string;
   readonly args?: readonly string[];
+  /** For Node itself, e.g. --cpu-prof. */
+  readonly nodeArgs?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -34,7 +36,16 @@ export class BrokerProcess {
     const ports = ['amqp', 'mqtt', 'stomp', 'management'].flatMap((name) => ['--set', `listeners.${name}.port=0`]);
     const child = spawn(
       process.execPath,
-      ['src/main.ts', '--data-dir', dataDir, ...ports, '--set', 'logLevel=warn', ...(options.args ?? [])],
+      [
+        ...(options.nodeArgs ?? []),
+        'src/main.ts',
+        '--data-dir',
+        dataDir,
+        ...ports,
+        '--set',
+        'logLevel=warn',
+        ...(options.args ?? []),
+      ],
       { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...options.env } },
     );
     const errors: string[] = [];
