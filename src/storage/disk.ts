@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readdir, readFile, rename, truncate, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** A file that is appended to. */
@@ -6,6 +6,8 @@ export interface AppendFile {
   /** Writes all of the buffers at the end; they may be reused when the promise has resolved. */
   write(buffers: readonly Buffer[]): Promise<void>;
   datasync(): Promise<void>;
+  /** Cuts off what a failed write left behind. */
+  truncate(length: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -13,7 +15,8 @@ export interface AppendFile {
 export interface Disk {
   list(): Promise<string[]>;
   read(name: string): Promise<Buffer>;
-  append(name: string): Promise<AppendFile>;
+  /** A new, empty file; one of the same name that a crash left half made is replaced. */
+  create(name: string): Promise<AppendFile>;
   /** Replaces a small file as a whole: after a crash there is the old one or the new one. */
   replace(name: string, content: Buffer): Promise<void>;
   truncate(name: string, length: number): Promise<void>;
@@ -42,8 +45,10 @@ class FileDisk implements Disk {
     return readFile(join(this.directory, name));
   }
 
-  async append(name: string): Promise<AppendFile> {
-    return new RealFile(await open(join(this.directory, name), 'a'));
+  async create(name: string): Promise<AppendFile> {
+    const path = join(this.directory, name);
+    await rm(path, { force: true });
+    return new RealFile(await open(path, 'ax'));
   }
 
   async replace(name: string, content: Buffer): Promise<void> {
@@ -62,7 +67,7 @@ class FileDisk implements Disk {
   async truncate(name: string, length: number): Promise<void> {
     const file = await open(join(this.directory, name), 'r+');
     try {
-      await truncate(join(this.directory, name), length);
+      await file.truncate(length);
       await file.sync();
     } finally {
       await file.close();
@@ -108,6 +113,10 @@ class RealFile implements AppendFile {
 
   datasync(): Promise<void> {
     return this.handle.datasync();
+  }
+
+  truncate(length: number): Promise<void> {
+    return this.handle.truncate(length);
   }
 
   close(): Promise<void> {

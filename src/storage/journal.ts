@@ -7,7 +7,15 @@ import { Ring } from '../lib/ring.ts';
 import type { AppendFile, Disk } from './disk.ts';
 import { deathsBytes, RecordWriter, runsBytes, toRuns } from './record.ts';
 import { type RecoveredState, recover } from './recovery.ts';
-import { batchHeaderBytes, sealBatch, segmentHeader, segmentHeaderBytes, segmentName } from './segment.ts';
+import {
+  batchHeaderBytes,
+  isSegmentName,
+  JournalDamage,
+  sealBatch,
+  segmentHeader,
+  segmentHeaderBytes,
+  segmentName,
+} from './segment.ts';
 
 export interface JournalOptions {
   readonly segmentBytes: number;
@@ -77,7 +85,7 @@ export class SegmentJournal implements Journal {
     const recovered = await recover(disk, epochs, options.log);
     const epoch = (epochs.at(-1) ?? 0) + 1;
     const living = [...epochs, epoch];
-    const file = await createSegment(disk, epoch, living);
+    const file = await createSegment(disk, living, recovered.unit + 1);
     return { journal: new SegmentJournal(disk, options, living, file, recovered.unit), recovered };
   }
 
@@ -164,7 +172,12 @@ export class SegmentJournal implements Journal {
         if (this.fileBytes >= this.options.segmentBytes) await this.roll();
         this.unit += 1;
         for (const [i, batch] of batches.entries()) {
-          sealBatch(batch, { unit: this.unit, epoch: this.epochs.at(-1)!, commits: i === batches.length - 1 });
+          sealBatch(batch, {
+            unit: this.unit,
+            synced: this.unit - 1,
+            epoch: this.epochs.at(-1)!,
+            commits: i === batches.length - 1,
+          });
           this.fileBytes += batch.length;
         }
         await this.file.write(batches);
@@ -209,7 +222,7 @@ export class SegmentJournal implements Journal {
     const epoch = this.epochs.at(-1)! + 1;
     await this.file.close();
     this.epochs = [...this.epochs, epoch];
-    this.file = await createSegment(this.disk, epoch, this.epochs);
+    this.file = await createSegment(this.disk, this.epochs, this.unit + 1);
     this.fileBytes = segmentHeaderBytes;
   }
 
@@ -280,17 +293,37 @@ export class SegmentJournal implements Journal {
   }
 }
 
-async function createSegment(disk: Disk, epoch: number, epochs: readonly number[]): Promise<AppendFile> {
-  const file = await disk.append(segmentName(epoch));
-  await file.write([segmentHeader(epoch)]);
+/** Makes the last of `epochs`. What the manifest names is on the disk: it is written last. */
+async function createSegment(disk: Disk, epochs: readonly number[], firstUnit: number): Promise<AppendFile> {
+  const epoch = epochs.at(-1)!;
+  const file = await disk.create(segmentName(epoch));
+  await file.write([segmentHeader(epoch, firstUnit)]);
   await file.datasync();
   await disk.sync();
   await disk.replace(manifestName, Buffer.from(`${JSON.stringify({ version: 1, segments: epochs })}\n`, 'utf8'));
   return file;
 }
 
+/** @throws JournalDamage when it cannot be read, or is missing beside segments that hold something */
 async function readManifest(disk: Disk): Promise<number[]> {
-  if (!(await disk.list()).includes(manifestName)) return [];
-  const manifest = JSON.parse((await disk.read(manifestName)).toString('utf8')) as { segments: number[] };
+  const names = await disk.list();
+  if (!names.includes(manifestName)) {
+    // The first segment is made before the first manifest, and holds nothing until then.
+    for (const name of names.filter(isSegmentName)) {
+      const { length } = await disk.read(name);
+      if (length > segmentHeaderBytes) throw new JournalDamage(manifestName, 0, `it is missing, and there is ${name}`);
+    }
+    return [];
+  }
+  const text = (await disk.read(manifestName)).toString('utf8');
+  let manifest: { version: number; segments: number[] };
+  try {
+    manifest = JSON.parse(text);
+  } catch {
+    throw new JournalDamage(manifestName, 0, 'it is not JSON');
+  }
+  if (manifest.version !== 1) {
+    throw new JournalDamage(manifestName, 0, `its version is ${manifest.version}, this program reads version 1`);
+  }
   return manifest.segments;
 }

@@ -5,10 +5,10 @@ import type { Logger } from '../lib/log.ts';
 import type { Disk } from './disk.ts';
 import { type RecordVisitor, readRecords } from './record.ts';
 import {
-  checkSegmentHeader,
   findBatch,
-  findLaterUnit,
+  findProofOf,
   JournalDamage,
+  readSegmentHeader,
   segmentHeaderBytes,
   segmentName,
 } from './segment.ts';
@@ -81,13 +81,12 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
     if (!present.has(name)) throw new JournalDamage(name, 0, 'the manifest names it, and it is missing');
     const file = await disk.read(name);
     const last = i === epochs.length - 1;
-    if (last && file.length < segmentHeaderBytes) continue; // made, and not yet written to
-    checkSegmentHeader(name, file, epoch);
+    state.unit = readSegmentHeader(name, file, epoch) - 1;
     const whole = replaySegment(file, epoch, state);
     state.leaveFile();
     if (whole === file.length) continue;
-    const later = findLaterUnit(file, whole, epoch, state.unit + 1);
-    if (!last || later !== undefined) throw new JournalDamage(name, whole, 'a batch fails its checksum');
+    if (!last || findProofOf(state.unit + 1, file, whole, epoch) !== undefined)
+      throw new JournalDamage(name, whole, 'a batch fails its checksum');
     log.warn({ file: name, offset: whole, bytes: file.length - whole }, 'journal: cut a torn tail off');
     await disk.truncate(name, whole);
   }
@@ -100,6 +99,7 @@ function replaySegment(file: Buffer, epoch: number, state: RecoveredState): numb
   let open: Buffer[] = [];
   let at = whole;
   for (let batch = findBatch(file, at, epoch); batch !== undefined; batch = findBatch(file, at, epoch)) {
+    if (batch.unit !== state.unit + 1) break;
     open.push(batch.payload);
     at = batch.end;
     if (!batch.commits) continue;

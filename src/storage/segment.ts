@@ -4,43 +4,54 @@ import { crc32 } from 'node:zlib';
  * A segment is one file of the log: a header, then batches. All batches of one group commit are one atomic unit; the
  * last of them carries the commit mark, and replay drops a unit that it does not close.
  *
- *     segment  │ magic "RosettaJ" │ version u32 │ epoch u32 │
- *     batch    │ length u32 │ crc u32 │ unit f64 │ epoch u32 │ flags u8 │ 0 0 0 │ records … │
+ *     segment  │ magic "RosettaJ" │ version u32 │ epoch u32 │ first unit f64 │ crc u32 │ 0 0 0 0 │
+ *     batch    │ length u32 │ crc u32 │ unit f64 │ synced f64 │ epoch u32 │ flags u8 │ 0 0 0 │ records … │
  *
- * `length` counts the records alone; the CRC-32 covers everything behind itself. The epoch is the segment's number:
- * what an older file left on the same blocks is never taken for a batch of this one.
+ * `length` counts the records alone; the CRC-32 covers everything behind itself and `length`. The epoch is the
+ * segment's number: what an older file left on the same blocks is never taken for a batch of this one. `synced` is the
+ * last unit that was known to be on the disk when this one was written: a bad batch of a unit up to there is damage,
+ * one above it is a tail that a loss of power tore.
  */
 const magic = Buffer.from('RosettaJ', 'latin1');
-export const formatVersion = 1;
-export const segmentHeaderBytes = 16;
-export const batchHeaderBytes = 24;
+export const formatVersion = 2;
+export const segmentHeaderBytes = 32;
+export const batchHeaderBytes = 32;
 const commitFlag = 1;
 
 export function segmentName(epoch: number): string {
   return `${String(epoch).padStart(10, '0')}.segment`;
 }
 
-export function segmentHeader(epoch: number): Buffer {
+export function isSegmentName(name: string): boolean {
+  return /^\d{10}\.segment$/.test(name);
+}
+
+/** @param firstUnit the number of the unit that will be its first: units count up through all segments, without a gap. */
+export function segmentHeader(epoch: number, firstUnit: number): Buffer {
   const header = Buffer.alloc(segmentHeaderBytes);
   magic.copy(header);
   header.writeUInt32BE(formatVersion, 8);
   header.writeUInt32BE(epoch, 12);
+  header.writeDoubleBE(firstUnit, 16);
+  header.writeUInt32BE(crc32(header.subarray(0, 24)), 24);
   return header;
 }
 
 export interface BatchHead {
   readonly unit: number;
+  readonly synced: number;
   readonly epoch: number;
   readonly commits: boolean;
 }
 
 /** Fills in the header at the beginning of `batch`, whose records begin at `batchHeaderBytes`. */
-export function sealBatch(batch: Buffer, { unit, epoch, commits }: BatchHead): void {
+export function sealBatch(batch: Buffer, { unit, synced, epoch, commits }: BatchHead): void {
   batch.writeUInt32BE(batch.length - batchHeaderBytes, 0);
   batch.writeDoubleBE(unit, 8);
-  batch.writeUInt32BE(epoch, 16);
-  batch.writeUInt32BE(commits ? commitFlag << 24 : 0, 20);
-  batch.writeUInt32BE(crc32(batch.subarray(8)), 4);
+  batch.writeDoubleBE(synced, 16);
+  batch.writeUInt32BE(epoch, 24);
+  batch.writeUInt32BE(commits ? commitFlag << 24 : 0, 28);
+  batch.writeUInt32BE(checksum(batch), 4);
 }
 
 interface Batch extends BatchHead {
@@ -52,36 +63,53 @@ interface Batch extends BatchHead {
 export function findBatch(file: Buffer, at: number, epoch: number): Batch | undefined {
   if (at + batchHeaderBytes > file.length) return undefined;
   const end = at + batchHeaderBytes + file.readUInt32BE(at);
-  if (end > file.length || file.readUInt32BE(at + 16) !== epoch) return undefined;
-  if (crc32(file.subarray(at + 8, end)) !== file.readUInt32BE(at + 4)) return undefined;
+  if (end > file.length || file.readUInt32BE(at + 24) !== epoch) return undefined;
+  if (checksum(file.subarray(at, end)) !== file.readUInt32BE(at + 4)) return undefined;
   return {
     unit: file.readDoubleBE(at + 8),
+    synced: file.readDoubleBE(at + 16),
     epoch,
-    commits: (file[at + 20]! & commitFlag) !== 0,
+    commits: (file[at + 28]! & commitFlag) !== 0,
     payload: file.subarray(at + batchHeaderBytes, end),
     end,
   };
 }
 
-/** The first unharmed batch of a unit above `unit` behind `from`: its presence makes a bad batch damage, not a torn tail. */
-export function findLaterUnit(file: Buffer, from: number, epoch: number, unit: number): number | undefined {
+function checksum(batch: Buffer): number {
+  return crc32(batch.subarray(8), batch.readUInt32BE(0));
+}
+
+/**
+ * The place of an unharmed batch behind `from` that was written when `unit` was known to be on the disk: its presence
+ * makes a bad batch of that unit damage, not a torn tail.
+ */
+export function findProofOf(unit: number, file: Buffer, from: number, epoch: number): number | undefined {
   const mark = Buffer.alloc(4);
   mark.writeUInt32BE(epoch);
-  for (let hit = file.indexOf(mark, from + 17); hit >= 0; hit = file.indexOf(mark, hit + 1)) {
-    const batch = findBatch(file, hit - 16, epoch);
-    if (batch !== undefined && batch.unit > unit) return hit - 16;
+  for (let hit = file.indexOf(mark, from + 25); hit >= 0; hit = file.indexOf(mark, hit + 1)) {
+    const batch = findBatch(file, hit - 24, epoch);
+    if (batch !== undefined && batch.synced >= unit) return hit - 24;
   }
   return undefined;
 }
 
-/** @throws JournalDamage when the file is not a segment of this version and epoch */
-export function checkSegmentHeader(name: string, file: Buffer, epoch: number): void {
-  if (!file.subarray(0, 8).equals(magic)) throw new JournalDamage(name, 0, 'it does not begin as a segment does');
+/**
+ * @returns the number of the segment's first unit
+ * @throws JournalDamage when the file is not a segment of this version and epoch
+ */
+export function readSegmentHeader(name: string, file: Buffer, epoch: number): number {
+  if (file.length < segmentHeaderBytes || !file.subarray(0, 8).equals(magic)) {
+    throw new JournalDamage(name, 0, 'it does not begin as a segment does');
+  }
   const version = file.readUInt32BE(8);
   if (version !== formatVersion) {
     throw new JournalDamage(name, 8, `its format is version ${version}, this program reads version ${formatVersion}`);
   }
   if (file.readUInt32BE(12) !== epoch) throw new JournalDamage(name, 12, `its epoch is ${file.readUInt32BE(12)}`);
+  if (file.readUInt32BE(24) !== crc32(file.subarray(0, 24))) {
+    throw new JournalDamage(name, 0, 'its header fails its checksum');
+  }
+  return file.readDoubleBE(16);
 }
 
 /** Damage before the tail: the start stops, nothing is skipped in silence. */

@@ -86,11 +86,8 @@ export class LocalQueue implements Queue {
 
   requeue(entry: QueueEntry, counted: boolean): void {
     if (entry.state !== 'unacked') return;
+    if (this.deleted) return this.settle(entry);
     this.unacked -= 1;
-    if (this.deleted) {
-      entry.state = 'settled';
-      return;
-    }
     entry.state = 'ready';
     entry.consumer = null;
     if (counted) {
@@ -173,7 +170,7 @@ export class LocalQueue implements Queue {
   close(why: Condition): void {
     this.deleted = true;
     for (const consumer of this.consumers.splice(0)) consumer.cancelled(why);
-    this.ready.clear();
+    this.purge(); // the journal, too, must know that they are gone: their space comes back
   }
 
   private makeEntry(message: Message, match: Match | null): QueueEntry {

@@ -1,0 +1,82 @@
+import { Broker } from '../../src/core/broker.ts';
+import type { Client } from '../../src/core/client.ts';
+import type { PublishReceipt } from '../../src/core/journal.ts';
+import type { QueueEntry } from '../../src/core/queue/entry.ts';
+import type { Queue } from '../../src/core/queue/queue.ts';
+import type { Vhost } from '../../src/core/vhost.ts';
+import { silent } from '../../src/lib/log.ts';
+import type { Disk } from '../../src/storage/disk.ts';
+import { SegmentJournal } from '../../src/storage/journal.ts';
+import { createClient, createMessage, everything, ManualClock } from './core.ts';
+
+/** A broker without protocols, on a journal: what is published and settled here must be found again. */
+export class JournaledBroker {
+  readonly journal: SegmentJournal;
+  readonly broker: Broker;
+  readonly vhost: Vhost;
+  readonly client: Client;
+  readonly clock: ManualClock;
+
+  private constructor(journal: SegmentJournal, broker: Broker, clock: ManualClock) {
+    this.journal = journal;
+    this.broker = broker;
+    this.clock = clock;
+    this.vhost = broker.addVhost('/');
+    this.client = createClient(this.vhost);
+  }
+
+  /** @throws JournalDamage */
+  static async open(disk: Disk, segmentBytes = 64 * 1024): Promise<JournaledBroker> {
+    const clock = new ManualClock();
+    const { journal, recovered } = await SegmentJournal.open(disk, {
+      segmentBytes,
+      log: silent,
+      clock,
+      onLost() {},
+    });
+    const broker = new Broker({
+      journal,
+      clock,
+      timers: clock.timers,
+      log: silent,
+      authenticator: { authenticate: async () => 'guest', findAccess: () => everything },
+    });
+    broker.restore(recovered, recovered.messages());
+    return new JournaledBroker(journal, broker, clock);
+  }
+
+  declare(name: string): Queue {
+    return this.vhost.declareQueue(this.client, {
+      name,
+      durable: true,
+      autoDelete: false,
+      exclusiveTo: null,
+      arguments: new Map(),
+    });
+  }
+
+  /** Into the queue `name`, through the default exchange unless another is given. */
+  publish(name: string, body: string, receipt: PublishReceipt | null = null, exchange = ''): void {
+    const route = this.vhost.routeFor(exchange, name);
+    this.vhost.publish(route, createMessage(body, { durable: true, key: name, exchange }), receipt, 0);
+  }
+
+  /** Takes the first ready entry. */
+  get(name: string): QueueEntry | undefined {
+    return this.vhost.queues.get(name)?.get();
+  }
+
+  /** The bodies of what is ready, in order; they are taken and not settled. */
+  bodies(name: string): string[] {
+    const bodies: string[] = [];
+    for (let entry = this.get(name); entry !== undefined; entry = this.get(name)) {
+      bodies.push(entry.message.body.toString());
+    }
+    return bodies;
+  }
+
+  /** Resolves when everything so far is on the disk. */
+  durable(): Promise<void> {
+    return new Promise((resolve) => this.journal.whenDurable(this.journal.position, resolve));
+  }
+}

@@ -1,0 +1,141 @@
+import type { AppendFile, Disk } from '../../src/storage/disk.ts';
+import type { Random } from './random.ts';
+
+const sectorBytes = 512;
+
+/** Of a file: what a program reads back now, and how much of it has been synced. */
+interface File {
+  content: Buffer;
+  synced: number;
+}
+
+export type Operation = 'list' | 'read' | 'create' | 'write' | 'datasync' | 'truncate' | 'replace' | 'remove' | 'sync';
+
+/** What an operation comes to; 'short': it does half of its work before it fails. */
+export type Fault = { readonly code: string; readonly short?: boolean } | 'hang' | null;
+
+/**
+ * A disk that promises no more than a real one: what was not synced may be lost at a crash, or be there in part, sector
+ * by sector and in any order; a new name is durable only when the directory was synced.
+ */
+export class SimulatedDisk implements Disk {
+  /** Operations so far. */
+  operations = 0;
+  /** Asked before each operation. */
+  fault: (operation: Operation, count: number, name: string) => Fault = () => null;
+  private readonly files = new Map<string, File>();
+  /** The directory as it is on the platter. */
+  private entries = new Map<string, File>();
+
+  static holding(files: Iterable<readonly [string, Buffer]>): SimulatedDisk {
+    const disk = new SimulatedDisk();
+    for (const [name, content] of files) disk.files.set(name, { content, synced: content.length });
+    disk.entries = new Map(disk.files);
+    return disk;
+  }
+
+  /** What is there now, as after the death of the process alone. */
+  contents(): Map<string, Buffer> {
+    return new Map([...this.files].map(([name, file]) => [name, Buffer.from(file.content)]));
+  }
+
+  /** What a loss of power leaves. */
+  crash(random: Random): SimulatedDisk {
+    const left = new Map<string, File>(this.entries);
+    for (const name of new Set([...this.files.keys(), ...this.entries.keys()])) {
+      if (this.files.get(name) === this.entries.get(name) || random.chance(0.5)) continue;
+      const file = this.files.get(name);
+      if (file === undefined) left.delete(name);
+      else left.set(name, file);
+    }
+    return SimulatedDisk.holding([...left].map(([name, file]) => [name, tear(file, random)] as const));
+  }
+
+  async list(): Promise<string[]> {
+    await this.step('list', '');
+    return [...this.files.keys()].sort();
+  }
+
+  async read(name: string): Promise<Buffer> {
+    await this.step('read', name);
+    return Buffer.from(this.get(name).content);
+  }
+
+  async create(name: string): Promise<AppendFile> {
+    await this.step('create', name);
+    const file: File = { content: Buffer.alloc(0), synced: 0 };
+    this.files.set(name, file);
+    return {
+      write: async (buffers) => {
+        const bytes = Buffer.concat(buffers);
+        await this.step('write', name, () => {
+          file.content = Buffer.concat([file.content, bytes.subarray(0, bytes.length >> 1)]);
+        });
+        file.content = Buffer.concat([file.content, bytes]);
+      },
+      datasync: async () => {
+        const { length } = file.content;
+        await this.step('datasync', name);
+        file.synced = Math.max(file.synced, Math.min(length, file.content.length));
+      },
+      truncate: async (length) => {
+        await this.step('truncate', name);
+        file.content = file.content.subarray(0, length);
+        file.synced = Math.min(file.synced, length);
+      },
+      close: async () => {},
+    };
+  }
+
+  async replace(name: string, content: Buffer): Promise<void> {
+    await this.step('replace', name);
+    this.files.set(name, { content, synced: content.length });
+    await this.sync();
+  }
+
+  async truncate(name: string, length: number): Promise<void> {
+    await this.step('truncate', name);
+    const file = this.get(name);
+    file.content = file.content.subarray(0, length);
+    file.synced = length;
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.step('remove', name);
+    this.files.delete(name);
+  }
+
+  async sync(): Promise<void> {
+    await this.step('sync', '');
+    this.entries = new Map(this.files);
+  }
+
+  private async step(operation: Operation, name: string, half?: () => void): Promise<void> {
+    this.operations += 1;
+    const fault = this.fault(operation, this.operations, name);
+    await new Promise((resolve) => setImmediate(resolve));
+    if (fault === null) return;
+    if (fault === 'hang') {
+      if (this.operations % 2 === 0) half?.();
+      return new Promise(() => {});
+    }
+    if (fault.short) half?.();
+    throw Object.assign(new Error(`${fault.code}: ${operation} ${name}`), { code: fault.code });
+  }
+
+  private get(name: string): File {
+    const file = this.files.get(name);
+    if (file === undefined) throw Object.assign(new Error(`ENOENT: ${name}`), { code: 'ENOENT' });
+    return file;
+  }
+}
+
+/** The synced beginning, and of the rest any sectors up to any length. */
+function tear(file: File, random: Random): Buffer {
+  const length = file.synced + random.below(file.content.length - file.synced + 1);
+  const content = Buffer.from(file.content.subarray(0, length));
+  for (let at = file.synced; at < length; at = (Math.floor(at / sectorBytes) + 1) * sectorBytes) {
+    if (random.chance(0.3)) content.fill(0, at, Math.min((Math.floor(at / sectorBytes) + 1) * sectorBytes, length));
+  }
+  return content;
+}
