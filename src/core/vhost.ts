@@ -176,8 +176,16 @@ export class Vhost implements QueueOwner {
     return queue;
   }
 
-  /** @throws BrokerError precondition-failed when it exists and differs, resource-locked, unauthorized-access */
-  declareQueue(client: Client, spec: QueueSpec): Queue {
+  /**
+   * @param origin `generated`: the broker made the name up, which may begin with `amq.`
+   * @throws BrokerError precondition-failed when it exists and differs, resource-locked, unauthorized-access
+   */
+  declareQueue(client: Client, wanted: QueueSpec, origin: 'named' | 'generated' = 'named'): Queue {
+    // [RabbitMQ] an exclusive queue is never durable, whatever its declaration says
+    const spec = wanted.exclusiveTo === null ? wanted : { ...wanted, durable: false };
+    if (origin === 'named' && spec.name.startsWith('amq.')) {
+      throw new BrokerError('unauthorized-access', reserved('queue', spec.name));
+    }
     this.demand(client, 'configure', 'queue', spec.name);
     const current = this.queues.get(spec.name);
     if (current !== undefined) {
@@ -185,17 +193,13 @@ export class Vhost implements QueueOwner {
       demandEquivalent('queue', spec.name, this.name, shownQueue(spec), shownQueue(current.spec));
       return current;
     }
-    if (spec.name.startsWith('amq.') && !spec.name.startsWith('amq.gen-')) {
-      throw new BrokerError('unauthorized-access', reserved('queue', spec.name));
-    }
     return this.createQueue(spec);
   }
 
   /** For queues that the broker itself makes for a session or subscription: no permission is asked. */
   createQueue(spec: QueueSpec): LocalQueue {
-    const durable = spec.durable && spec.exclusiveTo === null;
-    const queue = this.addQueue(spec, durable ? this.host.nextQueueId() : 0);
-    if (durable) {
+    const queue = this.addQueue(spec, spec.durable ? this.host.nextQueueId() : 0);
+    if (spec.durable) {
       this.journal.put('queue', definitions.nameKey(this.name, spec.name), definitions.encodeQueue(spec, queue.id));
     }
     return queue;

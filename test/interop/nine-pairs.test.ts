@@ -1,8 +1,11 @@
 import amqplib, { type Channel, type ChannelModel, type ConsumeMessage } from 'amqplib';
 import mqtt, { type MqttClient } from 'mqtt';
-import stompit from 'stompit';
+import type stompit from 'stompit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connectStomp as connectStompTo } from '../suites/interop.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
+
+const connectStomp = (port: number) => connectStompTo({ host: '127.0.0.1', port, user: 'guest', password: 'guest' });
 
 const everyByte = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
 
@@ -27,17 +30,6 @@ let amqp: ChannelModel;
 let channel: Channel;
 let mqttClient: MqttClient;
 let stomp: stompit.Client;
-
-function connectStomp(port: number): Promise<stompit.Client> {
-  const options = {
-    host: '127.0.0.1',
-    port,
-    connectHeaders: { host: '/', login: 'guest', passcode: 'guest', 'accept-version': '1.2' },
-  };
-  return new Promise((resolve, reject) =>
-    stompit.connect(options, (error, client) => (error ? reject(error) : resolve(client))),
-  );
-}
 
 beforeAll(async () => {
   broker = await BrokerProcess.start();
@@ -170,4 +162,57 @@ describe('one message crosses every ordered pair, with its properties and a bina
       });
     }
   }
+});
+
+test('after kill -9 every confirmed durable message is there, once and in order, whoever published it', async () => {
+  const own = await BrokerProcess.start();
+  const url = () => `amqp://guest:guest@127.0.0.1:${own.port('amqp')}`;
+  const names = ['from-amqp', 'from-mqtt', 'from-stomp'];
+  const bodies = Array.from({ length: 200 }, (_, i) => `message ${i}`);
+
+  const publisher = await amqplib.connect(url());
+  publisher.on('error', () => {});
+  const confirming = await publisher.createConfirmChannel();
+  confirming.on('error', () => {});
+  for (const name of names) {
+    await confirming.assertQueue(name, { durable: true });
+    await confirming.bindQueue(name, 'amq.topic', `kept.${name}`);
+  }
+  const device = await mqtt.connectAsync(`mqtt://127.0.0.1:${own.port('mqtt')}`, {
+    username: 'guest',
+    password: 'guest',
+    reconnectPeriod: 0,
+  });
+  device.on('error', () => {});
+  const legacy = await connectStomp(own.port('stomp'));
+  legacy.on('error', () => {});
+
+  for (const body of bodies) confirming.publish('amq.topic', 'kept.from-amqp', Buffer.from(body), { persistent: true });
+  await Promise.all([
+    confirming.waitForConfirms(),
+    ...bodies.map((body) => device.publishAsync('kept/from-mqtt', body, { qos: 1 })),
+    ...bodies.map(
+      (body) =>
+        new Promise<void>((resolve, reject) => {
+          const headers = { destination: '/topic/kept.from-stomp', persistent: 'true' };
+          legacy.send(headers, { onReceipt: resolve, onError: reject }).end(body);
+        }),
+    ),
+  ]);
+  await own.kill();
+  device.end(true);
+
+  const again = await BrokerProcess.start({ dataDir: own.dataDir });
+  const connection = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${again.port('amqp')}`);
+  const reading = await connection.createChannel();
+  for (const name of names) {
+    const found: string[] = [];
+    for (let message = await reading.get(name); message !== false; message = await reading.get(name)) {
+      found.push(message.content.toString());
+    }
+    expect(found, name).toEqual(bodies);
+  }
+  await connection.close();
+  await again.stop();
+  await own.remove();
 });

@@ -449,13 +449,17 @@ export class Channel {
     let queue: Queue;
     if (args.bit('passive')) queue = this.getQueue(name);
     else {
-      queue = vhost.declareQueue(this.connection, {
-        name: name === '' ? this.connection.generateName('amq.gen-') : name,
-        durable: args.bit('durable'),
-        autoDelete: args.bit('autoDelete'),
-        exclusiveTo: args.bit('exclusive') ? this.connection : null,
-        arguments: args.table('arguments'),
-      });
+      queue = vhost.declareQueue(
+        this.connection,
+        {
+          name: name === '' ? this.connection.generateName('amq.gen-') : name,
+          durable: args.bit('durable'),
+          autoDelete: args.bit('autoDelete'),
+          exclusiveTo: args.bit('exclusive') ? this.connection : null,
+          arguments: args.table('arguments'),
+        },
+        name === '' ? 'generated' : 'named',
+      );
     }
     this.lastQueue = queue.name;
     const { ready, consumers } = queue.counts;

@@ -385,13 +385,17 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   // A subscription to a topic is a queue of its own, which goes with it.
   private bindQueue(exchange: string, key: string): Queue {
-    const queue = this.vhost.declareQueue(this, {
-      name: `amq.gen-${randomBytes(16).toString('base64url')}`,
-      durable: false,
-      autoDelete: true,
-      exclusiveTo: this,
-      arguments: noHeaders,
-    });
+    const queue = this.vhost.declareQueue(
+      this,
+      {
+        name: `amq.gen-${randomBytes(16).toString('base64url')}`,
+        durable: false,
+        autoDelete: true,
+        exclusiveTo: this,
+        arguments: noHeaders,
+      },
+      'generated',
+    );
     this.vhost.bind(this, exchange, queue, key, noHeaders);
     return queue;
   }
