@@ -112,7 +112,7 @@ export class Server {
       return management.port;
     }
     const protocol = this.createProtocol(listener.protocol);
-    const door = new Listener(protocol, this.broker.clock);
+    const door = new Listener(protocol, this.broker.clock, this.broker.log);
     const port = await door.listen({ host, port: listener.port });
     this.protocols.push(protocol);
     this.listeners.push(door);

@@ -1,5 +1,6 @@
 import { createServer, type Server, Socket } from 'node:net';
 import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
 import type { Protocol } from './protocol.ts';
 import { Stream } from './stream.ts';
 
@@ -16,12 +17,14 @@ const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 export class Listener {
   readonly server: Server;
   private readonly clock: Clock;
+  private readonly log: Logger;
   private readonly protocol: Protocol;
   private readonly streams = new Set<Stream>();
 
-  constructor(protocol: Protocol, clock: Clock) {
+  constructor(protocol: Protocol, clock: Clock, log: Logger) {
     this.protocol = protocol;
     this.clock = clock;
+    this.log = log;
     this.server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) =>
       this.accept(socket),
     );
@@ -61,7 +64,7 @@ export class Listener {
     };
     const { socket, attach } = takeOver(accepted);
     socket.setNoDelay(true);
-    const stream = new Stream(socket, this.clock, remote);
+    const stream = new Stream(socket, this.clock, this.log, remote);
     attach(stream);
     this.streams.add(stream);
     socket.once('close', () => this.streams.delete(stream));

@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream';
 import { emptyBuffer } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
+import { Ring } from '../lib/ring.ts';
 
 /** The protocol's side of a connection. */
 export interface StreamHandler {
@@ -22,21 +24,44 @@ const batchBytes = 64 * 1024;
 /** Octets not taken by the kernel above which a consumer is not given more. */
 const blockedFrom = 1024 * 1024;
 const drainedBelow = 256 * 1024;
+/** Octets that one connection is read in one turn: then it is the others' turn, and what it caused is written. */
+const turnBytesMax = 256 * 1024;
+/** Octets added to a cut frame at first, while its handler cannot tell how long it is. */
+const stitchBytes = 512;
 const pool: Buffer[] = [];
 const poolMax = 64;
 
 let dirty: Stream[] = [];
 let flushing: Stream[] = [];
-let flushScheduled = false;
+let waiting: Stream[] = [];
+let turn = 0;
+let turnEnds = false;
+
+function endTurnLater(): void {
+  if (turnEnds) return;
+  turnEnds = true;
+  setImmediate(endTurn);
+}
 
 // After all sockets of the turn were read: what they caused for one another leaves in one write each.
-function flushAll(): void {
-  flushScheduled = false;
+function endTurn(): void {
+  turnEnds = false;
+  turn += 1;
   const streams = dirty;
   dirty = flushing;
   flushing = streams;
   for (let i = 0; i < streams.length; i++) streams[i]!.flush();
   streams.length = 0;
+  if (waiting.length === 0) return;
+  const waited = waiting;
+  waiting = [];
+  for (const stream of waited) stream.takeTurn();
+}
+
+export interface Remote {
+  readonly address: string;
+  readonly port: number;
+  readonly encrypted: boolean;
 }
 
 /**
@@ -46,7 +71,8 @@ function flushAll(): void {
  *     …                               // fill them
  *     stream.advance(n);
  *
- * and one write a turn sends what gathered there.
+ * and one write a turn sends what gathered there. A handler that throws is at fault itself: it is logged, and its
+ * connection is closed.
  */
 export class Stream {
   out: Buffer = emptyBuffer;
@@ -65,18 +91,31 @@ export class Stream {
 
   private readonly duplex: Duplex;
   private readonly clock: Clock;
+  private readonly log: Logger;
   private used = 0;
   private isDirty = false;
+  private inFlush = false;
+  /** Batches given to the kernel, oldest first; an empty one stands for a batch that was taken at once. */
+  private readonly sending = new Ring<Buffer>();
+  private readonly written = (): void => this.onWritten();
   private rest: Buffer = emptyBuffer;
   private restBytes = 0;
   private holds = 0;
   private processing = false;
+  private reading = true;
   private paused = false;
+  /** It was read enough in this turn. */
+  private waits = false;
+  private turn = 0;
+  private turnBytes = 0;
+  private peerEnded = false;
+  private linger: NodeJS.Timeout | null = null;
   private state: 'open' | 'ending' | 'closed' = 'open';
 
-  constructor(duplex: Duplex, clock: Clock, remote: { address: string; port: number; encrypted: boolean }) {
+  constructor(duplex: Duplex, clock: Clock, log: Logger, remote: Remote) {
     this.duplex = duplex;
     this.clock = clock;
+    this.log = log;
     this.lastReadMs = clock.nowMs;
     this.lastWriteMs = clock.nowMs;
     this.remoteAddress = remote.address;
@@ -84,7 +123,10 @@ export class Stream {
     this.encrypted = remote.encrypted;
     duplex.on('drain', () => this.drained());
     duplex.on('error', (error: Error) => this.closed(error.message));
-    duplex.on('end', () => this.end());
+    duplex.on('end', () => {
+      this.peerEnded = true;
+      this.endIfRead();
+    });
     duplex.on('close', () => this.closed(''));
   }
 
@@ -121,18 +163,24 @@ export class Stream {
     if (this.isDirty || this.state === 'closed') return;
     this.isDirty = true;
     dirty.push(this);
-    if (!flushScheduled) {
-      flushScheduled = true;
-      setImmediate(flushAll);
-    }
+    endTurnLater();
   }
 
+  /** Called at the end of the turn; the handler is asked for its last words first. */
   flush(): void {
     if (!this.isDirty) return;
-    this.handler.onFlush();
+    if (!this.inFlush) {
+      this.inFlush = true;
+      try {
+        this.handler.onFlush();
+      } catch (error) {
+        this.fault(error);
+      }
+      this.inFlush = false;
+    }
     this.isDirty = false;
     this.send();
-    if (this.out.length > 0) this.recycle(this.out);
+    this.recycle(this.out);
     this.out = emptyBuffer;
     this.used = 0;
   }
@@ -145,13 +193,14 @@ export class Stream {
     this.clock.refresh();
     this.lastReadMs = this.clock.nowMs;
     this.bytesIn += length;
-    if (this.restBytes > 0 || this.holds > 0) {
-      this.keep(chunk, 0, length);
-      if (this.holds === 0 && this.restBytes >= this.want) this.processRest();
-      return;
+    this.countTurn(length);
+    let at = 0;
+    if (this.restBytes > 0 && this.holds === 0) at = this.stitch(chunk, length);
+    if (at < length && this.restBytes === 0 && this.canProcess) {
+      at += this.process(at === 0 ? chunk : chunk.subarray(at, length), length - at);
     }
-    const consumed = this.process(chunk, length);
-    if (consumed < length && this.state === 'open') this.keep(chunk, consumed, length);
+    if (at < length && this.state === 'open') this.keep(chunk, at, length);
+    this.readOrNot();
   }
 
   /** Nothing is given to the handler until as many `release`: a cold operation is under way. */
@@ -162,8 +211,9 @@ export class Stream {
   release(): void {
     this.holds -= 1;
     if (this.holds > 0) return;
-    if (!this.processing && this.restBytes > 0 && this.restBytes >= this.want) this.processRest();
-    this.readOn();
+    if (!this.processing && this.restBytes > 0 && this.restBytes >= this.want && this.canProcess) this.processRest();
+    this.readOrNot();
+    if (this.peerEnded && !this.processing) this.endIfRead();
   }
 
   get held(): boolean {
@@ -172,14 +222,19 @@ export class Stream {
 
   /** Reads no more until `resume`: back-pressure for a publisher. */
   pause(): void {
-    if (this.paused) return;
     this.paused = true;
-    this.duplex.pause();
+    this.readOrNot();
   }
 
   resume(): void {
     this.paused = false;
-    this.readOn();
+    this.readOrNot();
+  }
+
+  /** A new turn: it is read again. */
+  takeTurn(): void {
+    this.waits = false;
+    this.readOrNot();
   }
 
   // — end —————————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -188,11 +243,16 @@ export class Stream {
   end(): void {
     if (this.state !== 'open') return;
     this.flush();
+    // Writing may have shown that the peer is gone.
+    if (!this.open) return;
     this.state = 'ending';
+    this.rest = emptyBuffer;
+    this.restBytes = 0;
     this.duplex.end();
-    this.duplex.resume();
+    this.readOrNot(); // else a peer that has more to say would never see our end
     // A peer that never closes its side must not keep ours.
-    setTimeout(() => this.destroy(), lingerMs).unref();
+    this.linger = setTimeout(() => this.destroy(), lingerMs);
+    this.linger.unref();
     this.tellClosed('');
   }
 
@@ -201,17 +261,24 @@ export class Stream {
     this.closed('');
   }
 
+  // — inside: out —————————————————————————————————————————————————————————————————————————————————————————————————
+
   private drained(): void {
     if (!this.blocked || this.duplex.writableLength > drainedBelow) return;
     this.blocked = false;
     this.clock.refresh();
-    if (this.state === 'open') this.handler.onDrain();
+    if (this.state !== 'open') return;
+    try {
+      this.handler.onDrain();
+    } catch (error) {
+      this.fault(error);
+    }
   }
 
   private makeRoom(bytes: number): void {
     if (this.used > 0) this.send();
     if (bytes <= this.out.length - this.used) return;
-    if (this.out.length > 0) this.recycle(this.out);
+    this.recycle(this.out);
     this.out = bytes <= batchBytes ? (pool.pop() ?? Buffer.allocUnsafeSlow(batchBytes)) : Buffer.allocUnsafeSlow(bytes);
     this.used = 0;
   }
@@ -225,23 +292,83 @@ export class Stream {
     const batch = this.out;
     this.bytesOut += this.used;
     this.lastWriteMs = this.clock.nowMs;
-    let taken = false;
-    let written = false;
-    this.duplex.write(batch.subarray(0, this.used), () => {
-      written = true;
-      if (taken) this.recycle(batch);
-    });
+    const { duplex, sending } = this;
+    sending.push(batch);
+    duplex.write(batch.subarray(0, this.used), this.written);
     this.used = 0;
-    const queued = this.duplex.writableLength;
-    if (queued > 0 && !written) {
-      taken = true;
-      this.out = emptyBuffer;
-      if (queued > blockedFrom) this.blocked = true;
+    const queued = duplex.writableLength;
+    if (queued === 0) {
+      sending.set(sending.length - 1, emptyBuffer);
+      return;
     }
+    this.out = emptyBuffer;
+    if (queued > blockedFrom) this.blocked = true;
+  }
+
+  private onWritten(): void {
+    const batch = this.sending.shift();
+    if (batch !== undefined) this.recycle(batch);
   }
 
   private recycle(buffer: Buffer): void {
     if (buffer.length === batchBytes && pool.length < poolMax) pool.push(buffer);
+  }
+
+  // — inside: in ——————————————————————————————————————————————————————————————————————————————————————————————————
+
+  private get canProcess(): boolean {
+    return this.holds === 0 && this.state === 'open';
+  }
+
+  private countTurn(bytes: number): void {
+    if (this.turn !== turn) {
+      this.turn = turn;
+      this.turnBytes = 0;
+    }
+    this.turnBytes += bytes;
+    if (this.turnBytes >= turnBytesMax && !this.waits) {
+      this.waits = true;
+      waiting.push(this);
+    }
+    endTurnLater();
+  }
+
+  // Reads go on unless somebody has a reason against it; of an ended connection they are thrown away.
+  private readOrNot(): void {
+    const reading =
+      this.state === 'ending' || !(this.paused || this.waits || (this.holds > 0 && this.restBytes > batchBytes));
+    if (reading === this.reading || this.state === 'closed') return;
+    this.reading = reading;
+    if (reading) this.duplex.resume();
+    else this.duplex.pause();
+  }
+
+  /**
+   * Completes the cut frame with as little of the chunk as it needs, so that all behind it is handled where it lies:
+   *
+   *     rest  [ cut fra ]          chunk  [ me │ frame │ frame │ cut f ]
+   *           [ cut fra me ] ◄──────────────┘  └── handled in the chunk
+   *
+   * @returns octets of the chunk that are done with, or are part of `rest` now
+   */
+  private stitch(chunk: Buffer, length: number): number {
+    let at = 0;
+    while (at < length && this.restBytes > 0 && this.canProcess) {
+      const before = this.restBytes;
+      const needed = this.want > before ? this.want - before : Math.max(before, stitchBytes);
+      const taken = Math.min(needed, length - at);
+      this.keep(chunk, at, at + taken);
+      at += taken;
+      if (this.restBytes < this.want) break;
+      this.processRest();
+      // What was not consumed of the addition lies in the chunk too.
+      if (this.restBytes <= taken && this.open) {
+        at -= this.restBytes;
+        this.restBytes = 0;
+        this.rest = emptyBuffer;
+      }
+    }
+    return at;
   }
 
   // Appends to `rest`, which grows by doubling up to what the handler wants: an announced length alone takes no memory.
@@ -254,7 +381,6 @@ export class Stream {
     }
     chunk.copy(this.rest, this.restBytes, start, end);
     this.restBytes = bytes;
-    if (this.holds > 0 && bytes > batchBytes) this.duplex.pause();
   }
 
   // A handler may put another in its place: what it left goes to that one.
@@ -262,12 +388,16 @@ export class Stream {
     this.processing = true;
     let consumed = 0;
     let handler: StreamHandler;
-    do {
-      handler = this.handler;
-      this.want = 0;
-      const rest = consumed === 0 ? chunk : chunk.subarray(consumed, length);
-      consumed += handler.onBytes(rest, length - consumed);
-    } while (handler !== this.handler && consumed < length && this.state === 'open' && this.holds === 0);
+    try {
+      do {
+        handler = this.handler;
+        this.want = 0;
+        const rest = consumed === 0 ? chunk : chunk.subarray(consumed, length);
+        consumed += handler.onBytes(rest, length - consumed);
+      } while (handler !== this.handler && consumed < length && this.canProcess);
+    } catch (error) {
+      this.fault(error);
+    }
     this.processing = false;
     return consumed;
   }
@@ -280,17 +410,22 @@ export class Stream {
       this.rest = emptyBuffer;
       this.restBytes = 0;
     } else if (consumed > 0) {
-      // A copy, not a shift in place: a message may still be a view into what was consumed.
-      const bytes = length - consumed;
-      const moved = Buffer.allocUnsafe(Math.max(bytes, Math.min(Math.max(this.want, bytes), 4 * batchBytes)));
-      chunk.copy(moved, 0, consumed, length);
-      this.rest = moved;
-      this.restBytes = bytes;
+      // In a buffer of its own size: what was consumed may have been much larger.
+      this.rest = Buffer.from(chunk.subarray(consumed, length));
+      this.restBytes = length - consumed;
     }
   }
 
-  private readOn(): void {
-    if (!this.paused && this.holds === 0 && this.state === 'open') this.duplex.resume();
+  // — inside: end —————————————————————————————————————————————————————————————————————————————————————————————————
+
+  // The peer has said all it will: what it said before is still heard, also when a cold operation holds it up.
+  private endIfRead(): void {
+    if (this.holds === 0) this.end();
+  }
+
+  private fault(error: unknown): void {
+    this.log.error({ peer: this.peer, err: error }, 'a fault of ours: the connection is closed');
+    this.destroy();
   }
 
   private closed(error: string): void {
@@ -300,6 +435,7 @@ export class Stream {
     this.used = 0;
     this.rest = emptyBuffer;
     this.restBytes = 0;
+    if (this.linger !== null) clearTimeout(this.linger);
     if (!this.duplex.destroyed) this.duplex.destroy();
     this.clock.refresh();
     if (tell) this.tellClosed(error);
@@ -308,7 +444,11 @@ export class Stream {
   private tellClosed(error: string): void {
     const handler = this.handler;
     this.handler = noHandler;
-    handler.onClose(error);
+    try {
+      handler.onClose(error);
+    } catch (fault) {
+      this.log.error({ peer: this.peer, err: fault }, 'a fault of ours when a connection closed');
+    }
   }
 }
 
