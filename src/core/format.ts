@@ -1,4 +1,4 @@
-import type { Message } from './message.ts';
+import type { Death, Message } from './message.ts';
 import type { Properties } from './properties.ts';
 
 /**
@@ -11,6 +11,8 @@ export interface MessageFormat {
   readonly id: number;
   decode(native: Buffer, message: Message): Properties;
   encode(properties: Properties, message: Message): Buffer;
+  /** `native` with the headers that deaths are shown in, all else as it was; without it the properties are encoded. */
+  encodeDead?(native: Buffer, deaths: readonly Death[]): Buffer;
 }
 
 const formats: (MessageFormat | undefined)[] = [];

@@ -1,5 +1,6 @@
 import { emptyBuffer, Slab } from '../lib/bytes.ts';
 import type { Client } from './client.ts';
+import { deathHeaders, isDeathHeader } from './deaths.ts';
 import type { MessageFormat } from './format.ts';
 import type { Properties } from './properties.ts';
 
@@ -13,6 +14,10 @@ export interface Death {
   readonly timeMs: number;
   /** Expiration as published, when the message died of it. */
   readonly originalTtlMs?: number;
+  /** It was the message's first. */
+  readonly first?: boolean;
+  /** The queue gave it another routing key: its own, CC among them, count no longer. */
+  readonly rerouted?: boolean;
 }
 
 export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit' | 'unrepresentable';
@@ -96,16 +101,33 @@ export class Message {
 
   /** Decoded on first use and kept; the values may be views, so that a flying message's are not kept beyond its turn. */
   get properties(): Properties {
-    if (this.decoded === null) this.decoded = this.format.decode(this.native, this);
+    if (this.decoded === null) {
+      this.decoded = this.format.decode(this.native, this);
+      if (this.deaths.length > 0) showDeaths(this.decoded, this.deaths);
+    }
     return this.decoded;
   }
 
-  /** `native` in the words of `format`: the publisher's own octets if it is the same, else translated once and kept. */
+  /** All keys that it was routed by: its own, and those of a CC header while no queue gave it another. */
+  get routingKeys(): readonly string[] {
+    if (this.deaths.some((death) => death.rerouted)) return [this.routingKey];
+    const copies = this.properties.headers.get('CC');
+    if (!Array.isArray(copies)) return [this.routingKey];
+    return [this.routingKey, ...copies.filter((key) => typeof key === 'string')];
+  }
+
+  /**
+   * `native` in the words of `format`: the publisher's own octets if it is the same and the message has not died,
+   * else written once and kept.
+   */
   as(format: MessageFormat): Buffer {
-    if (format === this.format) return this.native;
+    if (format === this.format && this.deaths.length === 0) return this.native;
     let translation = this.translations?.get(format);
     if (translation === undefined) {
-      translation = format.encode(this.properties, this);
+      translation =
+        format === this.format && format.encodeDead !== undefined
+          ? format.encodeDead(this.native, this.deaths)
+          : format.encode(this.properties, this);
       this.translations ??= new Map();
       this.translations.set(format, translation);
     }
@@ -129,6 +151,13 @@ export class Message {
     this.resting = true;
     this.decoded = null;
   }
+}
+
+// What a publisher wrote under these names was not the broker's; the expiry is spent.
+function showDeaths(properties: Properties, deaths: readonly Death[]): void {
+  const own = [...properties.headers].filter(([name]) => !isDeathHeader(name));
+  properties.headers = new Map([...own, ...deathHeaders(deaths)]);
+  delete properties.ttlMs;
 }
 
 export interface MessageFacts {

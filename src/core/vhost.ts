@@ -1,18 +1,22 @@
+import type { Timers } from '../lib/timers.ts';
 import { demand, type Operation, type Resource } from './auth.ts';
 import type { Client } from './client.ts';
+import { isCycle } from './deaths.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
-import type { Binding, SubscriptionOptions } from './exchange/binding.ts';
+import type { Binding, SubscriptionOptions, Target } from './exchange/binding.ts';
 import { Exchange, type ExchangeSpec } from './exchange/exchange.ts';
 import { bindingId } from './exchange/identity.ts';
 import { computeRoute, type Route, Router } from './exchange/route.ts';
 import type { Journal, PublishReceipt } from './journal.ts';
-import type { Message } from './message.ts';
+import type { DeathReason, Message } from './message.ts';
 import { type Headers, noHeaders } from './properties.ts';
+import { demandEquivalent, type Field, queueArguments, readQueueArguments } from './queue/arguments.ts';
+import { type DeadLetterAddress, makeDeadLetter } from './queue/dead-letter.ts';
 import type { QueueEntry } from './queue/entry.ts';
 import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
 import type { Queue } from './queue/queue.ts';
-import { demandEquivalent, type QueueSpec, showArgument } from './queue/spec.ts';
+import type { QueueSpec } from './queue/spec.ts';
 import { type Pattern, parsePattern } from './topic.ts';
 
 /** What became of a publish: `unroutable` is for the publisher that asked, and is confirmed all the same. */
@@ -22,6 +26,7 @@ export type PublishResult = 'routed' | 'unroutable' | 'refused';
 export interface VhostHost {
   readonly journal: Journal;
   readonly nowMs: number;
+  readonly timers: Timers;
   nextSequence(): number;
   nextQueueId(): number;
 }
@@ -43,6 +48,9 @@ export class Vhost implements QueueOwner {
 
   private readonly host: VhostHost;
   private readonly exclusive = new Map<Client, Set<LocalQueue>>();
+  /** Queues that a publish left with too much; a list, so that chains of dead letters do not recurse. */
+  private readonly untidied: LocalQueue[] = [];
+  private tidying = false;
 
   constructor(name: string, host: VhostHost) {
     this.name = name;
@@ -66,6 +74,10 @@ export class Vhost implements QueueOwner {
     return this.host.nowMs;
   }
 
+  get timers(): Timers {
+    return this.host.timers;
+  }
+
   // — publishing ————————————————————————————————————————————————————————————————————————————————————————————————
 
   /**
@@ -82,17 +94,38 @@ export class Vhost implements QueueOwner {
     return route.epoch === this.router.epoch;
   }
 
+  /** The route that was memoised, or the one that its keys lead now. */
+  refresh(route: Route): Route {
+    return this.current(route) ? route : computeRoute(this, route.exchange, route.routingKeys, null);
+  }
+
+  /** A route for several keys at once: each queue gets the message once. Not memoised. */
+  routeForAll(exchange: string, routingKeys: readonly string[]): Route {
+    return computeRoute(this, this.getExchange(exchange), routingKeys, null);
+  }
+
   /**
    * Gives the message to every queue of the route, and tells the receipt (null: nobody asked) at once or when the
    * journal has it. The message may be a view into the chunk being read: who keeps it copies it.
    */
   publish(route: Route, message: Message, receipt: PublishReceipt | null, tag: number): PublishResult {
+    route.exchange.publishedIn += 1;
+    return this.give(this.targetsOf(route, message), message, receipt, tag);
+  }
+
+  /** The queues that the message would reach. */
+  targetsOf(route: Route, message: Message): readonly Target[] {
+    return route.readsHeaders ? computeRoute(this, route.exchange, route.routingKeys, message).targets : route.targets;
+  }
+
+  private give(
+    targets: readonly Target[],
+    message: Message,
+    receipt: PublishReceipt | null,
+    tag: number,
+  ): PublishResult {
     message.sequence = this.host.nextSequence();
     this.publishedIn += 1;
-    route.exchange.publishedIn += 1;
-    const targets = route.readsHeaders
-      ? computeRoute(this, route.exchange, message.routingKey, message).targets
-      : route.targets;
     if (targets.length === 0) {
       this.unroutable += 1;
       receipt?.confirmed(tag);
@@ -119,15 +152,38 @@ export class Vhost implements QueueOwner {
       else if (receipt !== null) this.journal.confirm(position, receipt, tag);
     } else if (refused > 0) receipt?.refused(tag, 'resource-limit-exceeded');
     else receipt?.confirmed(tag);
+    if (this.untidied.length > 0) this.tidyUp();
     return refused > 0 ? 'refused' : 'routed';
   }
 
-  /** True if the message would reach no queue. */
-  isUnroutable(route: Route, message: Message): boolean {
-    return computeRoute(this, route.exchange, message.routingKey, message).targets.length === 0;
+  /** Publishes what died in a queue to where the queue says: nowhere when there is no such exchange. */
+  deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void {
+    const exchange = this.exchanges.get(to.exchange);
+    if (exchange === undefined) return;
+    const dead = makeDeadLetter(message, queue.name, reason, to, this.nowMs);
+    const { targets } = computeRoute(this, exchange, dead.routingKeys, dead);
+    exchange.publishedIn += 1;
+    this.give(
+      reason === 'rejected' ? targets : targets.filter((target) => !isCycle(dead.deaths, target.queue.name)),
+      dead,
+      null,
+      0,
+    );
   }
 
-  deadLetter(_entry: QueueEntry, _reason: 'rejected' | 'expired'): void {}
+  untidy(queue: LocalQueue): void {
+    this.untidied.push(queue);
+  }
+
+  private tidyUp(): void {
+    if (this.tidying) return;
+    this.tidying = true;
+    try {
+      for (let queue = this.untidied.shift(); queue !== undefined; queue = this.untidied.shift()) queue.tidy();
+    } finally {
+      this.tidying = false;
+    }
+  }
 
   // — exchanges ———————————————————————————————————————————————————————————————————————————————————————————————————
 
@@ -143,7 +199,19 @@ export class Vhost implements QueueOwner {
     this.demand(client, 'configure', 'exchange', spec.name);
     const current = this.exchanges.get(spec.name);
     if (current !== undefined) {
-      demandEquivalent('exchange', spec.name, this.name, shownExchange(spec), shownExchange(current.spec));
+      const fields: Field[] = [
+        ['type', spec.type, current.spec.type],
+        ['durable', spec.durable, current.spec.durable],
+        ['auto_delete', spec.autoDelete, current.spec.autoDelete],
+        ['internal', spec.internal, current.spec.internal],
+      ];
+      demandEquivalent(
+        `exchange '${spec.name}' in vhost '${this.name}'`,
+        fields,
+        spec.arguments,
+        current.spec.arguments,
+        exchangeArguments,
+      );
       return current;
     }
     if (spec.name.startsWith('amq.')) throw new BrokerError('unauthorized-access', reserved('exchange', spec.name));
@@ -187,11 +255,23 @@ export class Vhost implements QueueOwner {
       throw new BrokerError('unauthorized-access', reserved('queue', spec.name));
     }
     this.demand(client, 'configure', 'queue', spec.name);
+    const what = `queue '${spec.name}' in vhost '${this.name}'`;
     const current = this.queues.get(spec.name);
     if (current !== undefined) {
       this.demandUnlocked(current, client);
-      demandEquivalent('queue', spec.name, this.name, shownQueue(spec), shownQueue(current.spec));
+      const fields: Field[] = [
+        ['durable', spec.durable, current.spec.durable],
+        ['exclusive', spec.exclusiveTo !== null, current.spec.exclusiveTo !== null],
+        ['auto_delete', spec.autoDelete, current.spec.autoDelete],
+      ];
+      demandEquivalent(what, fields, spec.arguments, current.spec.arguments, queueArguments);
+      current.used();
       return current;
+    }
+    const { deadLetterExchange } = readQueueArguments(spec.arguments, what);
+    if (deadLetterExchange !== null) {
+      this.demand(client, 'read', 'queue', spec.name);
+      this.demand(client, 'write', 'exchange', deadLetterExchange);
     }
     return this.createQueue(spec);
   }
@@ -369,33 +449,7 @@ function reserved(kind: string, name: string): string {
   return `${kind} name '${name}' contains reserved prefix 'amq.*'`;
 }
 
-function shownExchange(spec: ExchangeSpec): object {
-  return { type: spec.type, durable: spec.durable, auto_delete: spec.autoDelete, internal: spec.internal };
-}
-
-function shownQueue(spec: QueueSpec): object {
-  return {
-    durable: spec.durable,
-    exclusive: spec.exclusiveTo !== null,
-    auto_delete: spec.autoDelete,
-    ...shownArguments(spec.arguments),
-  };
-}
-
-function shownArguments(args: Headers): object {
-  const names = [
-    'x-message-ttl',
-    'x-expires',
-    'x-max-length',
-    'x-max-length-bytes',
-    'x-overflow',
-    'x-dead-letter-exchange',
-    'x-dead-letter-routing-key',
-    'x-max-priority',
-    'x-single-active-consumer',
-  ];
-  return Object.fromEntries(names.map((name) => [name, showArgument(args.get(name))]));
-}
+const exchangeArguments = ['alternate-exchange'] as const;
 
 function isDurable(binding: Binding): boolean {
   const { source, destination, subscription } = binding;

@@ -8,6 +8,8 @@ import { Exchange } from './exchange.ts';
 export interface Route {
   readonly exchange: Exchange;
   readonly routingKey: string;
+  /** More than one with CC and BCC; the first is `routingKey`. */
+  readonly routingKeys: readonly string[];
   readonly epoch: number;
   readonly targets: readonly Target[];
   /** True if a headers exchange lies on the way: the targets depend on the message, and `targets` is empty. */
@@ -50,7 +52,7 @@ export class Router {
         this.memo.set(exchange, routes);
         routes.clear();
       }
-      route = computeRoute(this.vhost, exchange, routingKey, null);
+      route = computeRoute(this.vhost, exchange, [routingKey], null);
       routes.set(routingKey, route);
       this.memoised += 1;
     }
@@ -59,19 +61,24 @@ export class Router {
 }
 
 /** @param message null to find the route for all messages of a key; given, headers exchanges are asked too. */
-export function computeRoute(vhost: Vhost, exchange: Exchange, routingKey: string, message: Message | null): Route {
+export function computeRoute(
+  vhost: Vhost,
+  exchange: Exchange,
+  routingKeys: readonly string[],
+  message: Message | null,
+): Route {
   const found = new Map<Queue, Binding[]>();
   const visited = new Set<Exchange>();
-  const readsHeaders = visit(vhost, exchange, routingKey, message, found, visited) && message === null;
+  const readsHeaders = visit(vhost, exchange, routingKeys, message, found, visited) && message === null;
   const targets = readsHeaders ? [] : mergeTargets(found);
-  return { exchange, routingKey, epoch: vhost.router.epoch, targets, readsHeaders };
+  return { exchange, routingKey: routingKeys[0]!, routingKeys, epoch: vhost.router.epoch, targets, readsHeaders };
 }
 
 // Returns true if a headers exchange was met.
 function visit(
   vhost: Vhost,
   exchange: Exchange,
-  routingKey: string,
+  routingKeys: readonly string[],
   message: Message | null,
   found: Map<Queue, Binding[]>,
   visited: Set<Exchange>,
@@ -81,17 +88,19 @@ function visit(
   let readsHeaders = exchange.matcher.readsHeaders;
   const bindings: Binding[] = [];
   let matched = false;
-  if (exchange.name === '') {
-    const queue = vhost.queues.get(routingKey);
-    if (queue !== undefined) {
-      found.set(queue, []);
-      matched = true;
-    }
-  } else exchange.matcher.match(routingKey, message, bindings);
-  for (const binding of bindings) {
+  for (const routingKey of routingKeys) {
+    if (exchange.name === '') {
+      const queue = vhost.queues.get(routingKey);
+      if (queue !== undefined) {
+        found.set(queue, []);
+        matched = true;
+      }
+    } else exchange.matcher.match(routingKey, message, bindings);
+  }
+  for (const binding of routingKeys.length === 1 ? bindings : new Set(bindings)) {
     matched = true;
     if (binding.destination instanceof Exchange) {
-      readsHeaders = visit(vhost, binding.destination, routingKey, message, found, visited) || readsHeaders;
+      readsHeaders = visit(vhost, binding.destination, routingKeys, message, found, visited) || readsHeaders;
     } else {
       const bindingsOfQueue = found.get(binding.destination);
       if (bindingsOfQueue === undefined) found.set(binding.destination, [binding]);
@@ -101,7 +110,7 @@ function visit(
   const alternate = exchange.alternateExchange;
   if (!matched && alternate !== null) {
     const next = vhost.exchanges.get(alternate);
-    if (next !== undefined) readsHeaders = visit(vhost, next, routingKey, message, found, visited) || readsHeaders;
+    if (next !== undefined) readsHeaders = visit(vhost, next, routingKeys, message, found, visited) || readsHeaders;
   }
   return readsHeaders;
 }

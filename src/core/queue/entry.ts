@@ -18,6 +18,8 @@ export class QueueEntry {
   deliveryCount = 0;
   /** Shown as `redelivered`: it was in a consumer's hands before. */
   redelivered = false;
+  /** Milliseconds since the epoch, 0 = never: the message's own expiry, or its queue's if that is sooner. */
+  expiresAtMs = 0;
   state: EntryState = 'ready';
   journal: JournalState = 'none';
   /** Who has it while it is unacked; null for one that was fetched. */

@@ -1,8 +1,14 @@
+import type { Timers } from '../../lib/timers.ts';
 import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { Journal } from '../journal.ts';
-import type { Message } from '../message.ts';
+import type { DeathReason, Message } from '../message.ts';
+import { type QueueOptions, readQueueArguments } from './arguments.ts';
+import { type DeadLetterAddress, findDeadLetterAddress } from './dead-letter.ts';
 import { QueueEntry } from './entry.ts';
+import { HeadAlarm, IdleAlarm } from './expiry.ts';
+import { LengthLimit } from './length-limit.ts';
+import { PriorityList } from './priority-list.ts';
 import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
 import { ReadyList } from './ready-list.ts';
 import type { QueueSpec } from './spec.ts';
@@ -12,10 +18,13 @@ export interface QueueOwner {
   readonly name: string;
   readonly journal: Journal;
   readonly nowMs: number;
+  readonly timers: Timers;
   /** The last consumer left, or an auto-delete queue was otherwise done with. */
   queueUnused(queue: LocalQueue): void;
-  /** Routes a refused or expired entry to where the queue's arguments say; the entry is settled by the caller. */
-  deadLetter(entry: QueueEntry, reason: 'rejected' | 'expired'): void;
+  /** Routes a message that died in the queue to where it says; its entry is settled by the caller, in the same turn. */
+  deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void;
+  /** A publish made the queue hold more than it may, or what is expired: `tidy` is to be called when it is done. */
+  untidy(queue: LocalQueue): void;
 }
 
 /** A queue in this process. */
@@ -26,11 +35,22 @@ export class LocalQueue implements Queue {
   deleted = false;
   publishedIn = 0;
   settled = 0;
+  readyBytes = 0;
+
+  readonly options: QueueOptions;
 
   private readonly owner: QueueOwner;
   private readonly journaled: boolean;
-  private readonly ready = new ReadyList();
+  private readonly ready: ReadyList | PriorityList;
   private unacked = 0;
+  private readonly limit: LengthLimit | null;
+  private readonly deadLetters: DeadLetterAddress | null;
+  private readonly messageTtlMs: number;
+  /** Made when the first entry that can expire comes. */
+  private headAlarm: HeadAlarm | null = null;
+  private readonly idleAlarm: IdleAlarm | null;
+  /** x-single-active-consumer: who alone is served, until it leaves. */
+  private active: Consumer | null = null;
   /** By priority, highest first; those of one priority take turns. */
   private readonly consumers: Consumer[] = [];
   private turn = 0;
@@ -45,6 +65,21 @@ export class LocalQueue implements Queue {
     this.id = id;
     this.owner = owner;
     this.journaled = id !== 0;
+    const options = readQueueArguments(spec.arguments, `queue '${spec.name}' in vhost '${owner.name}'`);
+    this.options = options;
+    this.ready = options.maxPriority < 0 ? new ReadyList() : new PriorityList(options.maxPriority);
+    this.limit = LengthLimit.of(options);
+    this.deadLetters = findDeadLetterAddress(options);
+    this.messageTtlMs = options.messageTtlMs;
+    this.idleAlarm =
+      options.expiresMs < 0
+        ? null
+        : new IdleAlarm(
+            owner.timers,
+            options.expiresMs,
+            () => owner.nowMs,
+            () => owner.queueUnused(this),
+          );
   }
 
   get name(): string {
@@ -52,11 +87,16 @@ export class LocalQueue implements Queue {
   }
 
   get counts(): QueueCounts {
-    return { ready: this.ready.length, unacked: this.unacked, consumers: this.consumers.length };
+    return {
+      ready: this.ready.length,
+      unacked: this.unacked,
+      consumers: this.consumers.length,
+    };
   }
 
   publish(message: Message, match: Match | null): Verdict {
     this.publishedIn += 1;
+    if (this.limit !== null && !this.accepts(1, message.bodyBytes)) return this.refuse(message);
     if (this.ready.length === 0) {
       const consumer = this.nextConsumer();
       if (consumer !== null) {
@@ -67,7 +107,14 @@ export class LocalQueue implements Queue {
     }
     const entry = this.makeEntry(message, match);
     this.ready.push(entry);
+    this.readyBytes += message.bodyBytes;
+    if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
     return 'accepted';
+  }
+
+  accepts(count: number, bytes: number): boolean {
+    const limit = this.limit;
+    return limit === null || !limit.refuses || !limit.exceeded(this.ready.length + count, this.readyBytes + bytes);
   }
 
   takeUnwritten(): QueueEntry | null {
@@ -79,6 +126,7 @@ export class LocalQueue implements Queue {
   settle(entry: QueueEntry): void {
     if (entry.state === 'settled') return;
     if (entry.state === 'unacked') this.unacked -= 1;
+    else this.readyBytes -= entry.message.bodyBytes;
     entry.state = 'settled';
     this.settled += 1;
     if (entry.journal === 'written') this.owner.journal.settle(entry);
@@ -95,13 +143,30 @@ export class LocalQueue implements Queue {
       entry.redelivered = true;
     }
     this.ready.restore(entry);
+    this.readyBytes += entry.message.bodyBytes;
+    if (entry.expiresAtMs > 0) this.expects();
     this.wake();
+    this.tidy();
   }
 
   reject(entry: QueueEntry): void {
     if (entry.state === 'settled') return;
-    if (!this.deleted) this.owner.deadLetter(entry, 'rejected');
-    this.settle(entry);
+    this.die(entry, 'rejected');
+  }
+
+  /** Drops what is expired or too much; to be called when the owner was told that the queue is untidy. */
+  tidy(): void {
+    if (this.headAlarm !== null) this.dropExpired();
+    const limit = this.limit;
+    if (limit === null || limit.refuses) return;
+    while (this.ready.length > 0 && limit.exceeded(this.ready.length, this.readyBytes)) {
+      this.die(this.ready.shift()!, 'maxlen');
+    }
+  }
+
+  /** Declared again: it is in use. */
+  used(): void {
+    this.idleAlarm?.used();
   }
 
   wake(): void {
@@ -111,13 +176,13 @@ export class LocalQueue implements Queue {
     while (this.ready.length > 0) {
       const consumer = this.nextConsumer();
       if (consumer === null) break;
-      const entry = this.ready.shift()!;
-      entry.state = 'unacked';
-      this.unacked += 1;
+      const entry = this.shift();
+      if (entry === undefined) break;
       entry.consumer = consumer;
       consumer.deliver(entry);
       if (consumer.settles) this.settle(entry);
     }
+    if (this.headAlarm !== null) this.watchHead();
     this.dispatching = false;
   }
 
@@ -133,6 +198,8 @@ export class LocalQueue implements Queue {
     while (at > 0 && this.consumers[at - 1]!.priority < consumer.priority) at -= 1;
     this.consumers.splice(at, 0, consumer);
     this.hadConsumer = true;
+    this.active ??= consumer;
+    this.idleAlarm?.consumed(true);
     this.wake();
   }
 
@@ -140,16 +207,17 @@ export class LocalQueue implements Queue {
     const at = this.consumers.indexOf(consumer);
     if (at < 0) return;
     this.consumers.splice(at, 1);
+    if (this.active === consumer) this.active = this.consumers[0] ?? null;
+    if (this.consumers.length === 0) this.idleAlarm?.consumed(false);
     if (this.consumers.length === 0 && this.spec.autoDelete && this.hadConsumer && !this.deleted) {
       this.owner.queueUnused(this);
-    }
+    } else if (this.options.singleActiveConsumer) this.wake();
   }
 
   get(): QueueEntry | undefined {
-    const entry = this.ready.shift();
-    if (entry === undefined) return undefined;
-    entry.state = 'unacked';
-    this.unacked += 1;
+    this.idleAlarm?.used();
+    const entry = this.shift();
+    if (this.headAlarm !== null) this.watchHead();
     return entry;
   }
 
@@ -163,7 +231,11 @@ export class LocalQueue implements Queue {
   /** An entry as the journal knew it at the start; they come in the order of their messages. */
   restore(entry: QueueEntry): void {
     entry.journal = 'written';
+    // When it came is not known any longer: the queue's own time to live begins again.
+    entry.expiresAtMs = this.expiryOf(entry.message);
     this.ready.push(entry);
+    this.readyBytes += entry.message.bodyBytes;
+    if (entry.expiresAtMs > 0) this.expects();
   }
 
   /** Tells the consumers; what was delivered and not acked is gone with the queue. */
@@ -171,11 +243,75 @@ export class LocalQueue implements Queue {
     this.deleted = true;
     for (const consumer of this.consumers.splice(0)) consumer.cancelled(why);
     this.purge(); // the journal, too, must know that they are gone: their space comes back
+    this.headAlarm?.cancel();
+    this.idleAlarm?.cancel();
+  }
+
+  // — the first ready entry ———————————————————————————————————————————————————————————————————————————————————————
+
+  // Takes it, unacked from now on; what is expired is not handed out.
+  private shift(): QueueEntry | undefined {
+    if (this.headAlarm !== null) this.dropExpired();
+    const entry = this.ready.shift();
+    if (entry === undefined) return undefined;
+    entry.state = 'unacked';
+    this.unacked += 1;
+    this.readyBytes -= entry.message.bodyBytes;
+    return entry;
+  }
+
+  private added(entry: QueueEntry): void {
+    const limit = this.limit;
+    const tooMuch = limit !== null && !limit.refuses && limit.exceeded(this.ready.length, this.readyBytes);
+    if (entry.expiresAtMs > 0) this.expects();
+    if (tooMuch || (entry.expiresAtMs > 0 && entry.expiresAtMs <= this.owner.nowMs)) this.owner.untidy(this);
+  }
+
+  // An entry that can expire is there.
+  private expects(): void {
+    this.headAlarm ??= new HeadAlarm(this.owner.timers, () => {
+      this.tidy();
+      this.watchHead();
+    });
+    this.watchHead();
+  }
+
+  private watchHead(): void {
+    this.headAlarm?.watch(this.ready.nextExpiryMs(), this.owner.nowMs);
+  }
+
+  private dropExpired(): void {
+    const { nowMs } = this.owner;
+    for (let entry = this.ready.shiftExpired(nowMs); entry !== undefined; entry = this.ready.shiftExpired(nowMs)) {
+      this.die(entry, 'expired');
+    }
+  }
+
+  private die(entry: QueueEntry, reason: DeathReason): void {
+    if (this.deadLetters !== null && !this.deleted) {
+      this.owner.deadLetter(this, this.deadLetters, entry.message, reason);
+    }
+    this.settle(entry);
+  }
+
+  private refuse(message: Message): Verdict {
+    if (this.limit?.deadLettersRefused && this.deadLetters !== null) {
+      this.owner.deadLetter(this, this.deadLetters, message, 'maxlen');
+    }
+    return 'refused';
+  }
+
+  // The message's own expiry or the queue's, whichever is sooner.
+  private expiryOf(message: Message): number {
+    if (this.messageTtlMs < 0) return message.expiresAtMs;
+    const dueMs = this.owner.nowMs + this.messageTtlMs;
+    return message.expiresAtMs > 0 && message.expiresAtMs < dueMs ? message.expiresAtMs : dueMs;
   }
 
   private makeEntry(message: Message, match: Match | null): QueueEntry {
     message.rest();
     const entry = new QueueEntry(this, message, match);
+    entry.expiresAtMs = this.messageTtlMs < 0 ? message.expiresAtMs : this.expiryOf(message);
     if (this.journaled && message.durable) this.unwritten = entry;
     return entry;
   }
@@ -206,6 +342,7 @@ export class LocalQueue implements Queue {
     const consumers = this.consumers;
     const count = consumers.length;
     if (count === 0) return null;
+    if (this.options.singleActiveConsumer) return this.active?.ready ? this.active : null;
     if (count === 1) return consumers[0]!.ready ? consumers[0]! : null;
     let first = 0;
     while (first < count) {

@@ -2,6 +2,7 @@ import type { Client } from '../client.ts';
 import type { Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { Message } from '../message.ts';
+import type { QueueOptions } from './arguments.ts';
 import type { QueueEntry } from './entry.ts';
 import type { QueueSpec } from './spec.ts';
 
@@ -41,8 +42,13 @@ export interface Queue {
   readonly bindings: Set<Binding>;
   readonly deleted: boolean;
   readonly counts: QueueCounts;
+  /** Octets of the bodies that are ready. */
+  readonly readyBytes: number;
+  readonly options: QueueOptions;
 
   publish(message: Message, match: Match | null): Verdict;
+  /** False if it would refuse one of so many more messages with bodies of so many octets in all. */
+  accepts(count: number, bytes: number): boolean;
   /** The entry made by the last `publish` that journals it; null when there is nothing to write. */
   takeUnwritten(): QueueEntry | null;
   settle(entry: QueueEntry): void;

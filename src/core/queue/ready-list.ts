@@ -41,6 +41,17 @@ export class ReadyList {
     return this.returned[0] ?? this.fresh.at(0);
   }
 
+  /** Takes the entry at the head if it is expired. */
+  shiftExpired(nowMs: number): QueueEntry | undefined {
+    const dueMs = this.peek()?.expiresAtMs ?? 0;
+    return dueMs > 0 && dueMs <= nowMs ? this.shift() : undefined;
+  }
+
+  /** When the entry at the head expires, in milliseconds since the epoch; 0 = never. */
+  nextExpiryMs(): number {
+    return this.peek()?.expiresAtMs ?? 0;
+  }
+
   clear(): void {
     this.fresh.clear();
     this.returned.length = 0;

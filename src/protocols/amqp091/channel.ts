@@ -228,7 +228,7 @@ export class Channel {
 
   // basic.return comes before the confirm [RabbitMQ: confirms].
   private isUnroutable(route: Route, message: Message): boolean {
-    return route.readsHeaders ? this.connection.vhost.isUnroutable(route, message) : route.targets.length === 0;
+    return this.connection.vhost.targetsOf(route, message).length === 0;
   }
 
   private return(message: Message): void {

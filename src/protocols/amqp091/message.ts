@@ -1,5 +1,5 @@
 import { type MessageFormat, register } from '../../core/format.ts';
-import { decodeProperties, encodeProperties } from './properties.ts';
+import { decodeProperties, encodeDead, encodeProperties } from './properties.ts';
 
 /** `native` is the property list of the content header, flags first. */
 export const amqp091Format: MessageFormat = register({
@@ -7,4 +7,5 @@ export const amqp091Format: MessageFormat = register({
   id: 1,
   decode: decodeProperties,
   encode: encodeProperties,
+  encodeDead,
 });

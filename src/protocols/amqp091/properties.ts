@@ -1,9 +1,10 @@
-import type { Message } from '../../core/message.ts';
+import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
+import type { Death, Message } from '../../core/message.ts';
 import type { Headers, Properties, TypedValue, Value } from '../../core/properties.ts';
-import { decodeText, encodeText } from '../../lib/bytes.ts';
+import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { ReplyCode } from './spec.ts';
-import { decodeTable, encodeTable } from './table.ts';
+import { decodeTable, encodeTable, withoutFields } from './table.ts';
 
 /**
  * The property list of a content header [AMQP 0-9-1 §4.2.6.1]: flags, then the values of those present.
@@ -219,6 +220,43 @@ export function encodeProperties(properties: Properties, _message: Message): Buf
   list.text(Flag.userId, properties.userId);
   list.text(Flag.appId, properties.appId);
   return list.encode();
+}
+
+/**
+ * A property list with the headers of its message's deaths behind the publisher's own, and without expiration; all
+ * else is the publisher's, octet for octet.
+ */
+export function encodeDead(native: Buffer, deaths: readonly Death[]): Buffer {
+  const flags = native.readUInt16BE(0);
+  let at = 2;
+  if ((flags & Flag.contentType) !== 0) at += 1 + native[at]!;
+  if ((flags & Flag.contentEncoding) !== 0) at += 1 + native[at]!;
+  const tableAt = at;
+  let own = emptyBuffer;
+  if ((flags & Flag.headers) !== 0) {
+    own = withoutFields(native, tableAt, isDeathHeader);
+    at += 4 + native.readUInt32BE(tableAt);
+  }
+  const tableEnd = at;
+  if ((flags & Flag.deliveryMode) !== 0) at += 1;
+  if ((flags & Flag.priority) !== 0) at += 1;
+  if ((flags & Flag.correlationId) !== 0) at += 1 + native[at]!;
+  if ((flags & Flag.replyTo) !== 0) at += 1 + native[at]!;
+  const expirationAt = at;
+  if ((flags & Flag.expiration) !== 0) at += 1 + native[at]!;
+  const head = Buffer.alloc(6);
+  const shown = encodeTable(new Map(deathHeaders(deaths))).subarray(4);
+  head.writeUInt16BE((flags | Flag.headers) & ~Flag.expiration);
+  head.writeUInt32BE(own.length + shown.length, 2);
+  return Buffer.concat([
+    head.subarray(0, 2),
+    native.subarray(2, tableAt),
+    head.subarray(2),
+    own,
+    shown,
+    native.subarray(tableEnd, expirationAt),
+    native.subarray(at),
+  ]);
 }
 
 function shortOrHeader(

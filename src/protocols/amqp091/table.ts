@@ -101,6 +101,21 @@ function decodeValue(bytes: Buffer, cursor: { at: number }, end: number, depth: 
   }
 }
 
+/** The fields of the table at `at` as they are, without those that `drop` names. @returns no length before them */
+export function withoutFields(bytes: Buffer, at: number, drop: (name: string) => boolean): Buffer {
+  const end = at + 4 + bytes.readUInt32BE(at);
+  const cursor = { at: at + 4 };
+  const kept: Buffer[] = [];
+  while (cursor.at < end) {
+    const start = cursor.at;
+    cursor.at += 1 + bytes.readUInt8(start);
+    const name = decodeText(bytes, start + 1, cursor.at);
+    decodeValue(bytes, cursor, end, 0);
+    if (!drop(name)) kept.push(bytes.subarray(start, cursor.at));
+  }
+  return Buffer.concat(kept);
+}
+
 export function encodeTable(table: Headers): Buffer {
   const parts: Buffer[] = [];
   for (const [name, value] of table) {

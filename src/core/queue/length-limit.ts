@@ -1,0 +1,27 @@
+import type { QueueOptions } from './arguments.ts';
+
+/** x-max-length and x-max-length-bytes: how many ready messages, and octets of their bodies, a queue keeps. */
+export class LengthLimit {
+  readonly maxLength: number;
+  readonly maxBytes: number;
+  /** True: what is too much is not taken. False: the oldest make room for it. */
+  readonly refuses: boolean;
+  /** What is refused is dead-lettered. */
+  readonly deadLettersRefused: boolean;
+
+  private constructor(options: QueueOptions) {
+    this.maxLength = options.maxLength < 0 ? Number.POSITIVE_INFINITY : options.maxLength;
+    this.maxBytes = options.maxLengthBytes < 0 ? Number.POSITIVE_INFINITY : options.maxLengthBytes;
+    this.refuses = options.overflow !== 'drop-head';
+    this.deadLettersRefused = options.overflow === 'reject-publish-dlx';
+  }
+
+  /** @returns null when the queue has no limit */
+  static of(options: QueueOptions): LengthLimit | null {
+    return options.maxLength < 0 && options.maxLengthBytes < 0 ? null : new LengthLimit(options);
+  }
+
+  exceeded(length: number, bytes: number): boolean {
+    return length > this.maxLength || bytes > this.maxBytes;
+  }
+}

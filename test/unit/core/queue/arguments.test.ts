@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import type { Value } from '../../../../src/core/properties.ts';
+import { CoreBroker, int } from '../../../support/core-broker.ts';
+
+test.each<[string, Value, string]>([
+  ['x-message-ttl', int(-1), '{value_negative,-1}'],
+  ['x-message-ttl', 'soon', '{unacceptable_type,longstr}'],
+  ['x-message-ttl', { type: 'long', value: 4294967296n }, '{value_too_big,4294967296}'],
+  ['x-expires', int(0), '{value_zero,0}'],
+  ['x-max-length', int(-5), '{value_negative,-5}'],
+  ['x-max-length-bytes', true, '{unacceptable_type,bool}'],
+  ['x-overflow', 'drop-tail', 'invalid_overflow'],
+  ['x-dead-letter-routing-key', 'k', 'routing_key_but_no_dlx_defined'],
+  ['x-max-priority', int(256), '{max_value_exceeded,256}'],
+  ['x-single-active-consumer', int(1), '{unacceptable_type,signedint}'],
+])('%s of %o is refused', (name, value, why) => {
+  const core = new CoreBroker();
+  expect(() => core.declare('orders', { [name]: value })).toThrow(
+    `invalid arg '${name}' for queue 'orders' in vhost '/': ${why}`,
+  );
+  expect(core.vhost.queues.has('orders')).toBe(false);
+});
+
+test('declaring again with the same arguments, whatever the width of their numbers, finds the queue', () => {
+  const core = new CoreBroker();
+  const queue = core.declare('orders', { 'x-message-ttl': int(5), 'x-own': 'a' });
+  expect(core.declare('orders', { 'x-message-ttl': { type: 'long', value: 5n }, 'x-own': 'b' })).toBe(queue);
+});
+
+test.each<[Record<string, Value>, Record<string, Value>, string]>([
+  [{}, { 'x-message-ttl': int(5) }, "received the value '5' of type 'signedint' but current is none"],
+  [{ 'x-message-ttl': int(5) }, {}, "received none but current is the value '5' of type 'signedint'"],
+  [
+    { 'x-message-ttl': int(5) },
+    { 'x-message-ttl': { type: 'long', value: 6n } },
+    "received the value '6' of type 'long' but current is the value '5' of type 'signedint'",
+  ],
+])('declaring again differently is refused (%#)', (current, wanted, text) => {
+  const core = new CoreBroker();
+  core.declare('orders', current);
+  expect(() => core.declare('orders', wanted)).toThrow(
+    `inequivalent arg 'x-message-ttl' for queue 'orders' in vhost '/': ${text}`,
+  );
+});
+
+test('the plain fields are compared first', () => {
+  const core = new CoreBroker();
+  core.declare('orders', {}, true);
+  expect(() => core.declare('orders', {}, false)).toThrow(
+    "inequivalent arg 'durable' for queue 'orders' in vhost '/': received 'false' but current is 'true'",
+  );
+});
