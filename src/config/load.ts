@@ -18,6 +18,8 @@ type Tree = { [key: string]: unknown };
 const envPrefix = 'ROSETTAMQ_';
 /** Given at all, these replace the default instead of being merged with it. */
 const replaced = new Set(['users', 'vhosts']);
+/** Keys that are text even where no default stands to tell. */
+const textKeys = new Set(['password']);
 
 /** Defaults < file < environment < flags. @throws ConfigError */
 export function loadConfig({ file, env, sets }: Sources): Config {
@@ -25,9 +27,9 @@ export function loadConfig({ file, env, sets }: Sources): Config {
   if (file !== undefined) merge(tree, readFile(file));
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith(envPrefix) || value === undefined) continue;
-    set(tree, pathOfVariable(name, tree), parseScalar(value), name);
+    set(tree, pathOfVariable(name, tree), value, name);
   }
-  for (const [key, value] of sets) set(tree, key.split('.'), parseScalar(value), key);
+  for (const [key, value] of sets) set(tree, key.split('.'), value, key);
   return check(tree);
 }
 
@@ -98,7 +100,8 @@ function parseScalar(text: string): unknown {
   }
 }
 
-function set(tree: Tree, path: readonly string[], value: unknown, shown: string): void {
+/** Text where text is wanted: a password `0123` is no number. */
+function set(tree: Tree, path: readonly string[], text: string, shown: string): void {
   const last = path.at(-1);
   if (last === undefined || last === '') throw new ConfigError(`${shown}: a key is expected`);
   let node = tree;
@@ -108,7 +111,9 @@ function set(tree: Tree, path: readonly string[], value: unknown, shown: string)
     node[key] = next;
     node = next;
   }
-  node[last] = typeof node[last] === 'string' && value !== null && typeof value !== 'object' ? String(value) : value;
+  const value = parseScalar(text);
+  const isText = typeof node[last] === 'string' || textKeys.has(last);
+  node[last] = isText && typeof value !== 'string' ? text : value;
 }
 
 function check(tree: Tree): Config {
