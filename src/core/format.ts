@@ -10,6 +10,11 @@ export interface MessageFormat {
   /** Written into the journal, never reused. */
   readonly id: number;
   decode(native: Buffer, message: Message): Properties;
+  /**
+   * From the properties and the message's facts: never from its body, publisher or sequence, for messages that agree in
+   * the rest share a translation.
+   * @returns octets of their own, which nobody writes to
+   */
   encode(properties: Properties, message: Message): Buffer;
   /** `native` with the headers that deaths are shown in, all else as it was; without it the properties are encoded. */
   encodeDead?(native: Buffer, deaths: readonly Death[]): Buffer;

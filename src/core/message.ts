@@ -3,6 +3,7 @@ import type { Client } from './client.ts';
 import { deathHeaders, isDeathHeader } from './deaths.ts';
 import type { MessageFormat } from './format.ts';
 import type { Properties } from './properties.ts';
+import { TranslationMemo } from './translation-memo.ts';
 
 /** One row of `x-death`: what the broker knows of how a message died, never written into `native`. */
 export interface Death {
@@ -25,6 +26,7 @@ export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit' |
 export const noDeaths: readonly Death[] = [];
 
 const slab = new Slab();
+const memo = new TranslationMemo();
 
 /**
  * A message is the publisher's own bytes and the few facts that routing needs. It is immutable, and one object
@@ -64,6 +66,9 @@ export class Message {
   sequence = 0;
   resting = false;
   private decoded: Properties | null = null;
+  /** The first translation asked for: most messages need one at most. */
+  private translatedTo: MessageFormat | null = null;
+  private translation: Buffer = emptyBuffer;
   private translations: Map<MessageFormat, Buffer> | null = null;
 
   constructor(facts: MessageFacts) {
@@ -122,12 +127,23 @@ export class Message {
    */
   as(format: MessageFormat): Buffer {
     if (format === this.format && this.deaths.length === 0) return this.native;
-    let translation = this.translations?.get(format);
+    if (format === this.translatedTo) return this.translation;
+    return this.translations?.get(format) ?? this.translate(format);
+  }
+
+  private translate(format: MessageFormat): Buffer {
+    let translation = memo.find(this, format);
     if (translation === undefined) {
       translation =
         format === this.format && format.encodeDead !== undefined
           ? format.encodeDead(this.native, this.deaths)
           : format.encode(this.properties, this);
+      memo.keep(this, format, translation);
+    }
+    if (this.translatedTo === null) {
+      this.translatedTo = format;
+      this.translation = translation;
+    } else {
       this.translations ??= new Map();
       this.translations.set(format, translation);
     }
