@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import { Users } from './auth/users.ts';
 import type { Config, ListenerConfig } from './config/schema.ts';
@@ -60,7 +61,7 @@ export class Server {
     const { segmentBytes } = config.journal;
     const { journal, recovered } = await SegmentJournal.open(disk, { segmentBytes, log, clock, onLost: parts.onLost });
     const authenticator = new Users(config.users, config.anonymous);
-    const broker = new Broker({ journal, clock, timers: new Timers(clock), log, authenticator });
+    const broker = new Broker({ journal, clock, timers: new Timers(clock), log, authenticator, createToken });
     for (const vhost of config.vhosts) broker.addVhost(vhost);
     broker.restore(recovered, recovered.messages());
     const server = new Server(parts, broker);
@@ -153,6 +154,10 @@ export class Server {
 
 /** Room for topic and properties beside the largest body. */
 const mqttHeadBytes = 128 * 1024;
+
+function createToken(): string {
+  return randomBytes(16).toString('base64url');
+}
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -18,6 +18,8 @@ export interface BrokerParts {
   readonly timers: Timers;
   readonly log: Logger;
   readonly authenticator: Authenticator;
+  /** Text that nobody guesses, of letters, digits, `-` and `_`. */
+  createToken(): string;
 }
 
 /** A message that was durable and not settled in all its queues, as the journal gives it back. */
@@ -33,6 +35,7 @@ export class Broker implements VhostHost {
   readonly timers: Timers;
   readonly log: Logger;
   readonly authenticator: Authenticator;
+  readonly createToken: () => string;
   readonly vhosts = new Map<string, Vhost>();
   readonly clients = new Set<Client>();
 
@@ -45,6 +48,7 @@ export class Broker implements VhostHost {
     this.timers = parts.timers;
     this.log = parts.log;
     this.authenticator = parts.authenticator;
+    this.createToken = parts.createToken;
   }
 
   get nowMs(): number {
@@ -107,7 +111,9 @@ export class Broker implements VhostHost {
     for (const { message, queueIds } of messages) {
       for (const id of queueIds) {
         const queue = byId.get(id);
-        queue?.restore(new QueueEntry(queue, message, null));
+        if (queue === undefined) continue;
+        message.replies = queue.replies;
+        queue.restore(new QueueEntry(queue, message, null));
       }
     }
   }

@@ -3,6 +3,7 @@ import type { Client } from './client.ts';
 import { deathHeaders, isDeathHeader } from './deaths.ts';
 import type { MessageFormat } from './format.ts';
 import type { Properties } from './properties.ts';
+import type { ReplyAliases } from './reply.ts';
 import { TranslationMemo } from './translation-memo.ts';
 
 /** One row of `x-death`: what the broker knows of how a message died, never written into `native`. */
@@ -64,6 +65,8 @@ export class Message {
 
   /** Place in the order of all messages of the broker; given when it is routed. */
   sequence = 0;
+  /** Of its virtual host, for formats that show a reply address to another protocol; given when it is routed. */
+  replies: ReplyAliases | null = null;
   resting = false;
   private decoded: Properties | null = null;
   /** The first translation asked for: most messages need one at most. */

@@ -1,3 +1,5 @@
+import type { ReplyAddress } from './reply.ts';
+
 /** Number types narrower or wider than JavaScript's, and others that it lacks, keep their type beside the value. */
 export type TypedValue =
   | { readonly type: NumberType; readonly value: number }
@@ -27,7 +29,8 @@ export interface Properties {
   textPayload?: boolean;
   correlationId?: string | Buffer | TypedValue;
   messageId?: string | Buffer | TypedValue;
-  replyTo?: string;
+  /** Resolved when it is needed: what it names belongs to the requester's protocol. */
+  replyTo?: ReplyAddress;
   priority?: number;
   durable?: boolean;
   /** Time to live as published, in milliseconds. */

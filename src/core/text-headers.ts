@@ -1,4 +1,5 @@
 import type { Properties, TypedValue, Value } from './properties.ts';
+import { readCorrelation, spellCorrelation } from './reply.ts';
 import { read, readTypes, spell, spellType, typesHeader } from './typed-text.ts';
 
 /**
@@ -12,7 +13,6 @@ const plainNames = {
   textPayload: 'x-mqtt-payload-format',
   correlationId: 'correlation-id',
   messageId: 'message-id',
-  replyTo: 'reply-to',
   priority: 'priority',
   timestampMs: 'timestamp',
   userId: 'user-id',
@@ -54,7 +54,9 @@ export class TextHeaders {
     for (const [field, name] of this.nameOf) {
       const value = properties[field];
       if (value === undefined) continue;
-      if (field === 'correlationId' || field === 'messageId') {
+      if (field === 'correlationId' && Buffer.isBuffer(value) && properties.replyTo !== undefined) {
+        lines.push([name, spellCorrelation(value)]);
+      } else if (field === 'correlationId' || field === 'messageId') {
         this.add(lines, types, name, value as string | Buffer | TypedValue);
       } else lines.push([name, String(value)]);
     }
@@ -109,8 +111,11 @@ function setField(properties: Properties, field: Field, text: string, value: Val
       properties.textPayload = text === 'true';
       return true;
     case 'correlationId':
+      properties.correlationId =
+        typeof value === 'object' ? (value as Buffer | TypedValue) : (readCorrelation(text) ?? text);
+      return true;
     case 'messageId':
-      properties[field] = (typeof value === 'object' ? value : text) as string | Buffer | TypedValue;
+      properties.messageId = (typeof value === 'object' ? value : text) as string | Buffer | TypedValue;
       return true;
     default:
       properties[field] = text;

@@ -1,3 +1,4 @@
+import type { Clock } from '../lib/clock.ts';
 import type { Timers } from '../lib/timers.ts';
 import { demand, type Operation, type Resource } from './auth.ts';
 import type { Client } from './client.ts';
@@ -17,6 +18,7 @@ import type { QueueEntry } from './queue/entry.ts';
 import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
 import type { Queue } from './queue/queue.ts';
 import type { QueueSpec } from './queue/spec.ts';
+import { aliasQueuePrefix, ReplyAliases, replyDefaults } from './reply.ts';
 import { type Pattern, parsePattern } from './topic.ts';
 
 /** What became of a publish: `unroutable` is for the publisher that asked, and is confirmed all the same. */
@@ -27,6 +29,9 @@ export interface VhostHost {
   readonly journal: Journal;
   readonly nowMs: number;
   readonly timers: Timers;
+  readonly clock: Clock;
+  /** Text that nobody guesses, of letters, digits, `-` and `_`. */
+  createToken(): string;
   nextSequence(): number;
   nextQueueId(): number;
 }
@@ -43,6 +48,7 @@ export class Vhost implements QueueOwner {
   readonly queues = new Map<string, LocalQueue>();
   readonly clients = new Set<Client>();
   readonly router: Router;
+  readonly replies: ReplyAliases;
   publishedIn = 0;
   unroutable = 0;
 
@@ -57,6 +63,7 @@ export class Vhost implements QueueOwner {
     this.host = host;
     this.journal = host.journal;
     this.router = new Router(this);
+    this.replies = new ReplyAliases({ ...replyDefaults, clock: host.clock, createToken: host.createToken });
     for (const [exchange, type] of predeclared) {
       const spec: ExchangeSpec = {
         name: exchange,
@@ -86,7 +93,24 @@ export class Vhost implements QueueOwner {
    * @throws BrokerError not-found
    */
   routeFor(exchange: string, routingKey: string): Route {
+    if (exchange === '' && routingKey.startsWith(aliasQueuePrefix)) {
+      const route = this.findReplyRoute(routingKey.slice(aliasQueuePrefix.length));
+      if (route !== undefined) return route;
+    }
     return this.router.routeFor(this.getExchange(exchange), routingKey);
+  }
+
+  /** The way to the address behind a reply alias; undefined when there is no such alias any longer. */
+  findReplyRoute(token: string): Route | undefined {
+    const address = this.replies.find(token);
+    const exchange = address === undefined ? undefined : this.exchanges.get(address.exchange);
+    if (address === undefined || exchange === undefined) return undefined;
+    return { ...this.router.routeFor(exchange, address.key), isReply: true };
+  }
+
+  /** True for the queue name of a reply alias that still leads somewhere. */
+  isReplyAlias(name: string): boolean {
+    return name.startsWith(aliasQueuePrefix) && this.replies.find(name.slice(aliasQueuePrefix.length)) !== undefined;
   }
 
   /** False once a binding, queue or exchange has changed since the route was made. */
@@ -125,6 +149,7 @@ export class Vhost implements QueueOwner {
     tag: number,
   ): PublishResult {
     message.sequence = this.host.nextSequence();
+    message.replies = this.replies;
     this.publishedIn += 1;
     if (targets.length === 0) {
       this.unroutable += 1;

@@ -37,6 +37,8 @@ export const plainFormat: MessageFormat = register({
   encode: () => Buffer.alloc(0),
 });
 
+let tokens = 0;
+
 export interface Core {
   readonly clock: ManualClock;
   readonly broker: Broker;
@@ -51,6 +53,7 @@ export function createCore(): Core {
     clock,
     timers: clock.timers,
     log: silent,
+    createToken: () => `token-${++tokens}`,
     authenticator: { authenticate: async () => 'guest', findAccess: () => everything },
   });
   const vhost = broker.addVhost('/');

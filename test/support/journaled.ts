@@ -39,6 +39,7 @@ export class JournaledBroker {
       clock,
       timers: clock.timers,
       log: silent,
+      createToken: () => 'token',
       authenticator: { authenticate: async () => 'guest', findAccess: () => everything },
     });
     broker.restore(recovered, recovered.messages());

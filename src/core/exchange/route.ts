@@ -14,6 +14,8 @@ export interface Route {
   readonly targets: readonly Target[];
   /** True if a headers exchange lies on the way: the targets depend on the message, and `targets` is empty. */
   readonly readsHeaders: boolean;
+  /** True for the address behind a reply alias: to be shown the alias is to be permitted to publish there. */
+  readonly isReply: boolean;
 }
 
 /** Keys are the publishers' choice: a memo that took all of them would be theirs to fill. */
@@ -71,7 +73,15 @@ export function computeRoute(
   const visited = new Set<Exchange>();
   const readsHeaders = visit(vhost, exchange, routingKeys, message, found, visited) && message === null;
   const targets = readsHeaders ? [] : mergeTargets(found);
-  return { exchange, routingKey: routingKeys[0]!, routingKeys, epoch: vhost.router.epoch, targets, readsHeaders };
+  return {
+    exchange,
+    routingKey: routingKeys[0]!,
+    routingKeys,
+    epoch: vhost.router.epoch,
+    targets,
+    readsHeaders,
+    isReply: false,
+  };
 }
 
 // Returns true if a headers exchange was met.

@@ -3,6 +3,7 @@ import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { Journal } from '../journal.ts';
 import type { DeathReason, Message } from '../message.ts';
+import type { ReplyAliases } from '../reply.ts';
 import { type QueueOptions, readQueueArguments } from './arguments.ts';
 import { type DeadLetterAddress, findDeadLetterAddress } from './dead-letter.ts';
 import { QueueEntry } from './entry.ts';
@@ -17,6 +18,7 @@ import type { QueueSpec } from './spec.ts';
 export interface QueueOwner {
   readonly name: string;
   readonly journal: Journal;
+  readonly replies: ReplyAliases;
   readonly nowMs: number;
   readonly timers: Timers;
   /** The last consumer left, or an auto-delete queue was otherwise done with. */
@@ -84,6 +86,10 @@ export class LocalQueue implements Queue {
 
   get name(): string {
     return this.spec.name;
+  }
+
+  get replies(): ReplyAliases {
+    return this.owner.replies;
   }
 
   get counts(): QueueCounts {

@@ -264,6 +264,7 @@ export class Channel {
   private routeTo(exchange: string, routingKey: string): Route {
     const { vhost } = this.connection;
     const route = vhost.routeFor(exchange, routingKey);
+    if (route.isReply) return route;
     vhost.demand(this.connection, 'write', 'exchange', exchange);
     if (route.exchange.spec.type === 'topic') vhost.demand(this.connection, 'write', 'topic', routingKey);
     if (route.exchange.spec.internal) {
@@ -446,6 +447,11 @@ export class Channel {
   private onQueueDeclare(args: Arguments): void {
     const { vhost } = this.connection;
     const name = args.text('queue');
+    if (args.bit('passive') && vhost.isReplyAlias(name)) {
+      // responders look whether the requester is still there
+      this.reply(args.bit('noWait'), methods.queueDeclareOk, { queue: name, messageCount: 0, consumerCount: 1 });
+      return;
+    }
     let queue: Queue;
     if (args.bit('passive')) queue = this.getQueue(name);
     else {

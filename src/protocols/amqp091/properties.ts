@@ -1,6 +1,7 @@
 import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
 import type { Death, Message } from '../../core/message.ts';
 import type { Headers, Properties, TypedValue, Value } from '../../core/properties.ts';
+import { type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { ReplyCode } from './spec.ts';
@@ -98,7 +99,7 @@ const textPayloadHeader = 'x-mqtt-payload-format';
 const timestampMsHeader = 'timestamp_in_ms';
 
 /** To the shared vocabulary: what 0-9-1 has no field for is found in the companion headers. */
-export function decodeProperties(native: Buffer, _message: Message): Properties {
+export function decodeProperties(native: Buffer, message: Message): Properties {
   const cursor = { at: 2 };
   const flags = native.readUInt16BE(0);
   const text = (flag: number): string | undefined =>
@@ -131,9 +132,9 @@ export function decodeProperties(native: Buffer, _message: Message): Properties 
   if (contentEncoding !== undefined) properties.contentEncoding = contentEncoding;
   if (deliveryMode !== undefined) properties.durable = deliveryMode === 2;
   if (priority !== undefined) properties.priority = priority;
-  if (correlationId !== undefined) properties.correlationId = correlationId;
+  if (correlationId !== undefined) properties.correlationId = readCorrelation(correlationId) ?? correlationId;
   else takeId(own, correlationHeader, (id) => (properties.correlationId = id));
-  if (replyTo !== undefined) properties.replyTo = replyTo;
+  if (replyTo !== undefined) properties.replyTo = readReplyTo(replyTo, message);
   if (expiration !== undefined) properties.ttlMs = Number(expiration);
   if (messageId !== undefined) properties.messageId = messageId;
   else takeId(own, messageIdHeader, (id) => (properties.messageId = id));
@@ -185,10 +186,11 @@ function readShortString(bytes: Buffer, cursor: { at: number }): string {
 }
 
 /** From the shared vocabulary: a property list with its flags. */
-export function encodeProperties(properties: Properties, _message: Message): Buffer {
+export function encodeProperties(properties: Properties, message: Message): Buffer {
   const headers = new Map<string, Value>(properties.headers);
   const list = new PropertyList();
-  const correlationId = shortOrHeader(properties.correlationId, correlationHeader, headers);
+  const correlationId = showCorrelation(properties, headers);
+  const replyTo = properties.replyTo === undefined ? undefined : showReplyTo(properties.replyTo, message, headers);
   const messageId = shortOrHeader(properties.messageId, messageIdHeader, headers);
   for (const [field, name] of Object.entries(namesOf) as [keyof typeof namesOf, string][]) {
     const value = properties[field];
@@ -208,7 +210,7 @@ export function encodeProperties(properties: Properties, _message: Message): Buf
   if (properties.durable !== undefined) list.octets(Flag.deliveryMode, Buffer.from([properties.durable ? 2 : 1]));
   if (properties.priority !== undefined) list.octets(Flag.priority, Buffer.from([properties.priority]));
   list.text(Flag.correlationId, correlationId);
-  list.text(Flag.replyTo, properties.replyTo);
+  list.text(Flag.replyTo, replyTo);
   list.text(Flag.expiration, properties.ttlMs === undefined ? undefined : String(properties.ttlMs));
   list.text(Flag.messageId, messageId);
   if (timestampMs !== undefined) {
@@ -258,6 +260,35 @@ export function encodeDead(native: Buffer, deaths: readonly Death[]): Buffer {
     native.subarray(at),
   ]);
 }
+
+// A requester's correlation must come back from responders that copy the native field alone.
+function showCorrelation(properties: Properties, headers: Map<string, Value>): string | undefined {
+  const { correlationId, replyTo } = properties;
+  const isPlain = typeof correlationId === 'string' && encodeText(correlationId).length <= 255;
+  if (replyTo === undefined || isPlain || !Buffer.isBuffer(correlationId) || correlationId.length > spelledMax) {
+    return shortOrHeader(correlationId, correlationHeader, headers);
+  }
+  return spellCorrelation(correlationId);
+}
+
+/** Octets whose spelling as text still fits into a short string. */
+const spelledMax = 180;
+
+const protocol = 'amqp-0-9-1';
+
+function readReplyTo(text: string, message: Message): ReplyAddress {
+  const address = { exchange: '', key: text, text, protocol };
+  return message.replies?.resolve(address) ?? address;
+}
+
+function showReplyTo(address: ReplyAddress, message: Message, headers: Map<string, Value>): string {
+  if (address.protocol === protocol || message.replies === null) return address.text;
+  // for responders written for RabbitMQ's MQTT plugin
+  if (address.protocol === 'mqtt' && !headers.has(replyTopicHeader)) headers.set(replyTopicHeader, address.key);
+  return message.replies.aliasQueueFor(address);
+}
+
+const replyTopicHeader = 'x-reply-to-topic';
 
 function shortOrHeader(
   id: string | Buffer | TypedValue | undefined,

@@ -5,6 +5,7 @@ import type { Route } from '../../core/exchange/route.ts';
 import type { PublishReceipt } from '../../core/journal.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
+import { aliasTopicPrefix } from '../../core/reply.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
@@ -286,6 +287,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (!isTopicName(topic)) throw new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${topic}'`); // [MQTT-3.3.2-2]
     const { vhost } = this;
     const { exchange } = this.door.options;
+    const reply = topic.startsWith(aliasTopicPrefix)
+      ? vhost.findReplyRoute(topic.slice(aliasTopicPrefix.length))
+      : undefined;
+    if (reply !== undefined) return reply;
     const key = toRoutingKey(topic);
     vhost.demand(this, 'write', 'exchange', exchange);
     vhost.demand(this, 'write', 'topic', key);

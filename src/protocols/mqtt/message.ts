@@ -1,11 +1,12 @@
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Message } from '../../core/message.ts';
 import { type Properties, toOctets } from '../../core/properties.ts';
+import { aliasTopicPrefix, type ReplyAddress } from '../../core/reply.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
 import { textOrBinary } from '../../core/typed-text.ts';
 import { Reader } from './decode.ts';
 import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
-import { toRoutingKey, toTopic } from './topic.ts';
+import { toRoutingKey } from './topic.ts';
 
 export const publishProperties = [
   PropertyId.payloadFormatIndicator,
@@ -22,7 +23,6 @@ const userProperties = new TextHeaders({
   contentType: null,
   textPayload: null,
   correlationId: null,
-  replyTo: null,
 });
 
 const userPropertyMax = 65_535;
@@ -49,7 +49,7 @@ function decodeBlock(native: Buffer, message: Message): Properties {
   const contentType = values.get(PropertyId.contentType);
   if (typeof contentType === 'string') properties.contentType = contentType;
   const responseTopic = values.get(PropertyId.responseTopic);
-  if (typeof responseTopic === 'string') properties.replyTo = `/topic/${toRoutingKey(responseTopic)}`;
+  if (typeof responseTopic === 'string') properties.replyTo = readResponseTopic(responseTopic, message);
   const correlation = values.get(PropertyId.correlationData);
   if (Buffer.isBuffer(correlation)) properties.correlationId = textOrBinary(correlation);
   const textPayload = values.get(PropertyId.payloadFormatIndicator);
@@ -67,7 +67,8 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
   }
   if (message.expiresAtMs !== 0) writer.long(PropertyId.messageExpiryInterval, 0); // each delivery writes what remains
   if (properties.contentType !== undefined) writer.text(PropertyId.contentType, properties.contentType);
-  if (properties.replyTo !== undefined) writer.text(PropertyId.responseTopic, toResponseTopic(properties.replyTo));
+  if (properties.replyTo !== undefined)
+    writer.text(PropertyId.responseTopic, toResponseTopic(properties.replyTo, message));
   if (properties.correlationId !== undefined) {
     writer.octets(PropertyId.correlationData, toOctets(properties.correlationId));
   }
@@ -77,9 +78,19 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
   return writer.end();
 }
 
-// A topic's routing key goes back to be the topic; a queue is reached by its name.
-function toResponseTopic(replyTo: string): string {
-  return replyTo.startsWith('/topic/') ? toTopic(replyTo.slice('/topic/'.length)) : toTopic(`$queue-of.${replyTo}`);
+const protocol = 'mqtt';
+
+function readResponseTopic(topic: string, message: Message): ReplyAddress {
+  if (topic.startsWith(aliasTopicPrefix)) {
+    const behind = message.replies?.find(topic.slice(aliasTopicPrefix.length));
+    if (behind !== undefined) return behind;
+  }
+  return { exchange: message.exchange, key: toRoutingKey(topic), text: topic, protocol };
+}
+
+function toResponseTopic(address: ReplyAddress, message: Message): string {
+  if (address.protocol === protocol || message.replies === null) return address.text;
+  return aliasTopicPrefix + message.replies.tokenFor(address);
 }
 
 function isSpellable(text: string): boolean {

@@ -303,6 +303,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (parsed.kind === 'queue') this.getQueue(parsed.name, parsed.declared);
     const [exchange, key] = parsed.kind === 'queue' ? ['', parsed.name] : [parsed.exchange, parsed.key];
     const found = this.vhost.routeFor(exchange, key);
+    if (found.isReply) return found;
     this.vhost.demand(this, 'write', 'exchange', exchange);
     if (found.exchange.spec.type === 'topic') this.vhost.demand(this, 'write', 'topic', key);
     this.lastDestination = Buffer.from(chunk.subarray(start, start + length));

@@ -7,6 +7,12 @@ export type Destination =
 
 /** @throws ProtocolError for a form that is not known */
 export function parseDestination(text: string): Destination {
+  const destination = findDestination(text);
+  if (destination === undefined) throw new ProtocolError('Unknown destination', `'${text}' is not a valid destination`);
+  return destination;
+}
+
+export function findDestination(text: string): Destination | undefined {
   const [, type, ...rest] = text.split('/');
   if (text.startsWith('/')) {
     switch (type) {
@@ -17,6 +23,9 @@ export function parseDestination(text: string): Destination {
         if (rest.length === 2 && rest[0] === 'queue' && rest[1] !== '') {
           return { kind: 'queue', name: decode(rest[1]!), declared: false };
         }
+        break;
+      case 'reply-queue':
+        if (rest.length === 1 && rest[0] !== '') return { kind: 'exchange', exchange: '', key: decode(rest[0]!) };
         break;
       case 'topic':
         if (rest.length >= 1 && rest[0] !== '') {
@@ -30,7 +39,7 @@ export function parseDestination(text: string): Destination {
         break;
     }
   }
-  throw new ProtocolError('Unknown destination', `'${text}' is not a valid destination`);
+  return undefined;
 }
 
 // A slash or any other octet in a name is percent-encoded [RabbitMQ: STOMP plugin, destinations].

@@ -1,0 +1,107 @@
+import type { Clock } from '../lib/clock.ts';
+
+/**
+ * Reply addresses that cross protocols. A responder knows nothing of the requester's protocol: it is shown an alias
+ * that it can publish to with its own habits, and what it sends there goes to the address behind it.
+ */
+export interface ReplyAddress {
+  readonly exchange: string;
+  readonly key: string;
+  /** As the requester wrote it, and in which protocol: there it comes back as it was. */
+  readonly text: string;
+  readonly protocol: string;
+}
+
+/** An alias is a queue's name to AMQP and STOMP, and a topic's first level to MQTT. */
+export const aliasQueuePrefix = 'rosetta.reply.';
+export const aliasTopicPrefix = '$reply/';
+
+interface Alias {
+  readonly token: string;
+  readonly address: ReplyAddress;
+  usedMs: number;
+}
+
+export interface ReplyOptions {
+  readonly clock: Clock;
+  /** A token that nobody guesses. */
+  createToken(): string;
+  readonly aliasMax: number;
+  /** Milliseconds without use after which an alias is forgotten. */
+  readonly expiryMs: number;
+}
+
+/** Bounds of the table; an alias that is not used is forgotten. */
+export const replyDefaults = { aliasMax: 100_000, expiryMs: 600_000 } as const;
+
+/** The aliases of one virtual host: one token for each address, in a bounded table. */
+export class ReplyAliases {
+  private readonly options: ReplyOptions;
+  private readonly byToken = new Map<string, Alias>();
+  private readonly byAddress = new Map<string, Alias>();
+
+  constructor(options: ReplyOptions) {
+    this.options = options;
+  }
+
+  tokenFor(address: ReplyAddress): string {
+    const { nowMs } = this.options.clock;
+    const id = `${address.protocol}\0${address.text}\0${address.exchange}\0${address.key}`;
+    let alias = this.byAddress.get(id);
+    if (alias === undefined) {
+      alias = { token: this.options.createToken(), address, usedMs: nowMs };
+      this.byAddress.set(id, alias);
+    } else {
+      // the maps keep the order of last use, oldest first
+      this.byAddress.delete(id);
+      this.byAddress.set(id, alias);
+    }
+    alias.usedMs = nowMs;
+    this.byToken.set(alias.token, alias);
+    this.forget(nowMs);
+    return alias.token;
+  }
+
+  /** The queue that a responder of another protocol is shown. */
+  aliasQueueFor(address: ReplyAddress): string {
+    return aliasQueuePrefix + this.tokenFor(address);
+  }
+
+  /** The address behind a name that a requester gave, if it is an alias of ours; the name itself otherwise. */
+  resolve(address: ReplyAddress): ReplyAddress {
+    if (address.exchange !== '' || !address.key.startsWith(aliasQueuePrefix)) return address;
+    return this.find(address.key.slice(aliasQueuePrefix.length)) ?? address;
+  }
+
+  /** The address behind a token, whose time begins anew; undefined when there is none, or it has expired. */
+  find(token: string): ReplyAddress | undefined {
+    const { nowMs } = this.options.clock;
+    const alias = this.byToken.get(token);
+    if (alias === undefined || nowMs - alias.usedMs > this.options.expiryMs) return undefined;
+    alias.usedMs = nowMs;
+    return alias.address;
+  }
+
+  private forget(nowMs: number): void {
+    for (const [id, alias] of this.byAddress) {
+      const isFull = this.byAddress.size > this.options.aliasMax;
+      if (!isFull && nowMs - alias.usedMs <= this.options.expiryMs) return;
+      this.byAddress.delete(id);
+      this.byToken.delete(alias.token);
+    }
+  }
+}
+
+const correlationPrefix = 'rosetta.c.';
+
+/** A correlation that is no short text, as one: plain responders copy the native field and nothing else. */
+export function spellCorrelation(octets: Buffer): string {
+  return correlationPrefix + octets.toString('base64url');
+}
+
+/** The octets of what `spellCorrelation` made; undefined for any other text. */
+export function readCorrelation(text: string): Buffer | undefined {
+  return text.startsWith(correlationPrefix)
+    ? Buffer.from(text.slice(correlationPrefix.length), 'base64url')
+    : undefined;
+}

@@ -1,0 +1,156 @@
+import amqplib, { type Channel, type ChannelModel, type ConsumeMessage } from 'amqplib';
+import mqtt, { type MqttClient } from 'mqtt';
+import type stompit from 'stompit';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connectStomp } from '../suites/interop.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
+
+/** Requests and replies across protocols; the responders know nothing of the requester and copy what their habits copy. */
+interface Peer {
+  /** Answers what comes to the topic with the body in upper case. */
+  respond(topic: string): Promise<void>;
+  /** Resolves with the body of the reply whose correlation is the request's. */
+  request(topic: string, body: string): Promise<string>;
+}
+
+let broker: BrokerProcess;
+let amqp: ChannelModel;
+let channel: Channel;
+let client: MqttClient;
+let stomp: stompit.Client;
+/** No text: 16 octets, as MQTT libraries make them. */
+const correlation = Buffer.from('00ff80c0e0f0a1b2c3d4e5f607182930', 'hex');
+
+beforeAll(async () => {
+  broker = await BrokerProcess.start();
+  amqp = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${broker.port('amqp')}`);
+  channel = await amqp.createChannel();
+  client = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.port('mqtt')}`, {
+    username: 'guest',
+    password: 'guest',
+    protocolVersion: 5,
+  });
+  client.setMaxListeners(100);
+  stomp = await connectStomp({ host: '127.0.0.1', port: broker.port('stomp'), user: 'guest', password: 'guest' });
+});
+
+afterAll(async () => {
+  await client?.endAsync();
+  await amqp?.close();
+  stomp?.destroy();
+  await broker?.remove();
+});
+
+const toMqtt = (topic: string) => topic.replaceAll('.', '/');
+
+function readStomp(message: stompit.Frame): Promise<string> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    message.on('data', (chunk: Buffer) => chunks.push(chunk));
+    message.on('end', () => resolve(Buffer.concat(chunks).toString()));
+  });
+}
+
+/** Subscribes, and resolves when a receipt of a frame behind it shows that the subscription stands. */
+async function subscribeStomp(destination: string, onMessage: (message: stompit.Frame) => void): Promise<void> {
+  stomp.subscribe({ destination, ack: 'auto' }, (error, message) => {
+    if (!error) onMessage(message);
+  });
+  await new Promise<void>((resolve, reject) =>
+    stomp.send({ destination: '/topic/nobody.listens' }, { onReceipt: resolve, onError: reject }).end(''),
+  );
+}
+
+const peers: Record<string, Peer> = {
+  amqp: {
+    async respond(topic) {
+      const { queue } = await channel.assertQueue('', { exclusive: true });
+      await channel.bindQueue(queue, 'amq.topic', topic);
+      await channel.consume(
+        queue,
+        (message) => {
+          const { content, properties } = message as ConsumeMessage;
+          channel.sendToQueue(properties.replyTo, Buffer.from(content.toString().toUpperCase()), {
+            correlationId: properties.correlationId,
+          });
+        },
+        { noAck: true },
+      );
+    },
+    async request(topic, body) {
+      const { queue } = await channel.assertQueue('', { exclusive: true });
+      const reply = new Promise<string>((resolve) => {
+        channel.consume(
+          queue,
+          (message) => {
+            const { content, properties } = message as ConsumeMessage;
+            if (properties.correlationId === `c-${topic}`) resolve(content.toString());
+          },
+          { noAck: true },
+        );
+      });
+      channel.publish('amq.topic', topic, Buffer.from(body), { replyTo: queue, correlationId: `c-${topic}` });
+      return reply;
+    },
+  },
+  mqtt: {
+    async respond(topic) {
+      client.on('message', (name, body, packet) => {
+        if (name !== toMqtt(topic)) return;
+        const { responseTopic, correlationData } = packet.properties ?? {};
+        client.publish(responseTopic as string, body.toString().toUpperCase(), {
+          properties: { correlationData: correlationData as Buffer },
+        });
+      });
+      await client.subscribeAsync(toMqtt(topic));
+    },
+    async request(topic, body) {
+      const responseTopic = `answers/${toMqtt(topic)}`;
+      await client.subscribeAsync(responseTopic);
+      const reply = new Promise<string>((resolve) => {
+        client.on('message', (name, answer, packet) => {
+          if (name === responseTopic && packet.properties?.correlationData?.equals(correlation))
+            resolve(answer.toString());
+        });
+      });
+      await client.publishAsync(toMqtt(topic), body, { properties: { responseTopic, correlationData: correlation } });
+      return reply;
+    },
+  },
+  stomp: {
+    respond(topic) {
+      return subscribeStomp(`/topic/${topic}`, async (message) => {
+        const body = await readStomp(message);
+        const headers: Record<string, string> = { destination: message.headers['reply-to'] as string };
+        const correlationId = message.headers['correlation-id'];
+        if (correlationId !== undefined) headers['correlation-id'] = correlationId;
+        stomp.send(headers).end(body.toUpperCase());
+      });
+    },
+    async request(topic, body) {
+      const destination = `/queue/answers-${topic}`;
+      let found: (body: string) => void;
+      const reply = new Promise<string>((resolve) => {
+        found = resolve;
+      });
+      await subscribeStomp(destination, async (message) => {
+        const answer = await readStomp(message);
+        if (message.headers['correlation-id'] === `c-${topic}`) found(answer);
+      });
+      stomp.send({ destination: `/topic/${topic}`, 'reply-to': destination, 'correlation-id': `c-${topic}` }).end(body);
+      return reply;
+    },
+  },
+};
+
+describe('a request is answered across protocols by a responder that copies reply address and correlation', () => {
+  for (const from of Object.keys(peers)) {
+    for (const to of Object.keys(peers)) {
+      test(`${from} asks, ${to} answers`, async () => {
+        const topic = `rpc.${from}.${to}`;
+        await peers[to]!.respond(topic);
+        expect(await peers[from]!.request(topic, 'question')).toBe('QUESTION');
+      });
+    }
+  }
+});
