@@ -141,7 +141,8 @@ export class Message {
         format === this.format && format.encodeDead !== undefined
           ? format.encodeDead(this.native, this.deaths)
           : format.encode(this.properties, this);
-      memo.keep(this, format, translation);
+      // an alias of a reply address belongs to one virtual host, and lives by being asked for
+      if (this.properties.replyTo === undefined) memo.keep(this, format, translation);
     }
     if (this.translatedTo === null) {
       this.translatedTo = format;
