@@ -84,12 +84,7 @@ async function run(config: Config): Promise<void> {
   const log = pino({ level: config.logLevel, base: null }, destination({ fd: 2, sync: true }));
   let server: Server;
   try {
-    server = await Server.start({
-      config,
-      log,
-      version,
-      onLost: (why) => fail(`the journal cannot be written: ${why.message}`, ExitCode.failure),
-    });
+    server = await Server.start({ config, log, version });
   } catch (error) {
     if (error instanceof ListenError || error instanceof JournalDamage) return fail(error.message, ExitCode.failure);
     const { code } = error as NodeJS.ErrnoException;

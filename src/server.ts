@@ -29,8 +29,6 @@ export interface ServerParts {
   readonly config: Config;
   readonly log: Logger;
   readonly version: string;
-  /** The disk failed for good: nothing more can be confirmed. */
-  onLost(why: Error): void;
 }
 
 const sweepEveryMs = 1000;
@@ -59,9 +57,10 @@ export class Server {
     const clock = new SystemClock();
     const disk = await openDisk(resolve(config.dataDir));
     const { segmentBytes } = config.journal;
-    const { journal, recovered } = await SegmentJournal.open(disk, { segmentBytes, log, clock, onLost: parts.onLost });
+    const timers = new Timers(clock);
+    const { journal, recovered } = await SegmentJournal.open(disk, { segmentBytes, log, clock, timers });
     const authenticator = new Users(config.users, config.anonymous);
-    const broker = new Broker({ journal, clock, timers: new Timers(clock), log, authenticator, createToken });
+    const broker = new Broker({ journal, clock, timers, log, authenticator, createToken });
     for (const vhost of config.vhosts) broker.addVhost(vhost);
     broker.restore(recovered, recovered.messages());
     const server = new Server(parts, broker);

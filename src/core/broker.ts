@@ -5,8 +5,7 @@ import type { Authenticator } from './auth.ts';
 import type { Client } from './client.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
-import type { Journal, Recovered } from './journal.ts';
-import type { Message } from './message.ts';
+import type { Journal, Recovered, RecoveredMessage } from './journal.ts';
 import { QueueEntry } from './queue/entry.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
 import { headersFromJson } from './typed-text.ts';
@@ -20,12 +19,6 @@ export interface BrokerParts {
   readonly authenticator: Authenticator;
   /** Text that nobody guesses, of letters, digits, `-` and `_`. */
   createToken(): string;
-}
-
-/** A message that was durable and not settled in all its queues, as the journal gives it back. */
-export interface RecoveredMessage {
-  readonly message: Message;
-  readonly queueIds: readonly number[];
 }
 
 /** All virtual hosts, the clients, and what they share. */
@@ -108,14 +101,19 @@ export class Broker implements VhostHost {
       this.queueId = Math.max(this.queueId, id);
     }
     for (const [key, value] of recovered.entries('binding')) this.restoreBinding(key, value);
-    for (const { message, queueIds } of messages) {
-      for (const id of queueIds) {
+    for (const each of messages) {
+      let first: QueueEntry | null = null;
+      for (const id of each.queueIds) {
         const queue = byId.get(id);
-        if (queue === undefined) continue;
-        message.replies = queue.replies;
-        queue.restore(new QueueEntry(queue, message, null));
+        if (queue === undefined) continue; // deleted while a consumer had the message
+        each.message.replies = queue.replies;
+        const entry = new QueueEntry(queue, each.message, null);
+        first ??= entry;
+        queue.restore(entry);
+        this.journal.adopt(entry, first, each);
       }
     }
+    this.journal.restored();
   }
 
   private restoreBinding(key: string, value: Buffer): void {

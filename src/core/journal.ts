@@ -1,4 +1,5 @@
 import type { Condition } from './errors.ts';
+import type { Message } from './message.ts';
 import type { QueueEntry } from './queue/entry.ts';
 
 /** Number of a record in the order of appending; grows for ever. */
@@ -22,6 +23,8 @@ export interface Journal {
   readonly durable: Position;
   /** Octets appended and not yet durable: publishers are paused above a mark. */
   readonly backlogBytes: number;
+  /** False while the disk refuses: durable messages are not taken. */
+  readonly writable: boolean;
 
   /**
    * One record however many durable queues: `first` and the entries chained behind it by `sibling`.
@@ -38,8 +41,18 @@ export interface Journal {
   confirm(upTo: Position, receipt: PublishReceipt, tag: number): void;
   /** Calls back once `upTo` is durable; at once if it is. For cold operations: replies that promise a durable fact. */
   whenDurable(upTo: Position, done: () => void): void;
+  /** An entry put back at the start; `first` is that of the message's first durable queue. */
+  adopt(entry: QueueEntry, first: QueueEntry, from: RecoveredMessage): void;
+  /** Everything is put back: what nobody adopted is dead. */
+  restored(): void;
   /** Writes all that was appended and resolves when it is durable. */
   close(): Promise<void>;
+}
+
+/** A message that was durable and not settled in all its queues. */
+export interface RecoveredMessage {
+  readonly message: Message;
+  readonly queueIds: readonly number[];
 }
 
 /** What the journal tells at the start: the state as it was, last values and living messages only. */

@@ -81,10 +81,12 @@ export class Transaction {
   }
 
   private isRefused(routes: readonly Route[]): boolean {
+    const { writable } = this.vhost.journal;
     const sums = new Map<Queue, { count: number; bytes: number }>();
     for (const [i, message] of this.messages.entries()) {
       const targets: readonly Target[] = this.vhost.targetsOf(routes[i]!, message);
       for (const { queue } of targets) {
+        if (!writable && message.durable && queue.id !== 0) return true;
         const sum = sums.get(queue) ?? { count: 0, bytes: 0 };
         sum.count += 1;
         sum.bytes += message.bodyBytes;

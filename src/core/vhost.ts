@@ -134,7 +134,12 @@ export class Vhost implements QueueOwner {
    */
   publish(route: Route, message: Message, receipt: PublishReceipt | null, tag: number): PublishResult {
     route.exchange.publishedIn += 1;
-    return this.give(this.targetsOf(route, message), message, receipt, tag);
+    const targets = this.targetsOf(route, message);
+    if (!this.journal.writable && message.durable && needsJournal(targets)) {
+      receipt?.refused(tag, 'resource-limit-exceeded');
+      return 'refused';
+    }
+    return this.give(targets, message, receipt, tag);
   }
 
   /** The queues that the message would reach. */
@@ -459,6 +464,12 @@ export class Vhost implements QueueOwner {
       `cannot obtain exclusive access to locked queue '${queue.name}' in vhost '${this.name}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,
     );
   }
+}
+
+/** True if a queue among them writes what is durable. */
+function needsJournal(targets: readonly Target[]): boolean {
+  for (const { queue } of targets) if (queue.id !== 0) return true;
+  return false;
 }
 
 const predeclared = [

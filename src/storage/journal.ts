@@ -1,12 +1,16 @@
-import type { Journal, Position, PublishReceipt } from '../core/journal.ts';
+import type { Journal, Position, PublishReceipt, RecoveredMessage } from '../core/journal.ts';
+import type { Message } from '../core/message.ts';
 import type { QueueEntry } from '../core/queue/entry.ts';
 import { emptyBuffer, encodeText } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { Ring } from '../lib/ring.ts';
+import type { Timer, Timers } from '../lib/timers.ts';
+import type { Catalog, Segment, StateRecord } from './catalog.ts';
+import { Compactor, type MoveWriter, type SurvivorsPart } from './compaction.ts';
 import type { AppendFile, Disk } from './disk.ts';
-import { deathsBytes, RecordWriter, runsBytes, toRuns } from './record.ts';
-import { type RecoveredState, recover } from './recovery.ts';
+import { deathsBytes, RecordWriter, runsBytes, survivorsBytes, toRuns } from './record.ts';
+import { type Living, type RecoveredState, recover } from './recovery.ts';
 import {
   batchHeaderBytes,
   isSegmentName,
@@ -21,13 +25,25 @@ export interface JournalOptions {
   readonly segmentBytes: number;
   readonly log: Logger;
   readonly clock: Clock;
-  /** The disk failed: nothing more will be confirmed. */
-  onLost(why: Error): void;
+  readonly timers: Timers;
+  readonly durability?: Durability;
+  /** The disk refuses (and why), or takes what it is given again: null. */
+  onFailure?(why: Error | null): void;
+}
+
+/**
+ * When a fact counts as durable. sync: it is on the disk; interval: it is with the operating system, and on the disk
+ * at most `intervalMs` later; none: it is with the operating system, which writes when it likes. A crash of the broker
+ * alone loses nothing in any of them, a loss of power what was not on the disk.
+ */
+export interface Durability {
+  readonly mode: 'sync' | 'interval' | 'none';
+  readonly intervalMs: number;
 }
 
 interface StateChange {
   readonly kind: string;
-  readonly key: Buffer;
+  readonly key: string;
   /** null: deleted. */
   readonly value: Buffer | null;
 }
@@ -35,23 +51,31 @@ interface StateChange {
 const manifestName = 'MANIFEST';
 const batchBytes = 1024 * 1024;
 const recordOverhead = 64;
+/** Buffers of `batchBytes` that are kept for the next group. */
+const sparesMax = 8;
+const retryMs = 1000;
 
 /**
  * The log on disk. What is appended while one group is being written and synced goes into the next: one sync serves
  * everybody who waits. Records are encoded when their group is written, so that a message which all its queues have
  * settled by then is never written.
  */
-export class SegmentJournal implements Journal {
+export class SegmentJournal implements Journal, MoveWriter {
   position: Position = 0;
   durable: Position = 0;
   backlogBytes = 0;
+  writable = true;
 
   private readonly disk: Disk;
   private readonly options: JournalOptions;
-  private epochs: number[];
+  private readonly durability: Durability;
+  private readonly catalog: Catalog;
+  private readonly compactor: Compactor;
   private file: AppendFile;
-  private fileBytes = segmentHeaderBytes;
   private unit: number;
+  /** The last unit that is on the disk for sure. */
+  private syncedUnit: number;
+  private syncDue: Timer | null = null;
 
   private published: QueueEntry[] = [];
   private settled: QueueEntry[] = [];
@@ -62,15 +86,30 @@ export class SegmentJournal implements Journal {
   private readonly waitingTag = new Ring<number>();
 
   private state: 'idle' | 'scheduled' | 'writing' | 'lost' | 'closed' = 'idle';
-  private writer = new RecordWriter(batchBytes);
+  private closing = false;
+  /** Before that, what nobody has adopted yet would seem dead. */
+  private restoredAll = false;
   private idle: (() => void) | null = null;
 
-  private constructor(disk: Disk, options: JournalOptions, epochs: number[], file: AppendFile, unit: number) {
+  private writer = new RecordWriter(batchBytes);
+  private readonly batches: Buffer[] = [];
+  private readonly spares: RecordWriter[] = [];
+  private readonly used: RecordWriter[] = [];
+  private readonly queueIds: number[] = [];
+  private lastExchange = '';
+  private lastExchangeBytes: Buffer = emptyBuffer;
+  private lastKey = '';
+  private lastKeyBytes: Buffer = emptyBuffer;
+
+  private constructor(disk: Disk, options: JournalOptions, recovered: RecoveredState, file: AppendFile) {
     this.disk = disk;
     this.options = options;
-    this.epochs = epochs;
+    this.durability = options.durability ?? { mode: 'sync', intervalMs: 0 };
+    this.catalog = recovered.catalog;
+    this.compactor = new Compactor(recovered.catalog, options.segmentBytes);
     this.file = file;
-    this.unit = unit;
+    this.unit = recovered.unit;
+    this.syncedUnit = recovered.unit;
   }
 
   /**
@@ -83,10 +122,28 @@ export class SegmentJournal implements Journal {
   ): Promise<{ journal: SegmentJournal; recovered: RecoveredState }> {
     const epochs = await readManifest(disk);
     const recovered = await recover(disk, epochs, options.log);
+    await removeStrays(disk, epochs);
     const epoch = (epochs.at(-1) ?? 0) + 1;
-    const living = [...epochs, epoch];
-    const file = await createSegment(disk, living, recovered.unit + 1);
-    return { journal: new SegmentJournal(disk, options, living, file, recovered.unit), recovered };
+    const file = await createSegment(disk, [...epochs, epoch], recovered.unit + 1);
+    recovered.catalog.add(epoch);
+    return { journal: new SegmentJournal(disk, options, recovered, file), recovered };
+  }
+
+  /** Octets of all files of the log. */
+  get bytes(): number {
+    return this.catalog.bytes;
+  }
+
+  adopt(entry: QueueEntry, first: QueueEntry, from: RecoveredMessage): void {
+    const { segment, bytes, queueIds } = from as Living;
+    entry.sibling = first.sibling ?? first;
+    first.sibling = entry;
+    this.catalog.place(entry, segment, Math.floor(bytes / queueIds.length));
+  }
+
+  restored(): void {
+    this.restoredAll = true;
+    this.schedule();
   }
 
   publish(first: QueueEntry): Position {
@@ -105,41 +162,47 @@ export class SegmentJournal implements Journal {
   }
 
   put(kind: string, key: string, value: Buffer): Position {
-    this.changes.push({ kind, key: encodeText(key), value });
+    this.changes.push({ kind, key, value });
     return this.appended(recordOverhead + value.length);
   }
 
   delete(kind: string, key: string): Position {
-    this.changes.push({ kind, key: encodeText(key), value: null });
+    this.changes.push({ kind, key, value: null });
     return this.appended(recordOverhead);
   }
 
   confirm(upTo: Position, receipt: PublishReceipt, tag: number): void {
     if (upTo <= this.durable) receipt.confirmed(tag);
-    else if (this.state === 'lost') receipt.refused(tag, 'internal-error');
+    else if (!this.writable) receipt.refused(tag, 'resource-limit-exceeded');
     else this.wait(upTo, receipt, tag);
   }
 
   whenDurable(upTo: Position, done: () => void): void {
     if (upTo <= this.durable) done();
-    else if (this.state !== 'lost') this.wait(upTo, done, 0);
+    else this.wait(upTo, done, 0);
   }
 
   async close(): Promise<void> {
-    if (this.state === 'lost' || this.state === 'closed') return;
-    while (this.durable < this.position || this.state === 'writing') {
-      if (this.isLost()) return;
+    this.closing = true;
+    while (this.mayWrite() && (this.durable < this.position || this.state === 'writing')) {
       await new Promise<void>((resolve) => {
         this.idle = resolve;
         this.schedule();
       });
     }
+    if (!this.mayWrite()) return;
     this.state = 'closed';
+    this.syncDue?.cancel();
+    if (this.syncedUnit < this.unit) await this.file.datasync();
     await this.file.close();
   }
 
   private isLost(): boolean {
     return this.state === 'lost';
+  }
+
+  private mayWrite(): boolean {
+    return this.state !== 'lost' && this.state !== 'closed';
   }
 
   private wait(upTo: Position, receipt: PublishReceipt | (() => void), tag: number): void {
@@ -163,37 +226,105 @@ export class SegmentJournal implements Journal {
   }
 
   private async commit(): Promise<void> {
-    const upTo = this.position;
-    const bytes = this.backlogBytes;
     this.state = 'writing';
+    let upTo = this.position;
     try {
-      const batches = this.encodeGroup();
-      if (batches.length > 0) {
-        if (this.fileBytes >= this.options.segmentBytes) await this.roll();
-        this.unit += 1;
-        for (const [i, batch] of batches.entries()) {
-          sealBatch(batch, {
-            unit: this.unit,
-            synced: this.unit - 1,
-            epoch: this.epochs.at(-1)!,
-            commits: i === batches.length - 1,
-          });
-          this.fileBytes += batch.length;
-        }
-        await this.file.write(batches);
-        await this.file.datasync();
-      }
+      await this.roll();
+      upTo = this.position;
+      const bytes = this.backlogBytes;
+      this.encodeGroup();
+      if (this.batches.length > 0) await this.writeGroup();
+      this.backlogBytes -= bytes;
     } catch (error) {
       this.lose(error as Error);
       return;
     }
     this.durable = upTo;
-    this.backlogBytes -= bytes;
-    this.state = 'idle';
     this.options.clock.refresh();
     this.tellWaiting();
-    if (this.position > upTo) this.schedule();
-    else this.idle?.();
+    if (this.restoredAll) await this.removeDead();
+    if (this.isLost()) return;
+    this.state = 'idle';
+    if (this.position > upTo || (this.restoredAll && this.compactor.busy)) this.schedule();
+    if (this.position === upTo) this.idle?.();
+  }
+
+  // A write that fails is undone and tried again until there is room; a sync that fails cannot be made good on its file.
+  private async writeGroup(): Promise<void> {
+    const { tail } = this.catalog;
+    let bytes = 0;
+    this.unit += 1;
+    for (let i = 0; i < this.batches.length; i++) {
+      const batch = this.batches[i]!;
+      const commits = i === this.batches.length - 1;
+      sealBatch(batch, { unit: this.unit, synced: this.syncedUnit, epoch: tail.epoch, commits });
+      bytes += batch.length;
+    }
+    let failed = false;
+    await this.insist(async () => {
+      if (failed) await this.file.truncate(tail.bytes);
+      failed = true;
+      await this.file.write(this.batches);
+    });
+    tail.bytes += bytes;
+    this.batches.length = 0;
+    for (const writer of this.used) if (this.spares.length < sparesMax) this.spares.push(writer);
+    this.used.length = 0;
+    if (this.durability.mode === 'sync') await this.sync();
+    else if (this.durability.mode === 'interval' && this.syncDue === null) {
+      this.syncDue = this.options.timers.after(this.durability.intervalMs, () => {
+        this.syncDue = null;
+        this.sync().catch((error) => this.lose(error as Error));
+      });
+    }
+  }
+
+  private async sync(): Promise<void> {
+    const { unit } = this;
+    if (this.syncedUnit >= unit) return;
+    await this.file.datasync();
+    this.syncedUnit = unit;
+  }
+
+  /** Does what needs room on the disk until it succeeds; nothing is confirmed meanwhile, and publishers are refused. */
+  private async insist(operation: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        await operation();
+        break;
+      } catch (error) {
+        if (this.closing) throw error;
+        this.fail(error as Error);
+        await new Promise<void>((resolve) => this.options.timers.after(retryMs, resolve));
+      }
+    }
+    if (this.writable) return;
+    this.writable = true;
+    this.options.onFailure?.(null);
+    this.options.log.warn({}, 'journal: the disk can be written again');
+  }
+
+  private fail(why: Error): void {
+    if (!this.writable) return;
+    this.writable = false;
+    this.options.log.error(
+      { err: why.message },
+      'journal: the disk refuses; durable messages are refused until it does not',
+    );
+    this.refuseWaiting();
+    this.options.onFailure?.(why);
+  }
+
+  // What is not durable and was published is refused; it may arrive all the same. What was declared goes on waiting.
+  private refuseWaiting(): void {
+    const count = this.waiting.length;
+    for (let i = 0; i < count; i++) {
+      const at = this.waitingAt.shift()!;
+      const tag = this.waitingTag.shift()!;
+      const receipt = this.waiting.shift()!;
+      if (typeof receipt === 'function') this.wait(at, receipt, tag);
+      else receipt.refused(tag, 'resource-limit-exceeded');
+    }
   }
 
   private tellWaiting(): void {
@@ -208,100 +339,198 @@ export class SegmentJournal implements Journal {
 
   private lose(why: Error): void {
     this.state = 'lost';
-    while (this.waiting.length > 0) {
-      this.waitingAt.shift();
-      const tag = this.waitingTag.shift()!;
-      const receipt = this.waiting.shift()!;
-      if (typeof receipt !== 'function') receipt.refused(tag, 'internal-error');
-    }
+    this.writable = false;
+    this.options.log.error({ err: why.message }, 'journal: lost the disk; nothing durable is taken until a restart');
+    this.refuseWaiting();
     this.idle?.();
-    this.options.onLost(why);
+    this.options.onFailure?.(why);
   }
 
   private async roll(): Promise<void> {
-    const epoch = this.epochs.at(-1)! + 1;
+    if (this.catalog.tail.bytes < this.options.segmentBytes) return;
+    await this.sync();
+    const epoch = this.catalog.tail.epoch + 1;
+    let file: AppendFile | undefined;
+    await this.insist(async () => {
+      file = await createSegment(this.disk, [...this.catalog.epochs, epoch], this.unit + 1);
+    });
     await this.file.close();
-    this.epochs = [...this.epochs, epoch];
-    this.file = await createSegment(this.disk, this.epochs, this.unit + 1);
-    this.fileBytes = segmentHeaderBytes;
+    this.file = file!;
+    this.catalog.add(epoch);
+  }
+
+  /** Gives back the space of segments that nothing needs. */
+  private async removeDead(): Promise<void> {
+    if (!this.catalog.segments.some((segment) => segment !== this.catalog.tail && segment.deletable)) return;
+    try {
+      await this.sync(); // what makes them superfluous must be on the disk first
+    } catch (error) {
+      this.lose(error as Error);
+      return;
+    }
+    const removed = this.catalog.removeDeletable();
+    await this.insist(() => writeManifest(this.disk, this.catalog.epochs)).catch((error) => this.lose(error as Error));
+    for (const { epoch } of removed) {
+      this.disk.remove(segmentName(epoch)).catch((error: Error) => {
+        this.options.log.warn({ err: error.message, file: segmentName(epoch) }, 'journal: a dead segment stays');
+      });
+    }
   }
 
   // — encoding ————————————————————————————————————————————————————————————————————————————————————————————————————
 
-  private encodeGroup(): Buffer[] {
-    const batches: Buffer[] = [];
-    if (this.writer.buffer.length > batchBytes) this.writer = new RecordWriter(batchBytes);
+  private encodeGroup(): void {
     this.writer.at = batchHeaderBytes;
-    for (const change of this.changes) this.encodeChange(change, batches);
-    for (const first of this.published) this.encodePublished(first, batches);
-    if (this.settled.length > 0) this.encodeSettled(batches);
+    if (this.restoredAll) this.compactor.encode(this);
+    for (const change of this.changes) this.encodeChange(change);
+    for (const first of this.published) this.encodePublished(first);
+    if (this.settled.length > 0) this.encodeSettled();
     this.changes = [];
     this.published = [];
     this.settled = [];
-    this.endBatch(batches);
-    return batches;
+    if (this.writer.at > batchHeaderBytes) this.endBatch();
   }
 
-  private encodeChange({ kind, key, value }: StateChange, batches: Buffer[]): void {
-    this.makeRoom(recordOverhead + kind.length + key.length + (value?.length ?? 0), batches);
-    if (value === null) this.writer.deleted(kind, key);
-    else this.writer.put(kind, key, value);
+  moveEntries(entries: readonly QueueEntry[]): number {
+    this.queueIds.length = 0;
+    for (const entry of entries) this.queueIds.push(entry.queue.id);
+    const bytes = this.encodeMessage(entries[0]!.message);
+    for (const entry of entries) this.catalog.place(entry, this.catalog.tail, Math.floor(bytes / entries.length));
+    return bytes;
   }
 
-  private encodePublished(first: QueueEntry, batches: Buffer[]): void {
-    const queueIds: number[] = [];
+  moveState({ kind, key, keyBytes, value }: StateRecord): number {
+    const bytes = recordOverhead + kind.length + keyBytes.length + value.length;
+    this.makeRoom(bytes);
+    this.writer.put(kind, keyBytes, value);
+    this.catalog.put(kind, key, keyBytes, value, this.catalog.tail);
+    return bytes;
+  }
+
+  survivors(segment: Segment, part: SurvivorsPart): void {
+    this.makeRoom(survivorsBytes(part));
+    this.writer.survivors(segment.epoch, part);
+  }
+
+  private encodeChange({ kind, key, value }: StateChange): void {
+    const keyBytes = encodeText(key);
+    this.makeRoom(recordOverhead + kind.length + keyBytes.length + (value?.length ?? 0));
+    if (value === null) {
+      this.writer.deleted(kind, keyBytes);
+      this.catalog.delete(kind, key, this.catalog.tail);
+    } else {
+      this.writer.put(kind, keyBytes, value);
+      this.catalog.put(kind, key, keyBytes, value, this.catalog.tail);
+    }
+  }
+
+  private encodePublished(first: QueueEntry): void {
+    const { queueIds } = this;
+    queueIds.length = 0;
+    let last = first;
     for (let entry: QueueEntry | null = first; entry !== null; entry = entry.sibling) {
+      last = entry;
       if (entry.state === 'settled') continue;
       entry.journal = 'written';
       queueIds.push(entry.queue.id);
     }
     if (queueIds.length === 0) return;
-    const message = first.message;
-    const exchange = encodeText(message.exchange);
-    const key = encodeText(message.routingKey);
-    const deaths = message.deaths.length === 0 ? emptyBuffer : deathsBytes(message.deaths);
-    this.makeRoom(RecordWriter.publishedBytes(first, queueIds.length, exchange, key, deaths), batches);
-    this.writer.published(message, queueIds, exchange, key, deaths);
+    const bytes = Math.floor(this.encodeMessage(first.message) / queueIds.length);
+    for (let entry: QueueEntry | null = first; entry !== null; entry = entry.sibling) {
+      if (entry.state !== 'settled') this.catalog.place(entry, this.catalog.tail, bytes);
+    }
+    if (last !== first) last.sibling = first;
   }
 
-  private encodeSettled(batches: Buffer[]): void {
+  /** Writes the message for the queues in `queueIds`. @returns octets */
+  private encodeMessage(message: Message): number {
+    const { queueIds } = this;
+    // Most messages go where the last one went: 120 ns less.
+    if (message.exchange !== this.lastExchange) {
+      this.lastExchange = message.exchange;
+      this.lastExchangeBytes = encodeText(message.exchange);
+    }
+    if (message.routingKey !== this.lastKey) {
+      this.lastKey = message.routingKey;
+      this.lastKeyBytes = encodeText(message.routingKey);
+    }
+    const deaths = message.deaths.length === 0 ? emptyBuffer : deathsBytes(message.deaths);
+    const exchange = this.lastExchangeBytes;
+    const key = this.lastKeyBytes;
+    const bytes = RecordWriter.publishedBytes(message, queueIds.length, exchange, key, deaths);
+    this.makeRoom(bytes);
+    this.writer.published(message, queueIds, exchange, key, deaths);
+    return bytes;
+  }
+
+  private encodeSettled(): void {
+    const { tail } = this.catalog;
     const byQueue = new Map<number, number[]>();
+    let sequences: number[] = [];
+    let queueId = 0; // no durable queue has this one
     for (const entry of this.settled) {
-      const sequences = byQueue.get(entry.queue.id);
-      if (sequences === undefined) byQueue.set(entry.queue.id, [entry.message.sequence]);
-      else sequences.push(entry.message.sequence);
+      this.catalog.release(entry, tail);
+      if (entry.queue.id !== queueId) {
+        queueId = entry.queue.id;
+        sequences = byQueue.get(queueId) ?? [];
+        byQueue.set(queueId, sequences);
+      }
+      sequences.push(entry.message.sequence);
     }
     for (const [queueId, sequences] of byQueue) {
-      const runs = toRuns(
-        queueId,
-        sequences.sort((a, b) => a - b),
-      );
-      this.makeRoom(runsBytes(runs), batches);
+      const runs = toRuns(queueId, ascending(sequences));
+      this.makeRoom(runsBytes(runs));
       this.writer.settled(runs);
     }
   }
 
-  private makeRoom(bytes: number, batches: Buffer[]): void {
+  private makeRoom(bytes: number): void {
     if (this.writer.at + bytes <= this.writer.buffer.length) return;
-    this.endBatch(batches);
-    this.writer = new RecordWriter(Math.max(batchBytes, batchHeaderBytes + bytes));
+    if (this.writer.at > batchHeaderBytes) this.endBatch();
+    if (batchHeaderBytes + bytes > this.writer.buffer.length) this.writer = new RecordWriter(batchHeaderBytes + bytes);
     this.writer.at = batchHeaderBytes;
   }
 
-  private endBatch(batches: Buffer[]): void {
-    if (this.writer.at > batchHeaderBytes) batches.push(this.writer.buffer.subarray(0, this.writer.at));
+  private endBatch(): void {
+    const { writer } = this;
+    this.batches.push(writer.buffer.subarray(0, writer.at));
+    if (writer.buffer.length === batchBytes) this.used.push(writer);
+    this.writer = this.spares.pop() ?? new RecordWriter(batchBytes);
+    this.writer.at = batchHeaderBytes;
   }
+}
+
+function ascending(sequences: number[]): number[] {
+  for (let i = 1; i < sequences.length; i++) {
+    if (sequences[i]! < sequences[i - 1]!) return sequences.sort((a, b) => a - b);
+  }
+  return sequences;
 }
 
 /** Makes the last of `epochs`. What the manifest names is on the disk: it is written last. */
 async function createSegment(disk: Disk, epochs: readonly number[], firstUnit: number): Promise<AppendFile> {
   const epoch = epochs.at(-1)!;
   const file = await disk.create(segmentName(epoch));
-  await file.write([segmentHeader(epoch, firstUnit)]);
-  await file.datasync();
-  await disk.sync();
-  await disk.replace(manifestName, Buffer.from(`${JSON.stringify({ version: 1, segments: epochs })}\n`, 'utf8'));
+  try {
+    await file.write([segmentHeader(epoch, firstUnit)]);
+    await file.datasync();
+    await disk.sync();
+    await writeManifest(disk, epochs);
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
   return file;
+}
+
+async function writeManifest(disk: Disk, epochs: readonly number[]): Promise<void> {
+  await disk.replace(manifestName, Buffer.from(`${JSON.stringify({ version: 1, segments: epochs })}\n`, 'utf8'));
+}
+
+/** Segments that no manifest names: half made, or dead and not yet removed. */
+async function removeStrays(disk: Disk, epochs: readonly number[]): Promise<void> {
+  const named = new Set(epochs.map(segmentName));
+  for (const name of await disk.list()) if (isSegmentName(name) && !named.has(name)) await disk.remove(name);
 }
 
 /** @throws JournalDamage when it cannot be read, or is missing beside segments that hold something */

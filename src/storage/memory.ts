@@ -5,6 +5,7 @@ import type { QueueEntry } from '../core/queue/entry.ts';
 export class MemoryJournal implements Journal {
   position: Position = 0;
   readonly backlogBytes = 0;
+  readonly writable = true;
 
   get durable(): Position {
     return this.position;
@@ -33,6 +34,10 @@ export class MemoryJournal implements Journal {
   whenDurable(_upTo: Position, done: () => void): void {
     done();
   }
+
+  adopt(): void {}
+
+  restored(): void {}
 
   async close(): Promise<void> {}
 }

@@ -1,7 +1,7 @@
 import { findFormat } from '../core/format.ts';
 import { type Death, Message, noDeaths } from '../core/message.ts';
-import type { QueueEntry } from '../core/queue/entry.ts';
 import { decodeText, encodeText } from '../lib/bytes.ts';
+import { type SurvivorsPart, survivorBytes } from './compaction.ts';
 
 /**
  * The facts that the journal holds, as octets (integers big-endian).
@@ -12,12 +12,18 @@ import { decodeText, encodeText } from '../lib/bytes.ts';
  *     settled    2 │ queue u32 │ first sequence f64 │ runs u32 │ (gap varint, length varint) each
  *     put        3 │ kind (u8 + text) │ key (u32 + text) │ value (u32 +)
  *     deleted    4 │ kind (u8 + text) │ key (u32 + text)
+ *     survivors  5 │ flags │ epoch u32 │ entries u32 │ (queue u32, sequence f64) each
+ *                  │ keys u32 │ (kind (u8 + text), key (u32 + text)) each
  *
+ * `published` with a sequence number that lives already is a move: it counts alone from then on. `survivors`, from the
+ * part with flag 1 (first) to that with flag 2 (last), says what lives of all that segment `epoch` holds.
  * A run of settlements skips `gap` sequence numbers behind the last run's end and settles `length` of them.
  */
-export const RecordType = { published: 1, settled: 2, put: 3, deleted: 4 } as const;
+export const RecordType = { published: 1, settled: 2, put: 3, deleted: 4, survivors: 5 } as const;
 
 const retainFlag = 1;
+const firstFlag = 1;
+const lastFlag = 2;
 const publishedFixed = 1 + 1 + 1 + 1 + 2 + 8 + 8;
 
 /** Settlements of one queue, in runs of sequence numbers. */
@@ -29,10 +35,20 @@ export interface Runs {
 
 /** What replay tells its owner, in the order in which it was written. */
 export interface RecordVisitor {
-  published(message: Message, queueIds: number[]): void;
+  /** @param bytes that the record takes */
+  published(message: Message, queueIds: number[], bytes: number): void;
   settled(queueId: number, sequence: number): void;
   put(kind: string, key: string, value: Buffer): void;
   deleted(kind: string, key: string): void;
+  survivors(part: SurvivorsRecord): void;
+}
+
+export interface SurvivorsRecord {
+  readonly first: boolean;
+  readonly last: boolean;
+  readonly epoch: number;
+  readonly entries: [queueId: number, sequence: number][];
+  readonly keys: [kind: string, key: string][];
 }
 
 /** Octets into buffers that the caller sends on; each is full of whole records. */
@@ -45,8 +61,7 @@ export class RecordWriter {
   }
 
   /** The octets that `published` will take. */
-  static publishedBytes(first: QueueEntry, queues: number, exchange: Buffer, key: Buffer, deaths: Buffer): number {
-    const message = first.message;
+  static publishedBytes(message: Message, queues: number, exchange: Buffer, key: Buffer, deaths: Buffer): number {
     const native = message.nativeEnd - message.nativeStart;
     return (
       publishedFixed +
@@ -110,11 +125,30 @@ export class RecordWriter {
     this.head(RecordType.deleted, kind, key);
   }
 
-  private head(type: number, kind: string, key: Buffer): void {
+  survivors(epoch: number, { first, last, entries, state }: SurvivorsPart): void {
     const out = this.buffer;
-    out[this.at] = type;
-    out[this.at + 1] = kind.length;
-    this.at += 2;
+    out[this.at] = RecordType.survivors;
+    out[this.at + 1] = (first ? firstFlag : 0) | (last ? lastFlag : 0);
+    this.at = out.writeUInt32BE(epoch, this.at + 2);
+    this.at = out.writeUInt32BE(entries.length, this.at);
+    for (const entry of entries) {
+      this.at = out.writeUInt32BE(entry.queue.id, this.at);
+      this.at = out.writeDoubleBE(entry.message.sequence, this.at);
+    }
+    this.at = out.writeUInt32BE(state.length, this.at);
+    for (const { kind, keyBytes } of state) this.name(kind, keyBytes);
+  }
+
+  private head(type: number, kind: string, key: Buffer): void {
+    this.buffer[this.at] = type;
+    this.at += 1;
+    this.name(kind, key);
+  }
+
+  private name(kind: string, key: Buffer): void {
+    const out = this.buffer;
+    out[this.at] = kind.length;
+    this.at += 1;
     this.at += out.write(kind, this.at, 'latin1');
     this.at = out.writeUInt32BE(key.length, this.at);
     this.at += key.copy(out, this.at);
@@ -138,6 +172,9 @@ export function readRecords(payload: Buffer, visitor: RecordVisitor): void {
       case RecordType.put:
       case RecordType.deleted:
         at = readState(payload, at, visitor);
+        break;
+      case RecordType.survivors:
+        at = readSurvivors(payload, at, visitor);
         break;
       default:
         throw new RangeError(`unknown record type ${payload[at]} at ${at}`);
@@ -183,7 +220,7 @@ function readPublished(payload: Buffer, start: number, visitor: RecordVisitor): 
     bodyEnd,
   });
   message.sequence = payload.readDoubleBE(start + 6);
-  visitor.published(message, queueIds);
+  visitor.published(message, queueIds, deathsEnd - start);
   return deathsEnd;
 }
 
@@ -200,6 +237,33 @@ function readSettled(payload: Buffer, start: number, visitor: RecordVisitor): nu
     for (let i = 0; i < length; i++) visitor.settled(queueId, sequence++);
   }
   return at;
+}
+
+function readSurvivors(payload: Buffer, start: number, visitor: RecordVisitor): number {
+  const flags = payload[start + 1]!;
+  const entries: [number, number][] = [];
+  let at = start + 10;
+  for (let left = payload.readUInt32BE(start + 6); left > 0; left--, at += survivorBytes) {
+    entries.push([payload.readUInt32BE(at), payload.readDoubleBE(at + 4)]);
+  }
+  const keys: [string, string][] = [];
+  let left = payload.readUInt32BE(at);
+  for (at += 4; left > 0; left--) {
+    const kindEnd = at + 1 + payload[at]!;
+    const keyEnd = kindEnd + 4 + payload.readUInt32BE(kindEnd);
+    keys.push([payload.toString('latin1', at + 1, kindEnd), decodeText(payload, kindEnd + 4, keyEnd)]);
+    at = keyEnd;
+  }
+  const epoch = payload.readUInt32BE(start + 2);
+  visitor.survivors({ first: (flags & firstFlag) !== 0, last: (flags & lastFlag) !== 0, epoch, entries, keys });
+  return at;
+}
+
+/** The octets that `RecordWriter.survivors` will take. */
+export function survivorsBytes({ entries, state }: SurvivorsPart): number {
+  let bytes = 14 + entries.length * survivorBytes;
+  for (const { kind, keyBytes } of state) bytes += 5 + kind.length + keyBytes.length;
+  return bytes;
 }
 
 function readState(payload: Buffer, start: number, visitor: RecordVisitor): number {

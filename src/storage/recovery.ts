@@ -1,9 +1,10 @@
-import type { RecoveredMessage } from '../core/broker.ts';
-import type { Recovered } from '../core/journal.ts';
+import type { Recovered, RecoveredMessage } from '../core/journal.ts';
 import type { Message } from '../core/message.ts';
+import { encodeText } from '../lib/bytes.ts';
 import type { Logger } from '../lib/log.ts';
+import { Catalog, type Segment, type StateRecord } from './catalog.ts';
 import type { Disk } from './disk.ts';
-import { type RecordVisitor, readRecords } from './record.ts';
+import { type RecordVisitor, readRecords, type SurvivorsRecord } from './record.ts';
 import {
   findBatch,
   findProofOf,
@@ -13,80 +14,145 @@ import {
   segmentName,
 } from './segment.ts';
 
-interface Living {
+/** A message with the queues that have not settled it. */
+export class Living implements RecoveredMessage {
   readonly message: Message;
   readonly queueIds: number[];
+  readonly segment: Segment;
+  /** Of its record. */
+  readonly bytes: number;
+
+  constructor(message: Message, queueIds: number[], segment: Segment, bytes: number) {
+    this.message = message;
+    this.queueIds = queueIds;
+    this.segment = segment;
+    this.bytes = bytes;
+  }
 }
 
 /** The state that a replay of all segments gives: last values by kind and key, and messages not settled everywhere. */
 export class RecoveredState implements RecordVisitor, Recovered {
-  private readonly kinds = new Map<string, Map<string, Buffer>>();
+  readonly catalog = new Catalog();
   private readonly living = new Map<number, Living>();
-  private fresh: Message[] = [];
+  private fresh: Living[] = [];
+  private listed: { epoch: number; entries: Map<number, number[]>; keys: Set<string> } | null = null;
   /** The last unit that was closed. */
   unit = 0;
   lastSequence = 0;
   lastQueueId = 0;
 
-  published(message: Message, queueIds: number[]): void {
+  published(message: Message, queueIds: number[], bytes: number): void {
     this.lastSequence = Math.max(this.lastSequence, message.sequence);
-    this.lastQueueId = Math.max(this.lastQueueId, ...queueIds);
-    this.living.set(message.sequence, { message, queueIds });
-    this.fresh.push(message);
+    for (const id of queueIds) this.lastQueueId = Math.max(this.lastQueueId, id);
+    const { tail } = this.catalog;
+    const before = this.living.get(message.sequence);
+    if (before !== undefined && before.segment !== tail) tail.overrules.add(before.segment);
+    const living = new Living(message, queueIds, tail, bytes);
+    this.living.set(message.sequence, living);
+    this.fresh.push(living);
   }
 
   settled(queueId: number, sequence: number): void {
     const living = this.living.get(sequence);
     if (living === undefined) return;
     const at = living.queueIds.indexOf(queueId);
-    if (at >= 0) living.queueIds.splice(at, 1);
+    if (at < 0) return;
+    living.queueIds.splice(at, 1);
     if (living.queueIds.length === 0) this.living.delete(sequence);
+    if (living.segment !== this.catalog.tail) this.catalog.tail.overrules.add(living.segment);
   }
 
   put(kind: string, key: string, value: Buffer): void {
-    let values = this.kinds.get(kind);
-    if (values === undefined) {
-      values = new Map();
-      this.kinds.set(kind, values);
-    }
-    values.set(key, Buffer.from(value));
+    this.catalog.put(kind, key, encodeText(key), Buffer.from(value), this.catalog.tail);
   }
 
   deleted(kind: string, key: string): void {
-    this.kinds.get(kind)?.delete(key);
+    this.catalog.delete(kind, key, this.catalog.tail);
+  }
+
+  survivors({ first, last, epoch, entries, keys }: SurvivorsRecord): void {
+    if (first) this.listed = { epoch, entries: new Map(), keys: new Set() };
+    const listed = this.listed;
+    if (listed === null || listed.epoch !== epoch)
+      throw new RangeError(`survivors of segment ${epoch} without a first`);
+    for (const [queueId, sequence] of entries) {
+      const queueIds = listed.entries.get(sequence);
+      if (queueIds === undefined) listed.entries.set(sequence, [queueId]);
+      else queueIds.push(queueId);
+    }
+    for (const [kind, key] of keys) listed.keys.add(`${kind}\0${key}`);
+    if (!last) return;
+    this.listed = null;
+    const segment = this.catalog.find(epoch);
+    if (segment === undefined) return;
+    this.keepSurvivors(segment, listed.entries, listed.keys);
+    segment.survivorsIn = this.catalog.tail;
+    this.catalog.tail.overrules.add(segment);
+  }
+
+  private keepSurvivors(segment: Segment, entries: Map<number, number[]>, keys: Set<string>): void {
+    for (const [sequence, living] of this.living) {
+      if (living.segment !== segment) continue;
+      const queueIds = entries.get(sequence);
+      if (queueIds === undefined) this.living.delete(sequence);
+      else if (queueIds.length < living.queueIds.length) {
+        const kept = living.queueIds.filter((id) => queueIds.includes(id));
+        living.queueIds.splice(0, living.queueIds.length, ...kept);
+      }
+    }
+    for (const { kind, key } of [...segment.state]) {
+      if (!keys.has(`${kind}\0${key}`)) this.catalog.delete(kind, key, this.catalog.tail);
+    }
   }
 
   /** The file that the last messages are views into is about to go: those that live are copied. */
   leaveFile(): void {
-    for (const message of this.fresh) if (this.living.has(message.sequence)) message.rest();
+    for (const living of this.fresh) if (this.living.get(living.message.sequence) === living) living.message.rest();
     this.fresh = [];
   }
 
-  entries(kind: string): Iterable<[key: string, value: Buffer]> {
-    return this.kinds.get(kind) ?? [];
+  *entries(kind: string): Iterable<[key: string, value: Buffer]> {
+    for (const [key, { value }] of this.catalog.kinds.get(kind) ?? noState) yield [key, value];
   }
 
   /** In the order in which they were published. */
-  messages(): RecoveredMessage[] {
+  messages(): Iterable<RecoveredMessage> {
     return [...this.living.values()].sort((a, b) => a.message.sequence - b.message.sequence);
   }
+
+  /** How many there are. */
+  get messageCount(): number {
+    return this.living.size;
+  }
 }
+
+const noState: ReadonlyMap<string, StateRecord> = new Map();
 
 /** @throws JournalDamage on anything but a torn tail of the last segment, which is cut off and logged */
 export async function recover(disk: Disk, epochs: readonly number[], log: Logger): Promise<RecoveredState> {
   const state = new RecoveredState();
   const present = new Set(await disk.list());
-  for (const [i, epoch] of epochs.entries()) {
+  for (const epoch of epochs) {
     const name = segmentName(epoch);
     if (!present.has(name)) throw new JournalDamage(name, 0, 'the manifest names it, and it is missing');
-    const file = await disk.read(name);
+  }
+  let next = epochs.length > 0 ? disk.read(segmentName(epochs[0]!)) : null;
+  for (const [i, epoch] of epochs.entries()) {
+    const name = segmentName(epoch);
+    const file = await next!;
     const last = i === epochs.length - 1;
+    next = last ? null : disk.read(segmentName(epochs[i + 1]!)); // while this one is replayed
+    next?.catch(() => {}); // it is thrown where it is awaited
+    const segment = state.catalog.add(epoch);
     state.unit = readSegmentHeader(name, file, epoch) - 1;
     const whole = replaySegment(file, epoch, state);
     state.leaveFile();
+    segment.bytes = whole;
+    log.debug({ file: name, of: epochs.length, messages: state.messageCount }, 'journal: replayed a segment');
     if (whole === file.length) continue;
-    if (!last || findProofOf(state.unit + 1, file, whole, epoch) !== undefined)
+    if (!last || findProofOf(state.unit + 1, file, whole, epoch) !== undefined) {
       throw new JournalDamage(name, whole, 'a batch fails its checksum');
+    }
     log.warn({ file: name, offset: whole, bytes: file.length - whole }, 'journal: cut a torn tail off');
     await disk.truncate(name, whole);
   }

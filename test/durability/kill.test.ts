@@ -6,9 +6,9 @@ import { expect, test } from 'vitest';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { Random } from '../support/random.ts';
 
-/** `ROSETTAMQ_KILLS=100 npm run test:kill` is the long mode. */
-const rounds = Number(process.env['ROSETTAMQ_KILLS'] ?? 10);
-const seed = Number(process.env['ROSETTAMQ_SEED'] ?? 1);
+/** `KILLS=100 npm run test:kill` is the long mode. */
+const rounds = Number(process.env['KILLS'] ?? 10);
+const seed = Number(process.env['SEED'] ?? 1);
 const window = 50;
 const queue = 'kill';
 

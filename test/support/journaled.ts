@@ -32,7 +32,7 @@ export class JournaledBroker {
       segmentBytes,
       log: silent,
       clock,
-      onLost() {},
+      timers: clock.timers,
     });
     const broker = new Broker({
       journal,

@@ -24,8 +24,12 @@ export class QueueEntry {
   journal: JournalState = 'none';
   /** Who has it while it is unacked; null for one that was fetched. */
   consumer: Consumer | null = null;
-  /** The next durable queue's entry of the same message. */
+  /** The next durable queue's entry of the same message; a ring once the journal has written it. */
   sibling: QueueEntry | null = null;
+  /** Where the journal has the entry: its own business. */
+  home: object | null = null;
+  homeIndex = 0;
+  homeBytes = 0;
 
   constructor(queue: Queue, message: Message, match: Match | null) {
     this.queue = queue;
