@@ -44,7 +44,7 @@ export function spell(value: Value): Spelled {
   if (value === null) return { text: '', letter: 'V' };
   if (typeof value === 'boolean') return { text: String(value), letter: 't' };
   if (Buffer.isBuffer(value)) return { text: value.toString('base64'), letter: 'b64' };
-  if (!isTyped(value)) return { text: JSON.stringify(toJson(value)), letter: 'json' };
+  if (!isTyped(value)) return spellJson(value);
   const letter = letterOf[value.type];
   switch (value.type) {
     case 'decimal':
@@ -55,7 +55,7 @@ export function spell(value: Value): Spelled {
     case 'decimal128':
       return { text: value.value.toString('hex'), letter };
     default:
-      return { text: String(value.value), letter };
+      return { text: Object.is(value.value, -0) ? '-0' : String(value.value), letter };
   }
 }
 
@@ -70,9 +70,8 @@ export function read(text: string, letter: string): Value {
       return text === 'true';
     case 'b64':
       return Buffer.from(text, 'base64');
-    case 'json':
-      return fromJsonText(text);
   }
+  if (letter.startsWith('json')) return readJson(text, letter);
   const type = typeOf.get(letter);
   switch (type) {
     case undefined:
@@ -116,54 +115,92 @@ function unescapeName(name: string): string {
   return name.replace(/%(25|3D|2C)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
-// Inside JSON a value that JSON cannot say is an object with one key, its letter: {"l":"5"}; a map is wrapped only
-// where it would look like one of these.
-function toJson(value: Value): unknown {
-  if (value === null || typeof value === 'boolean' || typeof value === 'string') return value;
-  if (Array.isArray(value)) return value.map(toJson);
-  if (value instanceof Map) {
-    const object = Object.fromEntries([...value].map(([name, item]) => [name, toJson(item)]));
-    return value.size === 1 && isLetter([...value.keys()][0]!) ? { F: object } : object;
-  }
-  const { text, letter } = spell(value as Buffer | TypedValue);
-  return { [letter]: text };
+/**
+ * A list or map as JSON that reads naturally, and the types of its leaves in the order of the JSON text: `b.-.l` says
+ * byte, whatever JSON says it is, long. A leaf that JSON cannot say exactly is written as text.
+ */
+function spellJson(value: Value): Spelled {
+  const letters: string[] = [];
+  const text = JSON.stringify(spellLeaves(toPlain(value), letters));
+  return { text, letter: letters.some((letter) => letter !== '-') ? `json(${letters.join('.')})` : 'json' };
 }
 
-function fromJsonText(text: string): Value {
+/** Maps as objects: their order of keys is then the one that JSON gives back. */
+type Plain = null | boolean | string | Buffer | TypedValue | Plain[] | { [name: string]: Plain };
+
+function toPlain(value: Value): Plain {
+  if (Array.isArray(value)) return value.map(toPlain);
+  if (value instanceof Map) return Object.fromEntries([...value].map(([name, item]) => [name, toPlain(item)]));
+  return value as Plain;
+}
+
+function spellLeaves(value: Plain, letters: string[]): unknown {
+  if (Array.isArray(value)) return value.map((item) => spellLeaves(item, letters));
+  if (value !== null && typeof value === 'object' && !Buffer.isBuffer(value) && !isTyped(value as Value)) {
+    return Object.fromEntries(
+      Object.entries(value as { [name: string]: Plain }).map(([name, item]) => [name, spellLeaves(item, letters)]),
+    );
+  }
+  if (value === null || typeof value === 'boolean' || typeof value === 'string') {
+    letters.push('-');
+    return value;
+  }
+  const { text, letter } = spell(value as Buffer | TypedValue);
+  letters.push(letter);
+  const number = Number(text);
+  return isNumberLetter(letter) && JSON.stringify(number) === text ? number : text;
+}
+
+function isNumberLetter(letter: string): boolean {
+  const type = typeOf.get(letter);
+  switch (type) {
+    case 'byte':
+    case 'ubyte':
+    case 'short':
+    case 'ushort':
+    case 'int':
+    case 'uint':
+    case 'long':
+    case 'ulong':
+    case 'float':
+    case 'double':
+    case 'timestamp':
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** JSON of a peer's own making may have no letters: its numbers are longs and doubles. */
+function readJson(text: string, letter: string): Value {
+  const letters = letter === 'json' ? [] : letter.slice('json('.length, -1).split('.');
   try {
-    return fromJson(JSON.parse(text));
+    return readLeaves(JSON.parse(text), letters[Symbol.iterator]());
   } catch {
     return text;
   }
 }
 
-function fromJson(json: unknown): Value {
-  if (json === null || typeof json === 'boolean' || typeof json === 'string') return json;
-  if (typeof json === 'number') {
-    return Number.isSafeInteger(json) ? { type: 'long', value: BigInt(json) } : { type: 'double', value: json };
+function readLeaves(json: unknown, letters: Iterator<string>): Value {
+  if (Array.isArray(json)) return json.map((item) => readLeaves(item, letters));
+  if (json !== null && typeof json === 'object') {
+    return new Map(Object.entries(json).map(([name, item]) => [name, readLeaves(item, letters)]));
   }
-  if (Array.isArray(json)) return json.map(fromJson);
-  const entries = Object.entries(json as object);
-  const [first] = entries;
-  if (entries.length === 1 && first !== undefined && isLetter(first[0])) {
-    if (first[0] === 'F')
-      return new Map(Object.entries(first[1] as object).map(([name, item]) => [name, fromJson(item)]));
-    if (typeof first[1] === 'string') return read(first[1], first[0]);
-  }
-  return new Map(entries.map(([name, item]) => [name, fromJson(item)]));
-}
-
-function isLetter(name: string): boolean {
-  return typeOf.has(name) || name === 'b64' || name === 'F';
+  const letter: string = letters.next().value ?? '-';
+  if (letter !== '-') return read(String(json), letter);
+  if (typeof json !== 'number') return json as null | boolean | string;
+  return Number.isSafeInteger(json) ? { type: 'long', value: BigInt(json) } : { type: 'double', value: json };
 }
 
 /** Headers as JSON text that keeps every type: how arguments are written to the journal. */
 export function headersToJson(headers: Headers): unknown {
-  return Object.fromEntries([...headers].map(([name, value]) => [name, toJson(value)]));
+  const { text, letter } = spellJson(headers);
+  return { json: text, types: letter };
 }
 
 export function headersFromJson(json: unknown): Headers {
-  return new Map(Object.entries(json as object).map(([name, value]) => [name, fromJson(value)]));
+  const { json: text, types } = json as { json: string; types: string };
+  return readJson(text, types) as Headers;
 }
 
 /** Text of octets where they are text, else the octets. */

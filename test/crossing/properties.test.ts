@@ -113,10 +113,12 @@ describe('AMQP 0-9-1 →', () => {
         n: '5',
         yes: 'true',
         half: '0.5',
+        list: '[1,"two"]',
+        nested: '{"a":"b"}',
       },
     });
     const types = String(properties.userProperties?.['x-rosetta-types']).split(',');
-    expect(types).toEqual(expect.arrayContaining(['yes=t', 'half=d', 'list=json', 'nested=json']));
+    expect(types).toEqual(expect.arrayContaining(['yes=t', 'half=d', 'list=json(b.-)', 'nested=json']));
   });
 
   test('STOMP: all of it as headers, and one companion for the types', async () => {
