@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { decodeText, encodeText } from '../lib/bytes.ts';
 import { type Headers, isTyped, type TypedValue, type Value } from './properties.ts';
 
 /**
@@ -40,7 +41,7 @@ interface Spelled {
 }
 
 export function spell(value: Value): Spelled {
-  if (typeof value === 'string') return { text: value, letter: '' };
+  if (typeof value === 'string') return spellText(value);
   if (value === null) return { text: '', letter: 'V' };
   if (typeof value === 'boolean') return { text: String(value), letter: 't' };
   if (Buffer.isBuffer(value)) return { text: value.toString('base64'), letter: 'b64' };
@@ -59,6 +60,12 @@ export function spell(value: Value): Spelled {
   }
 }
 
+// NUL, and octets that are not UTF-8, have no place in a line of text.
+function spellText(value: string): Spelled {
+  if (!value.includes('\0') && value.isWellFormed()) return { text: value, letter: '' };
+  return { text: encodeText(value).toString('base64'), letter: 'S64' };
+}
+
 /** The inverse of `spell`; text that does not fit its letter stays text. */
 export function read(text: string, letter: string): Value {
   switch (letter) {
@@ -70,6 +77,10 @@ export function read(text: string, letter: string): Value {
       return text === 'true';
     case 'b64':
       return Buffer.from(text, 'base64');
+    case 'S64': {
+      const octets = Buffer.from(text, 'base64');
+      return decodeText(octets, 0, octets.length);
+    }
   }
   if (letter.startsWith('json')) return readJson(text, letter);
   const type = typeOf.get(letter);
@@ -141,11 +152,11 @@ function spellLeaves(value: Plain, letters: string[]): unknown {
       Object.entries(value as { [name: string]: Plain }).map(([name, item]) => [name, spellLeaves(item, letters)]),
     );
   }
-  if (value === null || typeof value === 'boolean' || typeof value === 'string') {
+  if (value === null || typeof value === 'boolean' || (typeof value === 'string' && value.isWellFormed())) {
     letters.push('-');
     return value;
   }
-  const { text, letter } = spell(value as Buffer | TypedValue);
+  const { text, letter } = spell(value as string | Buffer | TypedValue);
   letters.push(letter);
   const number = Number(text);
   return isNumberLetter(letter) && JSON.stringify(number) === text ? number : text;

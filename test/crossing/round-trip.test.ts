@@ -1,0 +1,163 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { MessageFormat } from '../../src/core/format.ts';
+import { Message, noDeaths } from '../../src/core/message.ts';
+import type { Headers, Properties, TypedValue, Value } from '../../src/core/properties.ts';
+import { amqp091Format } from '../../src/protocols/amqp091/message.ts';
+import { mqtt5Format } from '../../src/protocols/mqtt/message.ts';
+import { formatOf } from '../../src/protocols/stomp/message.ts';
+
+/**
+ * The round trip: published in P, published again in Q exactly as a consumer there received it, the consumer in P sees
+ * the original's properties and headers, with their types, and absent what was absent.
+ */
+const formats = { '091': amqp091Format, M5: mqtt5Format, ST: formatOf['1.2'] };
+type Name = keyof typeof formats;
+
+function messageOf(format: MessageFormat, native: Buffer): Message {
+  return new Message({
+    format,
+    exchange: 'amq.topic',
+    routingKey: 'k',
+    durable: false,
+    priority: -1,
+    expiresAtMs: 0,
+    qos: -1,
+    retain: false,
+    publisher: null,
+    deaths: noDeaths,
+    bytes: native,
+    start: 0,
+    end: native.length,
+    nativeStart: 0,
+    nativeEnd: native.length,
+    bodyStart: native.length,
+    bodyEnd: native.length,
+  });
+}
+
+function cross(properties: Properties, from: MessageFormat, to: MessageFormat): Properties {
+  const source = messageOf(from, Buffer.alloc(0));
+  const message = messageOf(to, to.encode(properties, source));
+  return message.properties;
+}
+
+const text = (maxLength: number) => fc.string({ unit: 'grapheme', maxLength }).filter((each) => each.isWellFormed());
+const int64 = { min: -(2n ** 63n), max: 2n ** 63n - 1n };
+
+const number: fc.Arbitrary<TypedValue> = fc.oneof(
+  fc.record({ type: fc.constant('byte' as const), value: fc.integer({ min: -128, max: 127 }) }),
+  fc.record({ type: fc.constant('ubyte' as const), value: fc.integer({ min: 0, max: 255 }) }),
+  fc.record({ type: fc.constant('short' as const), value: fc.integer({ min: -32_768, max: 32_767 }) }),
+  fc.record({ type: fc.constant('ushort' as const), value: fc.integer({ min: 0, max: 65_535 }) }),
+  fc.record({ type: fc.constant('int' as const), value: fc.integer() }),
+  fc.record({ type: fc.constant('uint' as const), value: fc.integer({ min: 0, max: 2 ** 32 - 1 }) }),
+  fc.record({ type: fc.constant('long' as const), value: fc.bigInt(int64) }),
+  fc.record({ type: fc.constant('float' as const), value: fc.float() }),
+  fc.record({ type: fc.constant('double' as const), value: fc.double() }),
+  fc.record({ type: fc.constant('decimal' as const), scale: fc.integer({ min: 0, max: 255 }), value: fc.integer() }),
+  fc.record({
+    type: fc.constant('timestamp' as const),
+    value: fc.bigInt({ min: 0n, max: 2n ** 40n }).map((seconds) => seconds * 1000n),
+  }),
+);
+
+const headerName = fc.oneof(
+  text(12).filter((each) => each !== '' && !each.includes('\0')),
+  fc.constantFrom(
+    'priority',
+    'content-type',
+    'correlation-id',
+    'reply-to',
+    'message-id',
+    'amqp-message-id',
+    'destination',
+    'receipt',
+    'persistent',
+    'expires',
+    'x-rosetta-h.priority',
+    'a=b,c%d',
+    'a:b\r\nc\\d',
+    'timestamp',
+  ),
+);
+
+const { value } = fc.letrec<{ value: Value; map: Headers }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small' },
+    fc.constant(null),
+    fc.boolean(),
+    text(20),
+    fc.constantFrom('', 'a\0b', ' padded ', 'line\nfeed\r', 'true', '5'),
+    fc.uint8Array({ maxLength: 20 }).map((octets) => Buffer.concat([Buffer.from([0xff]), octets])),
+    number,
+    fc.array(tie('value'), { maxLength: 3 }),
+    tie('map'),
+  ),
+  map: fc.array(fc.tuple(text(8), tie('value')), { maxLength: 3 }).map((entries) => new Map(entries)),
+}));
+
+const headers = (values: fc.Arbitrary<Value>): fc.Arbitrary<Headers> =>
+  fc.array(fc.tuple(headerName, values), { maxLength: 6 }).map((entries) => new Map(entries));
+
+const short = text(40).filter((each) => !each.includes('\0'));
+
+/** What a publisher of each protocol can say; an absent field is absent. */
+const published: Record<Name, fc.Arbitrary<Properties>> = {
+  '091': fc.record(
+    {
+      contentType: short,
+      contentEncoding: short,
+      correlationId: short,
+      messageId: short,
+      priority: fc.integer({ min: 0, max: 255 }),
+      timestampMs: fc.integer({ min: 0, max: 2 ** 40 }),
+      userId: short,
+      appId: short,
+      type: short,
+      headers: headers(value),
+    },
+    { requiredKeys: ['headers'] },
+  ),
+  M5: fc.record(
+    {
+      contentType: short,
+      textPayload: fc.boolean(),
+      correlationId: fc.oneof(
+        short,
+        fc.uint8Array({ maxLength: 300 }).map((octets) => Buffer.concat([Buffer.from([0xff]), octets])),
+      ),
+      headers: headers(short),
+    },
+    { requiredKeys: ['headers'] },
+  ),
+  ST: fc.record(
+    { contentType: short, correlationId: short, priority: fc.integer({ min: 0, max: 9 }), headers: headers(short) },
+    { requiredKeys: ['headers'] },
+  ),
+};
+
+/** Durability is not part of the law: each protocol says it in its own way. */
+function comparable({ durable: _durable, ...rest }: Properties): object {
+  return { ...rest, headers: new Map([...rest.headers].sort(([a], [b]) => (a < b ? -1 : 1))) };
+}
+
+const pairs = (Object.keys(formats) as Name[]).flatMap((p) =>
+  (Object.keys(formats) as Name[]).filter((q) => q !== p).map((q) => [p, q] as const),
+);
+
+describe('what a consumer elsewhere publishes again exactly as it received it comes back as it was', () => {
+  test.each(pairs)('%s → %s → back', (p, q) => {
+    const numRuns = Number(process.env['ROUND_TRIPS'] ?? 500);
+    fc.assert(
+      fc.property(published[p], (said) => {
+        // what P's own codec makes of it is what its consumers would see
+        const original = cross(said, formats[q], formats[p]);
+        const there = cross(original, formats[p], formats[q]);
+        const back = cross(there, formats[q], formats[p]);
+        expect(comparable(back)).toEqual(comparable(original));
+      }),
+      { numRuns },
+    );
+  });
+});
