@@ -132,6 +132,7 @@ export class Server {
           frameMax: config.amqp.frameSizeMax,
           channelMax: config.amqp.channelMax,
           heartbeatSeconds: config.amqp.heartbeatSeconds,
+          consumerTimeoutMs: config.amqp.consumerTimeoutMs,
         });
       case 'mqtt':
         return new Mqtt(broker, this.sessions, {

@@ -32,6 +32,9 @@ export class Broker implements VhostHost {
   readonly vhosts = new Map<string, Vhost>();
   readonly clients = new Set<Client>();
 
+  /** Why publishers wait, in a word or two that they are told (`memory`, `disk`); null = they do not. */
+  alarm: string | null = null;
+
   private sequence = 0;
   private queueId = 0;
 
@@ -72,6 +75,13 @@ export class Broker implements VhostHost {
     const vhost = this.vhosts.get(name);
     if (vhost === undefined) throw new BrokerError('not-allowed', `vhost ${name} not found`);
     return vhost;
+  }
+
+  /** @param why null: it is over */
+  setAlarm(why: string | null): void {
+    if (why === this.alarm) return;
+    this.alarm = why;
+    for (const client of this.clients) client.onAlarm?.(why);
   }
 
   addClient(client: Client): void {

@@ -14,6 +14,8 @@ export interface Client {
   /** `host:port` of the peer. */
   readonly peer: string;
   readonly connectedAtMs: number;
+  /** Publishers are to wait, null: no longer. A protocol that cannot say so may hold their octets. */
+  onAlarm?(why: string | null): void;
   /** Tells the peer in its protocol, and closes. */
   close(why: Condition, text: string): void;
 }

@@ -6,13 +6,20 @@ import { isCycle } from './deaths.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
 import type { Binding, SubscriptionOptions, Target } from './exchange/binding.ts';
+import { ConsistentHashMatcher } from './exchange/consistent-hash.ts';
 import { Exchange, type ExchangeSpec } from './exchange/exchange.ts';
 import { bindingId } from './exchange/identity.ts';
 import { computeRoute, type Route, Router } from './exchange/route.ts';
 import type { Journal, PublishReceipt } from './journal.ts';
 import type { DeathReason, Message } from './message.ts';
 import { type Headers, noHeaders } from './properties.ts';
-import { demandEquivalent, type Field, queueArguments, readQueueArguments } from './queue/arguments.ts';
+import {
+  demandEquivalent,
+  type Field,
+  queueArguments,
+  readExchangeName,
+  readQueueArguments,
+} from './queue/arguments.ts';
 import { type DeadLetterAddress, makeDeadLetter } from './queue/dead-letter.ts';
 import type { QueueEntry } from './queue/entry.ts';
 import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
@@ -226,7 +233,9 @@ export class Vhost implements QueueOwner {
 
   /** @throws BrokerError precondition-failed when it exists and differs */
   declareExchange(client: Client, spec: ExchangeSpec): Exchange {
+    demandNotDefault(spec.name);
     this.demand(client, 'configure', 'exchange', spec.name);
+    const what = `exchange '${spec.name}' in vhost '${this.name}'`;
     const current = this.exchanges.get(spec.name);
     if (current !== undefined) {
       const fields: Field[] = [
@@ -235,16 +244,15 @@ export class Vhost implements QueueOwner {
         ['auto_delete', spec.autoDelete, current.spec.autoDelete],
         ['internal', spec.internal, current.spec.internal],
       ];
-      demandEquivalent(
-        `exchange '${spec.name}' in vhost '${this.name}'`,
-        fields,
-        spec.arguments,
-        current.spec.arguments,
-        exchangeArguments,
-      );
+      demandEquivalent(what, fields, spec.arguments, current.spec.arguments, exchangeArguments);
       return current;
     }
     if (spec.name.startsWith('amq.')) throw new BrokerError('unauthorized-access', reserved('exchange', spec.name));
+    const alternate = readExchangeName(spec.arguments, 'alternate-exchange', what);
+    if (alternate !== null) {
+      this.demand(client, 'read', 'exchange', spec.name);
+      this.demand(client, 'write', 'exchange', alternate);
+    }
     const exchange = this.addExchange(spec);
     if (spec.durable)
       this.journal.put('exchange', definitions.nameKey(this.name, spec.name), definitions.encodeExchange(spec));
@@ -252,11 +260,15 @@ export class Vhost implements QueueOwner {
   }
 
   deleteExchange(client: Client, name: string, ifUnused: boolean): void {
+    demandNotDefault(name);
+    if (name.startsWith('amq.')) {
+      throw new BrokerError(
+        'unauthorized-access',
+        `deletion of system exchange '${name}' in vhost '${this.name}' not allowed`,
+      );
+    }
     this.demand(client, 'configure', 'exchange', name);
     const exchange = this.exchanges.get(name);
-    if (name === '' || name.startsWith('amq.')) {
-      throw new BrokerError('unauthorized-access', reserved('exchange', name));
-    }
     if (exchange === undefined) return;
     if (ifUnused && exchange.bindings.size > 0) {
       throw new BrokerError('precondition-failed', `exchange '${name}' in vhost '${this.name}' in use`);
@@ -289,9 +301,9 @@ export class Vhost implements QueueOwner {
     const current = this.queues.get(spec.name);
     if (current !== undefined) {
       this.demandUnlocked(current, client);
+      if (spec.exclusiveTo !== current.spec.exclusiveTo) throw locked(current.name, this.name);
       const fields: Field[] = [
         ['durable', spec.durable, current.spec.durable],
-        ['exclusive', spec.exclusiveTo !== null, current.spec.exclusiveTo !== null],
         ['auto_delete', spec.autoDelete, current.spec.autoDelete],
       ];
       demandEquivalent(what, fields, spec.arguments, current.spec.arguments, queueArguments);
@@ -352,6 +364,7 @@ export class Vhost implements QueueOwner {
   /** Binds a queue or exchange; binding again what is bound does nothing. */
   bind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
     this.demandBinding(client, source, destination);
+    if (this.getExchange(source).spec.type === 'x-consistent-hash') ConsistentHashMatcher.checkWeight(key);
     this.addBinding(this.getExchange(source), destination, key, parsePattern(key), args, null);
   }
 
@@ -449,20 +462,16 @@ export class Vhost implements QueueOwner {
 
   private demandBinding(client: Client, source: string, destination: Queue | Exchange): void {
     const isExchange = destination instanceof Exchange;
+    demandNotDefault(source);
+    if (isExchange) demandNotDefault(destination.name);
     this.demand(client, 'write', isExchange ? 'exchange' : 'queue', destination.name);
     this.demand(client, 'read', 'exchange', source);
-    if (source === '' || (isExchange && destination.name === '')) {
-      throw new BrokerError('unauthorized-access', 'operation not permitted on the default exchange');
-    }
   }
 
   private demandUnlocked(queue: LocalQueue, client: Client): void {
     const owner = queue.spec.exclusiveTo;
     if (owner === null || owner === client) return;
-    throw new BrokerError(
-      'resource-locked',
-      `cannot obtain exclusive access to locked queue '${queue.name}' in vhost '${this.name}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,
-    );
+    throw locked(queue.name, this.name);
   }
 }
 
@@ -480,6 +489,19 @@ const predeclared = [
   ['amq.headers', 'headers'],
   ['amq.match', 'headers'],
 ] as const;
+
+function demandNotDefault(exchange: string): void {
+  if (exchange === '') {
+    throw new BrokerError('unauthorized-access', 'operation not permitted on the default exchange');
+  }
+}
+
+function locked(queue: string, vhost: string): BrokerError {
+  return new BrokerError(
+    'resource-locked',
+    `cannot obtain exclusive access to locked queue '${queue}' in vhost '${vhost}'. It could be originally declared on another connection or the exclusive property value does not match that of the original declaration.`,
+  );
+}
 
 function reserved(kind: string, name: string): string {
   return `${kind} name '${name}' contains reserved prefix 'amq.*'`;

@@ -113,7 +113,12 @@ export class AmqpPeer {
     return this.expect(channel, reply);
   }
 
-  publish(channel: number, values: Record<string, unknown>, body: string | Buffer, native = noProperties): void {
+  publish(
+    channel: number,
+    values: Record<string, unknown>,
+    body: string | Buffer,
+    native: Buffer = noProperties,
+  ): void {
     this.write(contentFrames(channel, values, Buffer.from(body), native));
   }
 
@@ -231,7 +236,7 @@ export function frame(type: number, channel: number, payload: Buffer): Buffer {
   return Buffer.concat([head, payload, Buffer.from([frameEnd])]);
 }
 
-export function headerFrame(channel: number, bodyBytes: number, native = noProperties, classId = 60): Buffer {
+export function headerFrame(channel: number, bodyBytes: number, native: Buffer = noProperties, classId = 60): Buffer {
   const head = Buffer.alloc(12);
   head.writeUInt16BE(classId, 0);
   head.writeBigUInt64BE(BigInt(bodyBytes), 4);
@@ -242,7 +247,7 @@ export function contentFrames(
   channel: number,
   values: Record<string, unknown>,
   body: Buffer,
-  native = noProperties,
+  native: Buffer = noProperties,
 ): Buffer {
   const parts = [encodeMethod(channel, methods.basicPublish, values), headerFrame(channel, body.length, native)];
   if (body.length > 0) parts.push(frame(FrameType.body, channel, body));

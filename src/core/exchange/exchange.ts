@@ -1,14 +1,15 @@
 import type { Message } from '../message.ts';
 import type { Headers } from '../properties.ts';
 import type { Binding } from './binding.ts';
+import { ConsistentHashMatcher, readHashOn } from './consistent-hash.ts';
 import { DirectMatcher } from './direct.ts';
 import { FanoutMatcher } from './fanout.ts';
 import { HeadersMatcher } from './headers.ts';
 import { TopicMatcher } from './topic.ts';
 
-export type ExchangeType = 'direct' | 'topic' | 'fanout' | 'headers';
+export type ExchangeType = 'direct' | 'topic' | 'fanout' | 'headers' | 'x-consistent-hash';
 
-export const exchangeTypes: readonly ExchangeType[] = ['direct', 'topic', 'fanout', 'headers'];
+export const exchangeTypes: readonly ExchangeType[] = ['direct', 'topic', 'fanout', 'headers', 'x-consistent-hash'];
 
 /** How one exchange type finds the bindings that match. */
 export interface Matcher {
@@ -41,7 +42,7 @@ export class Exchange {
 
   constructor(spec: ExchangeSpec) {
     this.spec = spec;
-    this.matcher = createMatcher(spec.type);
+    this.matcher = createMatcher(spec);
   }
 
   get name(): string {
@@ -54,7 +55,7 @@ export class Exchange {
   }
 }
 
-function createMatcher(type: ExchangeType): Matcher {
+function createMatcher({ type, arguments: args }: ExchangeSpec): Matcher {
   switch (type) {
     case 'direct':
       return new DirectMatcher();
@@ -64,5 +65,7 @@ function createMatcher(type: ExchangeType): Matcher {
       return new FanoutMatcher();
     case 'headers':
       return new HeadersMatcher();
+    case 'x-consistent-hash':
+      return new ConsistentHashMatcher(readHashOn(args));
   }
 }

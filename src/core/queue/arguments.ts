@@ -17,9 +17,11 @@ export interface QueueOptions {
   readonly singleActiveConsumer: boolean;
 }
 
-/** The longest timer that the reference takes, in milliseconds. */
-const timerMax = 0xffff_ffff;
+/** The longest time that RabbitMQ takes, in milliseconds: ten years. */
+export const expiryMaxMs = 315_360_000_000;
 
+/** A quorum queue is a queue like all others here: what it promises is kept by every durable one. */
+const queueTypes: readonly string[] = ['classic', 'quorum'];
 const overflows: readonly string[] = ['drop-head', 'reject-publish', 'reject-publish-dlx'];
 
 /**
@@ -33,13 +35,13 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
   const integer = (name: string): number => {
     const value = args.get(name);
     if (value === undefined) return -1;
-    if (!isTyped(value) || !isInteger(value)) return invalid(name, unacceptable(value));
+    if (!isTyped(value) || !isInteger(value)) return invalid(name, `"expected integer, got ${typeName(value)}"`);
     const number = Number(value.value);
     return number < 0 ? invalid(name, `{value_negative,${value.value}}`) : number;
   };
   const timer = (name: string): number => {
     const ms = integer(name);
-    return ms > timerMax ? invalid(name, `{value_too_big,${ms}}`) : ms;
+    return ms > expiryMaxMs ? invalid(name, `{value_too_big,${ms}}`) : ms;
   };
   const text = (name: string): string | null => {
     const value = args.get(name);
@@ -52,11 +54,13 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
   if (maxPriority > 255) invalid('x-max-priority', `{max_value_exceeded,${maxPriority}}`);
   const overflow = text('x-overflow') ?? 'drop-head';
   if (!overflows.includes(overflow)) invalid('x-overflow', 'invalid_overflow');
-  const deadLetterExchange = text('x-dead-letter-exchange');
+  const deadLetterExchange = readExchangeName(args, 'x-dead-letter-exchange', what);
   const deadLetterRoutingKey = text('x-dead-letter-routing-key');
   if (deadLetterRoutingKey !== null && deadLetterExchange === null) {
     invalid('x-dead-letter-routing-key', 'routing_key_but_no_dlx_defined');
   }
+  const type = text('x-queue-type') ?? 'classic';
+  if (!queueTypes.includes(type)) invalid('x-queue-type', `"unsupported queue type '${type}'"`);
   const singleActive = args.get('x-single-active-consumer') ?? false;
   if (typeof singleActive !== 'boolean') invalid('x-single-active-consumer', unacceptable(singleActive));
   return {
@@ -72,6 +76,31 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
   };
 }
 
+/**
+ * An argument that names an exchange.
+ * @throws BrokerError precondition-failed when it is not text
+ */
+export function readExchangeName(args: Headers, name: string, what: string): string | null {
+  const value = args.get(name);
+  if (value === undefined) return null;
+  if (typeof value === 'string') return value;
+  throw new BrokerError('precondition-failed', `invalid type '${typeName(value)}' for arg '${name}' in ${what}`);
+}
+
+/**
+ * x-priority of a consumer.
+ * @throws BrokerError precondition-failed when it is not an integer
+ */
+export function readConsumerPriority(args: Headers, what: string): number {
+  const value = args.get('x-priority');
+  if (value === undefined) return 0;
+  if (isTyped(value) && isInteger(value)) return Number(value.value);
+  throw new BrokerError(
+    'precondition-failed',
+    `invalid arg 'x-priority' for ${what}: "expected integer, got ${typeName(value)}"`,
+  );
+}
+
 function isInteger(value: TypedValue): boolean {
   return ['byte', 'ubyte', 'short', 'ushort', 'int', 'uint', 'long', 'ulong'].includes(value.type);
 }
@@ -81,7 +110,7 @@ function unacceptable(value: Value): string {
 }
 
 /** RabbitMQ's name of a field's type. */
-function typeName(value: Value): string {
+export function typeName(value: Value): string {
   if (value === null) return 'void';
   if (typeof value === 'boolean') return 'bool';
   if (typeof value === 'string') return 'longstr';
@@ -99,11 +128,11 @@ const typeNames: Partial<Record<TypedValue['type'], string>> = {
   ulong: 'unsignedlong',
 };
 
-/** How RabbitMQ shows an argument when it differs: `the value '5' of type 'signedint'`, or `none`. */
-function showArgument(value: Value | undefined): string {
+// RabbitMQ names the type only where there is nothing to compare with.
+function showArgument(value: Value | undefined, other: Value | undefined): string {
   if (value === undefined) return 'none';
   const shown = isTyped(value) ? value.value : value === null ? 'undefined' : value;
-  return `the value '${shown}' of type '${typeName(value)}'`;
+  return other === undefined ? `the value '${shown}' of type '${typeName(value)}'` : `'${shown}'`;
 }
 
 /** A plain field of a declaration, and how it is called. */
@@ -130,7 +159,7 @@ export function demandEquivalent(
   for (const [name, received, is] of fields) if (received !== is) inequivalent(name, `'${received}'`, `'${is}'`);
   for (const name of names) {
     const [received, is] = [wanted.get(name), current.get(name)];
-    if (!sameArgument(received, is)) inequivalent(name, showArgument(received), showArgument(is));
+    if (!sameArgument(received, is)) inequivalent(name, showArgument(received, is), showArgument(is, received));
   }
 }
 
@@ -139,7 +168,7 @@ function sameArgument(a: Value | undefined, b: Value | undefined): boolean {
   if (a === b) return true;
   if (a === undefined || b === undefined || a === null || b === null) return false;
   if (isTyped(a) && isTyped(b) && isInteger(a) && isInteger(b)) return Number(a.value) === Number(b.value);
-  return showArgument(a) === showArgument(b);
+  return typeName(a) === typeName(b) && showArgument(a, b) === showArgument(b, a);
 }
 
 /** The arguments of a queue that must be the same when it is declared again. */

@@ -194,7 +194,12 @@ export class LocalQueue implements Queue {
 
   attach(consumer: Consumer): void {
     if (this.deleted) throw new BrokerError('not-found', `no queue '${this.name}' in vhost '${this.owner.name}'`);
-    if (this.consumers.some((other) => other.exclusive) || (consumer.exclusive && this.consumers.length > 0)) {
+    const single = this.options.singleActiveConsumer;
+    if (
+      (single && consumer.exclusive) ||
+      this.consumers.some((other) => other.exclusive) ||
+      (consumer.exclusive && this.consumers.length > 0)
+    ) {
       throw new BrokerError(
         'unauthorized-access',
         `queue '${this.name}' in vhost '${this.owner.name}' in exclusive use`,

@@ -2,18 +2,22 @@ import { BrokerError } from '../../core/errors.ts';
 import { type ExchangeType, exchangeTypes } from '../../core/exchange/exchange.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import { Message, noDeaths } from '../../core/message.ts';
-import { type Headers, isTyped } from '../../core/properties.ts';
+import { noHeaders } from '../../core/properties.ts';
+import { readConsumerPriority } from '../../core/queue/arguments.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Queue } from '../../core/queue/queue.ts';
+import { type Settlement, Transaction } from '../../core/transaction.ts';
+import type { Vhost } from '../../core/vhost.ts';
 import { decodeText, emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import { Confirms } from './confirms.ts';
 import type { Connection } from './connection.ts';
 import { ChannelConsumer } from './consumer.ts';
+import { DeliveryAge } from './delivery-age.ts';
 import { ProtocolError } from './errors.ts';
 import { contentBytes, writeContent } from './frame.ts';
 import { amqp091Format } from './message.ts';
 import { type Arguments, encodeMethod } from './methods.ts';
-import { RoutingFacts } from './properties.ts';
+import { RoutingFacts, readCopies, replaceReplyTo } from './properties.ts';
 import { type Method, methods, ReplyCode } from './spec.ts';
 import { Unacked } from './unacked.ts';
 
@@ -47,8 +51,12 @@ export class Channel {
   /** For the channel as a whole; 0 = no limit. */
   private channelPrefetch = 0;
   private confirms: Confirms | null = null;
+  private transaction: ChannelTransaction | null = null;
   private assembly: Assembly | null = null;
   private lastQueue = '';
+  /** Where replies to `amq.rabbitmq.reply-to` come, and go straight to the consumer. */
+  private replyQueue: Queue | null = null;
+  private readonly deliveryAge: DeliveryAge;
 
   /** Exchange and routing key of the last publish as they came, and where they lead. */
   private lastAddress: Buffer = emptyBuffer;
@@ -58,10 +66,12 @@ export class Channel {
   constructor(connection: Connection, id: number) {
     this.connection = connection;
     this.id = id;
+    this.deliveryAge = new DeliveryAge(connection.limits.consumerTimeoutMs);
   }
 
   get hasCredit(): boolean {
-    return this.channelPrefetch === 0 || this.unacked.count < this.channelPrefetch;
+    if (this.channelPrefetch === 0) return true;
+    return this.unacked.count + (this.transaction?.settled.length ?? 0) < this.channelPrefetch;
   }
 
   send(frame: Buffer): void {
@@ -130,12 +140,16 @@ export class Channel {
 
   onHeader(payload: Buffer): void {
     const assembly = this.assembly;
-    if (assembly === null || assembly.bodyBytes >= 0) {
-      throw new ProtocolError(ReplyCode.unexpectedFrame, 'expected method frame, got content header frame instead');
+    if (assembly === null) throw notMethod();
+    if (assembly.bodyBytes >= 0) {
+      throw new ProtocolError(ReplyCode.unexpectedFrame, 'expected content body, got non content body frame instead');
     }
     if (payload.length < 14) throw new ProtocolError(ReplyCode.syntaxError, 'content header is cut');
     if (payload.readUInt16BE(0) !== methods.basicPublish.classId) {
-      throw new ProtocolError(ReplyCode.unexpectedFrame, 'content header of another class');
+      throw new ProtocolError(
+        ReplyCode.unexpectedFrame,
+        `expected content header for class 60, got one for class ${payload.readUInt16BE(0)} instead`,
+      );
     }
     const bodyBytes = payload.readUInt32BE(4) * 0x1_0000_0000 + payload.readUInt32BE(8);
     const bodyMax = this.connection.limits.messageBytes;
@@ -153,10 +167,11 @@ export class Channel {
 
   onBody(payload: Buffer): void {
     const assembly = this.assembly;
-    if (assembly === null || assembly.bodyBytes < 0) {
+    if (assembly === null) throw notMethod();
+    if (assembly.bodyBytes < 0) {
       throw new ProtocolError(
         ReplyCode.unexpectedFrame,
-        'expected content header or method frame, got content body frame',
+        'expected content header for class 60, got non content header frame instead',
       );
     }
     const { native } = assembly;
@@ -200,6 +215,25 @@ export class Channel {
     flags: number,
   ): void {
     if ((flags & 2) !== 0) throw new ProtocolError(ReplyCode.notImplemented, 'immediate=true');
+    if (facts.userIdAt >= 0) this.demandUser(bytes, facts.userIdAt);
+    if (facts.copiesAt >= 0 || (facts.replyToAt >= 0 && wantsReplyQueue(bytes, facts.replyToAt))) {
+      this.publishRewritten(route, bytes, nativeStart, nativeEnd, bytes.subarray(bodyStart, bodyEnd), flags);
+      return;
+    }
+    this.route(route, bytes, start, end, nativeStart, nativeEnd, bodyStart, bodyEnd, flags);
+  }
+
+  private route(
+    route: Route,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    nativeStart: number,
+    nativeEnd: number,
+    bodyStart: number,
+    bodyEnd: number,
+    flags: number,
+  ): void {
     const vhost = this.connection.vhost;
     const message = new Message({
       format: amqp091Format,
@@ -220,10 +254,53 @@ export class Channel {
       bodyStart,
       bodyEnd,
     });
+    if (this.transaction !== null) {
+      this.transaction.publish(route, message, (flags & 1) !== 0);
+      return;
+    }
     const confirms = this.confirms;
     if (confirms !== null) confirms.published += 1;
     if ((flags & 1) !== 0 && this.isUnroutable(route, message)) this.return(message);
     vhost.publish(route, message, confirms, confirms === null ? 0 : confirms.published);
+  }
+
+  // CC, BCC and a reply-to that stands for a queue of the broker's: the properties are written anew.
+  private publishRewritten(
+    route: Route,
+    bytes: Buffer,
+    nativeStart: number,
+    nativeEnd: number,
+    body: Buffer,
+    flags: number,
+  ): void {
+    let native: Buffer = bytes.subarray(nativeStart, nativeEnd);
+    if (facts.replyToAt >= 0 && wantsReplyQueue(bytes, facts.replyToAt)) {
+      if (this.replyQueue === null || this.replyQueue.deleted) {
+        throw new ProtocolError(ReplyCode.preconditionFailed, 'fast reply consumer does not exist');
+      }
+      native = replaceReplyTo(native, facts.replyToAt - nativeStart, this.replyQueue.name);
+    }
+    let to = route;
+    if (facts.copiesAt >= 0) {
+      const copies = readCopies(native, facts.copiesAt - nativeStart);
+      native = copies.native;
+      const { vhost } = this.connection;
+      if (route.exchange.spec.type === 'topic') {
+        for (const key of copies.keys) vhost.demand(this.connection, 'write', 'topic', key);
+      }
+      to = vhost.routeForAll(route.exchange.name, [route.routingKey, ...copies.keys]);
+    }
+    const own = Buffer.concat([native, body]);
+    this.route(to, own, 0, own.length, 0, native.length, native.length, own.length, flags);
+  }
+
+  private demandUser(bytes: Buffer, at: number): void {
+    const user = decodeText(bytes, at + 1, at + 1 + bytes[at]!);
+    if (user === this.connection.user) return;
+    throw new ProtocolError(
+      ReplyCode.preconditionFailed,
+      `user_id property set to '${user}' but authenticated user was '${this.connection.user}'`,
+    );
   }
 
   // basic.return comes before the confirm [RabbitMQ: confirms].
@@ -294,41 +371,64 @@ export class Channel {
   }
 
   onAck(tag: number, multiple: boolean): void {
-    this.settle(tag, multiple, ack);
+    this.settle(tag, multiple, 'ack');
   }
 
   onNack(tag: number, multiple: boolean, requeue: boolean): void {
-    this.settle(tag, multiple, requeue ? requeueEntry : rejectEntry);
+    this.settle(tag, multiple, requeue ? 'requeue' : 'reject');
   }
 
   // Tag 0 with multiple is all of them [AMQP 0-9-1, basic.ack].
-  private settle(tag: number, multiple: boolean, settle: (entry: QueueEntry) => void): void {
+  private settle(tag: number, multiple: boolean, as: Settlement): void {
     const all = multiple && tag === 0;
     if (!all && !this.unacked.has(tag)) {
       throw new ProtocolError(ReplyCode.preconditionFailed, `unknown delivery tag ${tag}`);
     }
-    if (multiple) this.settleUpTo(all ? this.lastDeliveryTag : tag, settle);
+    if (this.transaction !== null) return this.settleLater(this.transaction, tag, multiple, as);
+    if (multiple) this.settleUpTo(all ? this.lastDeliveryTag : tag, as);
     else {
       const entry = this.unacked.take(tag)!;
-      this.settleOne(entry, settle);
+      this.settleOne(entry, as);
       entry.queue.wake();
     }
     if (this.channelPrefetch > 0) this.wakeConsumers();
   }
 
-  private settleUpTo(tag: number, settle: (entry: QueueEntry) => void): void {
+  private settleUpTo(tag: number, as: Settlement): void {
     let queue: Queue | null = null;
     for (let entry = this.unacked.takeFirst(tag); entry !== undefined; entry = this.unacked.takeFirst(tag)) {
       if (queue !== null && queue !== entry.queue) queue.wake();
       queue = entry.queue;
-      this.settleOne(entry, settle);
+      this.settleOne(entry, as);
     }
     queue?.wake();
   }
 
-  private settleOne(entry: QueueEntry, settle: (entry: QueueEntry) => void): void {
+  private settleOne(entry: QueueEntry, as: Settlement): void {
     if (entry.consumer !== null) (entry.consumer as ChannelConsumer).unacked -= 1;
-    settle(entry);
+    if (as === 'ack') entry.ack();
+    else if (as === 'requeue') entry.requeue();
+    else entry.reject();
+  }
+
+  private settleLater(transaction: ChannelTransaction, tag: number, multiple: boolean, as: Settlement): void {
+    if (!multiple) {
+      transaction.settled.push({ tag, entry: this.unacked.take(tag)!, as });
+      return;
+    }
+    const last = tag === 0 ? this.lastDeliveryTag : tag;
+    for (let first = this.unacked.oldest; first !== 0 && first <= last; first = this.unacked.oldest) {
+      transaction.settled.push({ tag: first, entry: this.unacked.take(first)!, as });
+    }
+  }
+
+  /** Closes the channel when a delivery has waited too long for its ack [RabbitMQ: consumers, acknowledgement timeout]. */
+  demandAcks(nowMs: number): void {
+    if (!this.deliveryAge.isOver(this.unacked.oldest, this.lastDeliveryTag, nowMs)) return;
+    throw new ProtocolError(
+      ReplyCode.preconditionFailed,
+      `delivery acknowledgement on channel ${this.id} timed out. Timeout value used: ${this.connection.limits.consumerTimeoutMs} ms. This timeout value can be configured, see consumers doc guide to learn more`,
+    );
   }
 
   wakeConsumers(): void {
@@ -336,7 +436,7 @@ export class Channel {
   }
 
   private requeueAll(): void {
-    this.settleUpTo(this.lastDeliveryTag, requeueEntry);
+    this.settleUpTo(this.lastDeliveryTag, 'requeue');
   }
 
   /** Gives up consumers and returns what was not settled; the channel or its connection is closing. */
@@ -344,8 +444,10 @@ export class Channel {
     this.assembly = null;
     for (const consumer of this.consumers.values()) consumer.queue.detach(consumer);
     this.consumers.clear();
+    this.rollback();
     this.requeueAll();
     this.confirms = null;
+    this.transaction = null;
   }
 
   // — cold methods ————————————————————————————————————————————————————————————————————————————————————————————————
@@ -372,14 +474,7 @@ export class Channel {
         );
         return this.reply(args.bit('noWait'), methods.queueBindOk);
       case methods.queueUnbind:
-        this.connection.vhost.unbind(
-          this.connection,
-          args.text('exchange'),
-          this.getQueue(args.text('queue')),
-          this.bindingKey(args),
-          args.table('arguments'),
-        );
-        return this.reply(false, methods.queueUnbindOk);
+        return this.onQueueUnbind(args);
       case methods.queuePurge:
         return this.onQueuePurge(args);
       case methods.queueDelete:
@@ -398,15 +493,35 @@ export class Channel {
         this.requeueAll();
         if (method === methods.basicRecover) this.reply(false, methods.basicRecoverOk);
         return;
+      case methods.txSelect:
+        if (this.confirms !== null) {
+          throw new ProtocolError(ReplyCode.preconditionFailed, 'cannot switch from confirm to tx mode');
+        }
+        this.transaction ??= new ChannelTransaction(this.connection.vhost);
+        return this.reply(false, methods.txSelectOk);
+      case methods.txCommit:
+        this.commit(this.getTransaction());
+        return this.reply(false, methods.txCommitOk);
+      case methods.txRollback:
+        this.getTransaction();
+        this.rollback();
+        return this.reply(false, methods.txRollbackOk);
       case methods.confirmSelect:
+        if (this.transaction !== null) {
+          throw new ProtocolError(ReplyCode.preconditionFailed, 'cannot switch from tx to confirm mode');
+        }
         this.confirms ??= new Confirms(() => this.connection.flushLater(this));
         return this.reply(args.bit('noWait'), methods.confirmSelectOk);
+      case methods.basicCancelOk:
+      case methods.channelFlowOk:
+        return; // answers to what the broker sends without waiting for one
       case methods.channelFlow:
+        if (!args.bit('active')) throw new ProtocolError(ReplyCode.notImplemented, 'active=false');
         return this.reply(false, methods.channelFlowOk, { active: args.bit('active') });
       case methods.accessRequest:
         return this.reply(false, methods.accessRequestOk, { ticket: 1 });
       default:
-        throw new ProtocolError(ReplyCode.notImplemented, `${method.name} is not implemented`);
+        throw new ProtocolError(ReplyCode.commandInvalid, 'unimplemented method');
     }
   }
 
@@ -414,14 +529,32 @@ export class Channel {
     if (!noWait) this.connection.reply(encodeMethod(this.id, method, values));
   }
 
+  private getTransaction(): ChannelTransaction {
+    if (this.transaction !== null) return this.transaction;
+    throw new ProtocolError(ReplyCode.preconditionFailed, 'channel is not transactional');
+  }
+
+  private commit(transaction: ChannelTransaction): void {
+    const settled = transaction.commit((message) => this.return(message));
+    if (settled === null) throw new ProtocolError(ReplyCode.preconditionFailed, 'partial tx completion');
+    for (const { entry } of settled) if (entry.consumer !== null) (entry.consumer as ChannelConsumer).unacked -= 1;
+    this.wakeConsumers();
+  }
+
+  private rollback(): void {
+    if (this.transaction !== null) this.unacked.restore(this.transaction.rollback());
+  }
+
   private onExchangeDeclare(args: Arguments): void {
     const { vhost } = this.connection;
     const name = args.text('exchange');
-    if (args.bit('passive')) vhost.getExchange(name);
-    else {
+    if (args.bit('passive')) {
+      if (name === '') throw new BrokerError('unauthorized-access', 'operation not permitted on the default exchange');
+      vhost.getExchange(name);
+    } else {
       const type = args.text('type');
       if (!exchangeTypes.includes(type as ExchangeType)) {
-        throw new ProtocolError(ReplyCode.commandInvalid, `unknown exchange type '${type}'`);
+        throw new ProtocolError(ReplyCode.commandInvalid, `invalid exchange type '${type}'`);
       }
       vhost.declareExchange(this.connection, {
         name,
@@ -437,11 +570,31 @@ export class Channel {
 
   private onExchangeBind(args: Arguments, bind: boolean): void {
     const { vhost } = this.connection;
-    const destination = vhost.getExchange(args.text('destination'));
     const [source, key, table] = [args.text('source'), args.text('routingKey'), args.table('arguments')];
-    if (bind) vhost.bind(this.connection, source, destination, key, table);
-    else vhost.unbind(this.connection, source, destination, key, table);
+    if (bind) vhost.bind(this.connection, source, vhost.getExchange(args.text('destination')), key, table);
+    else {
+      const destination = vhost.exchanges.get(args.text('destination'));
+      // [RabbitMQ] what is not bound, or is not there, is unbound already
+      if (destination !== undefined && vhost.exchanges.has(source)) {
+        vhost.unbind(this.connection, source, destination, key, table);
+      }
+    }
     this.reply(args.bit('noWait'), bind ? methods.exchangeBindOk : methods.exchangeUnbindOk);
+  }
+
+  private onQueueUnbind(args: Arguments): void {
+    const { vhost } = this.connection;
+    const name = this.queueName(args.text('queue'));
+    if (vhost.queues.has(name) && vhost.exchanges.has(args.text('exchange'))) {
+      vhost.unbind(
+        this.connection,
+        args.text('exchange'),
+        vhost.getQueue(name, this.connection),
+        this.bindingKey(args),
+        args.table('arguments'),
+      );
+    }
+    this.reply(false, methods.queueUnbindOk);
   }
 
   private onQueueDeclare(args: Arguments): void {
@@ -451,6 +604,14 @@ export class Channel {
       // responders look whether the requester is still there
       this.reply(args.bit('noWait'), methods.queueDeclareOk, { queue: name, messageCount: 0, consumerCount: 1 });
       return;
+    }
+    if (name === replyTo || (name.startsWith(`${replyTo}.`) && vhost.queues.has(name))) {
+      // [RabbitMQ: direct reply-to] a responder may ask whether somebody still waits
+      this.reply(args.bit('noWait'), methods.queueDeclareOk, { queue: name, messageCount: 0, consumerCount: 1 });
+      return;
+    }
+    if (name.startsWith(`${replyTo}.`)) {
+      throw new BrokerError('not-found', `no queue '${name}' in vhost '${vhost.name}'`);
     }
     let queue: Queue;
     if (args.bit('passive')) queue = this.getQueue(name);
@@ -506,17 +667,18 @@ export class Channel {
   }
 
   private onConsume(args: Arguments): void {
-    const queue = this.getQueue(args.text('queue'));
-    this.connection.vhost.demand(this.connection, 'read', 'queue', queue.name);
+    const queue = args.text('queue') === replyTo ? this.openReplyQueue(args) : this.getQueue(args.text('queue'));
+    if (queue !== this.replyQueue) this.connection.vhost.demand(this.connection, 'read', 'queue', queue.name);
     const tag = args.text('consumerTag') || this.connection.generateName('amq.ctag-');
     if (this.consumers.has(tag)) {
       throw new ProtocolError(ReplyCode.notAllowed, `attempt to reuse consumer tag '${tag}'`);
     }
+    const what = `queue '${queue.name}' in vhost '${this.connection.vhost.name}'`;
     const consumer = new ChannelConsumer(this, queue, {
       tag,
       noAck: args.bit('noAck'),
       exclusive: args.bit('exclusive'),
-      priority: findPriority(args.table('arguments')),
+      priority: readConsumerPriority(args.table('arguments'), what),
       prefetch: args.bit('noAck') ? 0 : this.prefetch,
     });
     this.connection.settled(queue.attach(consumer), () => {
@@ -524,6 +686,24 @@ export class Channel {
       this.reply(args.bit('noWait'), methods.basicConsumeOk, { consumerTag: tag });
       consumer.start();
     });
+  }
+
+  // A queue like others, for this connection alone: a reply comes to it by its name, from whatever protocol.
+  private openReplyQueue(args: Arguments): Queue {
+    if (!args.bit('noAck')) {
+      throw new ProtocolError(ReplyCode.preconditionFailed, 'reply consumer cannot acknowledge');
+    }
+    if (this.replyQueue !== null && !this.replyQueue.deleted) {
+      throw new ProtocolError(ReplyCode.preconditionFailed, 'reply consumer already set');
+    }
+    this.replyQueue = this.connection.vhost.createQueue({
+      name: this.connection.generateName(`${replyTo}.`),
+      durable: false,
+      autoDelete: true,
+      exclusiveTo: this.connection,
+      arguments: noHeaders,
+    });
+    return this.replyQueue;
   }
 
   private onCancel(args: Arguments): void {
@@ -572,23 +752,60 @@ export class Channel {
   }
 }
 
-function ack(entry: QueueEntry): void {
-  entry.ack();
+function notMethod(): ProtocolError {
+  return new ProtocolError(ReplyCode.unexpectedFrame, 'expected method frame, got non method frame instead');
 }
 
-function requeueEntry(entry: QueueEntry): void {
-  entry.requeue();
+const replyTo = 'amq.rabbitmq.reply-to';
+const replyToOctets = Buffer.from(replyTo, 'latin1');
+
+function wantsReplyQueue(bytes: Buffer, at: number): boolean {
+  return bytes[at] === replyToOctets.length && startsWith(bytes, at + 1, replyToOctets, replyToOctets.length);
 }
 
-function rejectEntry(entry: QueueEntry): void {
-  entry.reject();
+interface Settled {
+  readonly tag: number;
+  readonly entry: QueueEntry;
+  readonly as: Settlement;
 }
 
-function findPriority(args: Headers): number {
-  const value = args.get('x-priority');
-  if (value === undefined) return 0;
-  if (!isTyped(value) || !Number.isInteger(Number(value.value))) {
-    throw new ProtocolError(ReplyCode.preconditionFailed, "invalid arg 'x-priority' for consumer: not an integer");
+/** tx: what waits for commit or rollback; deliveries that were settled in it still count against prefetch. */
+class ChannelTransaction {
+  readonly core: Transaction;
+  settled: Settled[] = [];
+  private mandatory = new Set<Message>();
+
+  constructor(vhost: Vhost) {
+    this.core = new Transaction(vhost);
   }
-  return Number(value.value);
+
+  publish(route: Route, message: Message, mandatory: boolean): void {
+    this.core.publish(route, message);
+    if (mandatory) this.mandatory.add(message);
+  }
+
+  /** @returns what was settled; null when a queue refused and nothing has changed */
+  commit(onReturn: (message: Message) => void): readonly Settled[] | null {
+    const { settled, mandatory } = this;
+    for (const { entry, as } of settled) this.core.settle(entry, as);
+    const position = this.core.commit((message) => {
+      if (mandatory.has(message)) onReturn(message);
+    });
+    if (position === null) return null;
+    this.begin();
+    return settled;
+  }
+
+  /** @returns what was to be settled, to be put back */
+  rollback(): readonly Settled[] {
+    const { settled } = this;
+    this.core.rollback();
+    this.begin();
+    return settled;
+  }
+
+  private begin(): void {
+    this.settled = [];
+    this.mandatory = new Set();
+  }
 }

@@ -41,7 +41,7 @@ export class Connection implements StreamHandler, Client {
   readonly stream: Stream;
   readonly frameMax: number;
   readonly clientProperties: Headers;
-  readonly capabilities: { readonly consumerCancelNotify: boolean };
+  readonly capabilities: { readonly consumerCancelNotify: boolean; readonly blocked: boolean };
   readonly channels = new Map<number, Channel>();
 
   private readonly door: Amqp091;
@@ -54,6 +54,9 @@ export class Connection implements StreamHandler, Client {
   /** Replies that promise a durable fact, in order; while there are some, only methods that change topology go on. */
   private readonly replies = new Ring<Buffer>();
   private heldForReplies = false;
+  /** Why publishers are to wait, and whether this one does. */
+  private alarm: string | null;
+  private blocked = false;
   /** The method being handled, for the error that it may cause. */
   private current: Method | null = null;
 
@@ -72,7 +75,8 @@ export class Connection implements StreamHandler, Client {
     this.connectedAtMs = stream.lastReadMs;
     const capabilities = opened.clientProperties.get('capabilities');
     const has = (name: string): boolean => capabilities instanceof Map && capabilities.get(name) === true;
-    this.capabilities = { consumerCancelNotify: has('consumer_cancel_notify') };
+    this.capabilities = { consumerCancelNotify: has('consumer_cancel_notify'), blocked: has('connection.blocked') };
+    this.alarm = door.broker.alarm;
     door.connections.add(this);
     door.broker.addClient(this);
     door.log.info({ peer: this.peer, user: this.user, vhost: this.vhost.name, protocol: 'amqp' }, 'connected');
@@ -138,6 +142,7 @@ export class Connection implements StreamHandler, Client {
       }
       this.lastChannel = channel;
       if (type === FrameType.method) return this.onMethodFrame(chunk, at, next, end, channel);
+      this.current = channel.assembling ? methods.basicPublish : null;
       if (type === FrameType.header) channel.onHeader(chunk.subarray(at + 7, next - 1));
       else if (type === FrameType.body) channel.onBody(chunk.subarray(at + 7, next - 1));
       else throw new ProtocolError(ReplyCode.frameError, `unknown frame type ${type}`);
@@ -152,12 +157,16 @@ export class Connection implements StreamHandler, Client {
     const methodId = (chunk[at + 8]! << 16) | (chunk[at + 9]! << 8) | chunk[at + 10]!;
     if (channel.assembling) {
       channel.abandonAssembly();
-      throw new ProtocolError(ReplyCode.unexpectedFrame, 'expected content frame, got method frame instead');
+      throw new ProtocolError(
+        ReplyCode.unexpectedFrame,
+        'expected content header for class 60, got non content header frame instead',
+      );
     }
     if (this.mustWait(chunk, at, FrameType.method)) return at;
     switch (methodId) {
       case publishId:
         this.current = methods.basicPublish;
+        if (this.alarm !== null) this.block(this.alarm);
         return this.onPublish(chunk, at, next, end, channel);
       case ackId:
         if (next - at !== 21) break;
@@ -190,11 +199,16 @@ export class Connection implements StreamHandler, Client {
     const keyAt = address + 1 + chunk[address]!;
     const flagsAt = keyAt + 1 + (chunk[keyAt] ?? 0);
     if (flagsAt !== next - 2) throw new ProtocolError(ReplyCode.syntaxError, 'basic.publish is not of its length');
-    if (end - next < 7 + 14) {
-      if (isContent(chunk, next, end, FrameType.header, channel.id)) return this.waitFor(next + 7 + 14 + 1 - at, at);
+    // Never more is waited for than the shortest frame that may come: it might be another than is due.
+    if (end - next < frameOverhead) {
+      if (isContent(chunk, next, end, FrameType.header, channel.id)) return this.waitFor(next + frameOverhead - at, at);
       return this.assemble(chunk, at, next, channel);
     }
     const headerSize = chunk.readUInt32BE(next + 3);
+    if (end - next < 7 + 14) {
+      const isCut = isContent(chunk, next, end, FrameType.header, channel.id) && headerSize >= 14;
+      return isCut ? this.waitFor(next + 7 + 14 + 1 - at, at) : this.assemble(chunk, at, next, channel);
+    }
     const headerEnd = next + headerSize + frameOverhead;
     const bodyBytes = chunk.readUInt32BE(next + 15);
     const isHeader =
@@ -208,8 +222,13 @@ export class Connection implements StreamHandler, Client {
     if (!isHeader) return this.assemble(chunk, at, next, channel);
     const bodyEnd = bodyBytes === 0 ? headerEnd : headerEnd + bodyBytes + frameOverhead;
     if (bodyEnd > end) {
-      const cut = headerEnd + 7 > end || isWholeBody(chunk, headerEnd, end, channel.id, bodyBytes);
-      return cut ? this.waitFor(bodyEnd - at, at) : this.assemble(chunk, at, next, channel);
+      if (headerEnd > end) return this.waitFor(headerEnd - at, at);
+      if (headerEnd + 7 > end) {
+        const isCut = isContent(chunk, headerEnd, end, FrameType.body, channel.id);
+        return isCut ? this.waitFor(headerEnd + frameOverhead - at, at) : this.assemble(chunk, at, next, channel);
+      }
+      const isCut = isWholeBody(chunk, headerEnd, end, channel.id, bodyBytes);
+      return isCut ? this.waitFor(bodyEnd - at, at) : this.assemble(chunk, at, next, channel);
     }
     if (chunk[headerEnd - 1] !== frameEnd) return this.assemble(chunk, at, next, channel);
     if (
@@ -242,7 +261,7 @@ export class Connection implements StreamHandler, Client {
     this.current = method ?? null;
     if (method === undefined) throw new ProtocolError(ReplyCode.commandInvalid, 'unknown class or method');
     if (method.classId === methods.connectionStart.classId) {
-      throw new ProtocolError(ReplyCode.commandInvalid, `${method.name} on channel ${channel.id}`);
+      throw new ProtocolError(ReplyCode.commandInvalid, 'unimplemented method');
     }
     const args = decodeMethod(method, payload);
     if (method === methods.channelClose) {
@@ -289,15 +308,23 @@ export class Connection implements StreamHandler, Client {
           return;
         case methods.connectionCloseOk:
           return;
+        case methods.connectionUpdateSecret:
+          // The credentials were those of the login; a secret that expires is the authenticator's affair.
+          this.send(encodeMethod(0, methods.connectionUpdateSecretOk));
+          return;
         default:
-          throw new ProtocolError(ReplyCode.commandInvalid, `${method.name} on channel 0`);
+          throw new ProtocolError(ReplyCode.channelError, 'unexpected method in connection state running');
       }
     }
     if (method !== methods.channelOpen) {
       throw new ProtocolError(ReplyCode.channelError, "expected 'channel.open'");
     }
-    if (id > this.channelMax) {
-      throw new ProtocolError(ReplyCode.channelError, `channel ${id} is above channel_max ${this.channelMax}`);
+    if (this.channels.size >= this.channelMax) {
+      this.current = null;
+      throw new ProtocolError(
+        ReplyCode.notAllowed,
+        `number of channels opened (${this.channels.size}) has reached the negotiated channel_max (${this.channelMax})`,
+      );
     }
     this.channels.set(id, new Channel(this, id));
     this.reply(encodeMethod(id, methods.channelOpenOk));
@@ -360,6 +387,7 @@ export class Connection implements StreamHandler, Client {
   private fail(error: unknown, channelId: number): void {
     if (this.state !== 'open') return;
     const [code, text] = describe(error);
+    if (code === ReplyCode.frameError) this.current = null; // the method, if there was one, is not at fault
     if (code === ReplyCode.internalError) this.door.log.error({ peer: this.peer, error }, 'amqp: a fault of ours');
     const values = {
       replyCode: code,
@@ -389,6 +417,7 @@ export class Connection implements StreamHandler, Client {
     this.state = 'closing';
     this.closingSinceMs = this.door.broker.nowMs;
     this.closeChannels();
+    this.unblock();
     // Where the frames begin is not known any longer: there will be no close-ok to read.
     if (values.replyCode === ReplyCode.frameError) this.finish('');
   }
@@ -459,16 +488,52 @@ export class Connection implements StreamHandler, Client {
     for (const channel of this.channels.values()) channel.wakeConsumers();
   }
 
+  // — alarms ——————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /** Who publishes is held while there is an alarm; who only consumes goes on [RabbitMQ: blocked connections]. */
+  onAlarm(why: string | null): void {
+    this.alarm = why;
+    if (why === null) this.unblock();
+  }
+
+  private block(why: string): void {
+    if (this.blocked) return;
+    this.blocked = true;
+    this.stream.hold();
+    if (this.capabilities.blocked) this.send(encodeMethod(0, methods.connectionBlocked, { reason: why }));
+  }
+
+  private unblock(): void {
+    if (!this.blocked) return;
+    this.blocked = false;
+    if (this.capabilities.blocked && this.state === 'open') this.send(encodeMethod(0, methods.connectionUnblocked));
+    this.stream.release();
+  }
+
   /** Heart-beats in both directions [AMQP 0-9-1 §4.2.7]; called about once a second. */
   sweep(nowMs: number): void {
     if (this.state === 'closing' && nowMs - this.closingSinceMs > closeTimeoutMs) return this.finish('');
-    if (this.heartbeatSeconds === 0 || this.state !== 'open') return;
+    if (this.state !== 'open') return;
+    this.demandAcks(nowMs);
+    if (this.heartbeatSeconds === 0) return;
     if (nowMs - this.stream.lastWriteMs >= this.heartbeatSeconds * 500) this.stream.write(heartbeatFrame);
-    if (nowMs - this.stream.lastReadMs <= this.heartbeatSeconds * 2000) return;
+    if (this.blocked || nowMs - this.stream.lastReadMs <= this.heartbeatSeconds * 2000) return;
     this.door.log.info({ peer: this.peer }, 'amqp: missed heartbeats from client');
     this.state = 'closed';
     this.gone('missed heartbeats');
     this.stream.destroy();
+  }
+
+  private demandAcks(nowMs: number): void {
+    for (const channel of this.channels.values()) {
+      if (channel.state !== 'open') continue;
+      try {
+        channel.demandAcks(nowMs);
+      } catch (error) {
+        this.current = null;
+        this.fail(error, channel.id);
+      }
+    }
   }
 
   generateName(prefix: string): string {

@@ -1,11 +1,12 @@
 import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
 import type { Death, Message } from '../../core/message.ts';
 import type { Headers, Properties, TypedValue, Value } from '../../core/properties.ts';
+import { expiryMaxMs, typeName } from '../../core/queue/arguments.ts';
 import { type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { ReplyCode } from './spec.ts';
-import { decodeTable, encodeTable, withoutFields } from './table.ts';
+import { decodeTable, encodeTable, namesCopies, withoutFields } from './table.ts';
 
 /**
  * The property list of a content header [AMQP 0-9-1 §4.2.6.1]: flags, then the values of those present.
@@ -37,12 +38,21 @@ export class RoutingFacts {
   priority = -1;
   /** Milliseconds, −1 = none. */
   ttlMs = -1;
+  /** Offset of the reply-to's length; −1 = none. */
+  replyToAt = -1;
+  /** Offset of the user-id's length; −1 = none. */
+  userIdAt = -1;
+  /** Offset of a headers table with CC or BCC; −1 = none. */
+  copiesAt = -1;
 
   /** @throws ProtocolError 502 when the list is cut; 406 when the expiration is no number, in RabbitMQ's words */
   read(bytes: Buffer, start: number, end: number): void {
     this.durable = false;
     this.priority = -1;
     this.ttlMs = -1;
+    this.replyToAt = -1;
+    this.userIdAt = -1;
+    this.copiesAt = -1;
     if (end - start < 2) throw cut();
     const flags = (bytes[start]! << 8) | bytes[start + 1]!;
     let at = start + 2;
@@ -51,13 +61,19 @@ export class RoutingFacts {
     if ((flags & Flag.contentEncoding) !== 0) at += 1 + bytes[at]!;
     if ((flags & Flag.headers) !== 0) {
       if (at + 4 > end) throw cut();
+      const table = at;
       at += 4 + bytes.readUInt32BE(at);
+      if (at > end) throw cut();
+      if (namesCopies(bytes, table + 4, at)) this.copiesAt = table;
     }
     if ((flags & Flag.deliveryMode) !== 0) this.durable = bytes[at++] === 2;
     if ((flags & Flag.priority) !== 0) this.priority = bytes[at++]!;
     if ((flags & (Flag.correlationId | Flag.replyTo)) !== 0) {
       if ((flags & Flag.correlationId) !== 0) at += 1 + bytes[at]!;
-      if ((flags & Flag.replyTo) !== 0) at += 1 + bytes[at]!;
+      if ((flags & Flag.replyTo) !== 0) {
+        this.replyToAt = at;
+        at += 1 + bytes[at]!;
+      }
     }
     if ((flags & Flag.expiration) !== 0) {
       if (at + 1 + bytes[at]! > end) throw cut();
@@ -67,7 +83,10 @@ export class RoutingFacts {
     if ((flags & Flag.messageId) !== 0) at += 1 + bytes[at]!;
     if ((flags & Flag.timestamp) !== 0) at += 8;
     if ((flags & Flag.type) !== 0) at += 1 + bytes[at]!;
-    if ((flags & Flag.userId) !== 0) at += 1 + bytes[at]!;
+    if ((flags & Flag.userId) !== 0) {
+      this.userIdAt = at;
+      at += 1 + bytes[at]!;
+    }
     if ((flags & Flag.appId) !== 0) at += 1 + bytes[at]!;
     if ((flags & Flag.clusterId) !== 0) at += 1 + bytes[at]!;
     if (!(at <= end)) throw cut(); // NaN, when an octet was read beyond the buffer, is not either
@@ -76,10 +95,56 @@ export class RoutingFacts {
 
 function readExpiration(bytes: Buffer, at: number): number {
   const text = bytes.toString('latin1', at + 1, at + 1 + bytes[at]!);
-  if (!/^\d{1,15}$/.test(text)) {
-    throw new ProtocolError(ReplyCode.preconditionFailed, `invalid expiration '${text}'`);
+  const match = /^([-+]?\d{1,15})(.*)$/s.exec(text);
+  const ms = Number(match?.[1]);
+  if (match !== null && match[2] === '' && ms >= 0 && ms <= expiryMaxMs) return ms;
+  let why = 'no_integer';
+  if (match !== null && match[2] !== '') why = `{leftover_string,${JSON.stringify(match[2])}}`;
+  else if (match !== null) why = ms < 0 ? `{value_negative,${ms}}` : `{value_too_big,${ms}}`;
+  throw new ProtocolError(ReplyCode.preconditionFailed, `invalid expiration '${text}': ${why}`);
+}
+
+/** The list with another reply-to. */
+export function replaceReplyTo(native: Buffer, replyToAt: number, replyTo: string): Buffer {
+  const text = encodeText(replyTo);
+  return Buffer.concat([
+    native.subarray(0, replyToAt),
+    Buffer.from([text.length]),
+    text,
+    native.subarray(replyToAt + 1 + native[replyToAt]!),
+  ]);
+}
+
+/** Further routing keys, and the list without BCC, which no consumer may see. */
+export interface Copies {
+  readonly keys: readonly string[];
+  readonly native: Buffer;
+}
+
+/**
+ * CC and BCC [RabbitMQ: sender-selected distribution].
+ * @throws ProtocolError 406 when one of them is no array
+ */
+export function readCopies(native: Buffer, tableAt: number): Copies {
+  const table = decodeTable(native, tableAt);
+  const keys: string[] = [];
+  for (const name of ['CC', 'BCC']) {
+    const value = table.get(name);
+    if (value === undefined) continue;
+    if (!Array.isArray(value)) {
+      throw new ProtocolError(
+        ReplyCode.preconditionFailed,
+        `invalid message: {unacceptable_type_in_header,"${name}",${typeName(value)}}`,
+      );
+    }
+    keys.push(...value.filter((key) => typeof key === 'string'));
   }
-  return Number(text);
+  if (!table.has('BCC')) return { keys, native };
+  const shown = withoutFields(native, tableAt, (name) => name === 'BCC');
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(shown.length);
+  const behind = native.subarray(tableAt + 4 + native.readUInt32BE(tableAt));
+  return { keys, native: Buffer.concat([native.subarray(0, tableAt), length, shown, behind]) };
 }
 
 function cut(): ProtocolError {

@@ -12,6 +12,8 @@ export interface Limits {
   readonly channelMax: number;
   /** Octets of a body. */
   readonly messageBytes: number;
+  /** How long a delivery may wait for its ack. */
+  readonly consumerTimeoutMs: number;
 }
 
 export interface Amqp091Options extends Limits {
@@ -79,4 +81,6 @@ const capabilities: Headers = new Map<string, Value>([
   ['consumer_priorities', true],
   ['authentication_failure_close', true],
   ['per_consumer_qos', true],
+  ['direct_reply_to', true],
+  ['connection.blocked', true],
 ]);

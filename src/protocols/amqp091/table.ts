@@ -101,6 +101,56 @@ function decodeValue(bytes: Buffer, cursor: { at: number }, end: number, depth: 
   }
 }
 
+/**
+ * True if a field between `at` and `end` is named CC or BCC; what lies in the fields is skipped, not decoded.
+ * A table that is cut is left to whoever decodes it.
+ */
+export function namesCopies(bytes: Buffer, at: number, end: number): boolean {
+  while (at < end) {
+    const length = bytes[at]!;
+    const last = at + length;
+    // C is 0x43, B 0x42: both names end in CC
+    if (length <= 3 && length >= 2 && bytes[last] === 0x43 && bytes[last - 1] === 0x43) {
+      if (length === 2 || bytes[at + 1] === 0x42) return true;
+    }
+    at = skipValue(bytes, last + 1, end);
+  }
+  return false;
+}
+
+function skipValue(bytes: Buffer, at: number, end: number): number {
+  switch (bytes[at]) {
+    case 0x56: // V
+      return at + 1;
+    case 0x74: // t
+    case 0x62: // b
+    case 0x42: // B
+      return at + 2;
+    case 0x73: // s
+    case 0x55: // U
+    case 0x75: // u
+      return at + 3;
+    case 0x49: // I
+    case 0x69: // i
+    case 0x66: // f
+      return at + 5;
+    case 0x44: // D
+      return at + 6;
+    case 0x6c: // l
+    case 0x4c: // L
+    case 0x64: // d
+    case 0x54: // T
+      return at + 9;
+    case 0x53: // S
+    case 0x78: // x
+    case 0x46: // F
+    case 0x41: // A
+      return at + 5 <= end ? at + 5 + bytes.readUInt32BE(at + 1) : end;
+    default:
+      return end;
+  }
+}
+
 /** The fields of the table at `at` as they are, without those that `drop` names. @returns no length before them */
 export function withoutFields(bytes: Buffer, at: number, drop: (name: string) => boolean): Buffer {
   const end = at + 4 + bytes.readUInt32BE(at);

@@ -47,6 +47,24 @@ export class Unacked {
     return entry;
   }
 
+  /** The lowest tag, 0 when there is none. */
+  get oldest(): number {
+    return this.tags.at(0) ?? 0;
+  }
+
+  /** Puts back what was taken. */
+  restore(taken: readonly { readonly tag: number; readonly entry: QueueEntry }[]): void {
+    const all = [...taken];
+    for (let i = 0; i < this.tags.length; i++) {
+      const entry = this.entries.at(i) ?? null;
+      if (entry !== null) all.push({ tag: this.tags.at(i)!, entry });
+    }
+    this.tags.clear();
+    this.entries.clear();
+    this.count = 0;
+    for (const { tag, entry } of all.sort((a, b) => a.tag - b.tag)) this.add(tag, entry);
+  }
+
   private dropFirst(): void {
     this.tags.shift();
     this.entries.shift();

@@ -119,7 +119,7 @@ describe('declaring', () => {
   test('names that begin with amq. are the broker’s', () => {
     const core = createCore();
     expect(() => declareQueue(core, 'amq.mine')).toThrow(/reserved prefix/);
-    expect(() => core.vhost.deleteExchange(core.client, 'amq.topic', false)).toThrow(/reserved prefix/);
+    expect(() => core.vhost.deleteExchange(core.client, 'amq.topic', false)).toThrow(/system exchange/);
   });
 
   test('a permission that is missing is named, and nothing is changed', () => {

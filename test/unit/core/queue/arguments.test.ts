@@ -4,11 +4,11 @@ import { CoreBroker, int } from '../../../support/core-broker.ts';
 
 test.each<[string, Value, string]>([
   ['x-message-ttl', int(-1), '{value_negative,-1}'],
-  ['x-message-ttl', 'soon', '{unacceptable_type,longstr}'],
-  ['x-message-ttl', { type: 'long', value: 4294967296n }, '{value_too_big,4294967296}'],
+  ['x-message-ttl', 'soon', '"expected integer, got longstr"'],
+  ['x-message-ttl', { type: 'long', value: 315360000001n }, '{value_too_big,315360000001}'],
   ['x-expires', int(0), '{value_zero,0}'],
   ['x-max-length', int(-5), '{value_negative,-5}'],
-  ['x-max-length-bytes', true, '{unacceptable_type,bool}'],
+  ['x-max-length-bytes', true, '"expected integer, got bool"'],
   ['x-overflow', 'drop-tail', 'invalid_overflow'],
   ['x-dead-letter-routing-key', 'k', 'routing_key_but_no_dlx_defined'],
   ['x-max-priority', int(256), '{max_value_exceeded,256}'],
@@ -30,11 +30,7 @@ test('declaring again with the same arguments, whatever the width of their numbe
 test.each<[Record<string, Value>, Record<string, Value>, string]>([
   [{}, { 'x-message-ttl': int(5) }, "received the value '5' of type 'signedint' but current is none"],
   [{ 'x-message-ttl': int(5) }, {}, "received none but current is the value '5' of type 'signedint'"],
-  [
-    { 'x-message-ttl': int(5) },
-    { 'x-message-ttl': { type: 'long', value: 6n } },
-    "received the value '6' of type 'long' but current is the value '5' of type 'signedint'",
-  ],
+  [{ 'x-message-ttl': int(5) }, { 'x-message-ttl': { type: 'long', value: 6n } }, "received '6' but current is '5'"],
 ])('declaring again differently is refused (%#)', (current, wanted, text) => {
   const core = new CoreBroker();
   core.declare('orders', current);
