@@ -28,8 +28,12 @@ const drainedBelow = 256 * 1024;
 const turnBytesMax = 256 * 1024;
 /** Octets added to a cut frame at first, while its handler cannot tell how long it is. */
 const stitchBytes = 512;
+/** Most connections write little in a turn: a thousand of them share what sixty large batches would take. */
+const smallBatchBytes = 4 * 1024;
 const pool: Buffer[] = [];
-const poolMax = 64;
+const smallPool: Buffer[] = [];
+const poolMax = 256;
+const smallPoolMax = 1024;
 
 let dirty: Stream[] = [];
 let flushing: Stream[] = [];
@@ -276,11 +280,21 @@ export class Stream {
   }
 
   private makeRoom(bytes: number): void {
+    if (this.out.length === smallBatchBytes && this.used + bytes <= batchBytes) return this.grow();
     if (this.used > 0) this.send();
     if (bytes <= this.out.length - this.used) return;
     this.recycle(this.out);
-    this.out = bytes <= batchBytes ? (pool.pop() ?? Buffer.allocUnsafeSlow(batchBytes)) : Buffer.allocUnsafeSlow(bytes);
     this.used = 0;
+    if (bytes <= smallBatchBytes) this.out = smallPool.pop() ?? Buffer.allocUnsafeSlow(smallBatchBytes);
+    else if (bytes <= batchBytes) this.out = pool.pop() ?? Buffer.allocUnsafeSlow(batchBytes);
+    else this.out = Buffer.allocUnsafeSlow(bytes);
+  }
+
+  private grow(): void {
+    const small = this.out;
+    this.out = pool.pop() ?? Buffer.allocUnsafeSlow(batchBytes);
+    small.copy(this.out, 0, 0, this.used);
+    this.recycle(small);
   }
 
   // Leaves `out` empty or fresh: octets that the kernel did not take at once keep their buffer until it has.
@@ -311,7 +325,9 @@ export class Stream {
   }
 
   private recycle(buffer: Buffer): void {
-    if (buffer.length === batchBytes && pool.length < poolMax) pool.push(buffer);
+    if (buffer.length === smallBatchBytes) {
+      if (smallPool.length < smallPoolMax) smallPool.push(buffer);
+    } else if (buffer.length === batchBytes && pool.length < poolMax) pool.push(buffer);
   }
 
   // — inside: in ——————————————————————————————————————————————————————————————————————————————————————————————————
