@@ -99,8 +99,10 @@ export class Stream {
   private used = 0;
   private isDirty = false;
   private inFlush = false;
-  /** Batches given to the kernel, oldest first; an empty one stands for a batch that was taken at once. */
-  private readonly sending = new Ring<Buffer>();
+  /** Batches that the kernel has not taken yet, oldest first; made for the first. */
+  private sending: Ring<Buffer> | null = null;
+  /** Writes taken at once whose callbacks are still to come: all before those of `sending`. */
+  private sentAtOnce = 0;
   private readonly written = (): void => this.onWritten();
   private rest: Buffer = emptyBuffer;
   private restBytes = 0;
@@ -306,21 +308,26 @@ export class Stream {
     const batch = this.out;
     this.bytesOut += this.used;
     this.lastWriteMs = this.clock.nowMs;
-    const { duplex, sending } = this;
-    sending.push(batch);
+    const { duplex } = this;
     duplex.write(batch.subarray(0, this.used), this.written);
     this.used = 0;
     const queued = duplex.writableLength;
     if (queued === 0) {
-      sending.set(sending.length - 1, emptyBuffer);
+      this.sentAtOnce += 1;
       return;
     }
+    this.sending ??= new Ring();
+    this.sending.push(batch);
     this.out = emptyBuffer;
     if (queued > blockedFrom) this.blocked = true;
   }
 
   private onWritten(): void {
-    const batch = this.sending.shift();
+    if (this.sentAtOnce > 0) {
+      this.sentAtOnce -= 1;
+      return;
+    }
+    const batch = this.sending?.shift();
     if (batch !== undefined) this.recycle(batch);
   }
 
