@@ -271,7 +271,7 @@ export function encodeProperties(properties: Properties, message: Message): Buff
   }
   list.text(Flag.contentType, properties.contentType);
   list.text(Flag.contentEncoding, properties.contentEncoding);
-  if (headers.size > 0) list.octets(Flag.headers, encodeTable(headers));
+  list.octets(Flag.headers, encodeTable(headers)); // even if empty: clients of RabbitMQ are used to a table
   if (properties.durable !== undefined) list.octets(Flag.deliveryMode, Buffer.from([properties.durable ? 2 : 1]));
   if (properties.priority !== undefined) list.octets(Flag.priority, Buffer.from([properties.priority]));
   list.text(Flag.correlationId, correlationId);
