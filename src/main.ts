@@ -5,6 +5,7 @@ import { destination, pino } from 'pino';
 import { ConfigError, loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { ListenError, type Listening, Server } from './server.ts';
+import { DirectoryInUse } from './storage/lock.ts';
 import { JournalDamage } from './storage/segment.ts';
 
 const ExitCode = { ok: 0, failure: 1, usage: 64, configuration: 78 } as const;
@@ -86,7 +87,9 @@ async function run(config: Config): Promise<void> {
   try {
     server = await Server.start({ config, log, version });
   } catch (error) {
-    if (error instanceof ListenError || error instanceof JournalDamage) return fail(error.message, ExitCode.failure);
+    if (error instanceof ListenError || error instanceof DirectoryInUse || error instanceof JournalDamage) {
+      return fail(error.message, ExitCode.failure);
+    }
     const { code } = error as NodeJS.ErrnoException;
     if (code !== undefined) return fail(`dataDir: '${config.dataDir}' cannot be used (${code})`, ExitCode.failure);
     throw error;

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { totalmem } from 'node:os';
 import { resolve } from 'node:path';
+import { getHeapStatistics } from 'node:v8';
 import { Users } from './auth/users.ts';
 import type { Config, ListenerConfig } from './config/schema.ts';
 import { Broker } from './core/broker.ts';
@@ -10,8 +12,10 @@ import { listenManagement } from './management/api.ts';
 import { Amqp091 } from './protocols/amqp091/protocol.ts';
 import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
 import { Stomp } from './protocols/stomp/protocol.ts';
-import { openDisk } from './storage/disk.ts';
+import { freeBytes, openDisk } from './storage/disk.ts';
 import { SegmentJournal } from './storage/journal.ts';
+import { lockDirectory } from './storage/lock.ts';
+import { ResourceWatch } from './storage/resource-watch.ts';
 import { Listener } from './transport/listener.ts';
 import type { Protocol } from './transport/protocol.ts';
 
@@ -44,26 +48,40 @@ export class Server {
   private readonly protocols: Protocol[] = [];
   private readonly listeners: Listener[] = [];
   private readonly management: { close(): Promise<void> }[] = [];
+  /** Gives the data directory back. */
+  private readonly unlock: () => Promise<void>;
   private ready = false;
 
-  private constructor(parts: ServerParts, broker: Broker) {
+  private constructor(parts: ServerParts, broker: Broker, unlock: () => Promise<void>) {
     this.parts = parts;
     this.broker = broker;
+    this.unlock = unlock;
   }
 
-  /** @throws ListenError, JournalDamage, and errors of the file system */
+  /** @throws ListenError, DirectoryInUse, JournalDamage, and errors of the file system */
   static async start(parts: ServerParts): Promise<Server> {
     const { config, log } = parts;
     const clock = new SystemClock();
-    const disk = await openDisk(resolve(config.dataDir));
-    const { segmentBytes } = config.journal;
+    const directory = resolve(config.dataDir);
+    const unlock = await lockDirectory(directory);
+    const { segmentBytes, durability: mode, intervalMs } = config.journal;
     const timers = new Timers(clock);
-    const { journal, recovered } = await SegmentJournal.open(disk, { segmentBytes, log, clock, timers });
+    const { journal, recovered } = await SegmentJournal.open(await openDisk(directory), {
+      segmentBytes,
+      durability: { mode, intervalMs },
+      log,
+      clock,
+      timers,
+    }).catch(async (error) => {
+      await unlock();
+      throw error;
+    });
     const authenticator = new Users(config.users, config.anonymous);
     const broker = new Broker({ journal, clock, timers, log, authenticator, createToken });
     for (const vhost of config.vhosts) broker.addVhost(vhost);
     broker.restore(recovered, recovered.messages());
-    const server = new Server(parts, broker);
+    const server = new Server(parts, broker, unlock);
+    watchResources(broker, config, directory);
     server.sessions.restore(broker, recovered, config.mqtt.exchange);
     try {
       for (const [name, listener] of Object.entries(config.listeners)) {
@@ -88,8 +106,9 @@ export class Server {
     const deadline = Date.now() + leaveWithinMs;
     while (this.listeners.some((listener) => listener.connections > 0) && Date.now() < deadline) await sleep(10);
     for (const listener of this.listeners) listener.destroyConnections();
+    await this.broker.journal.close(); // a full disk is tried once more, by a timer
     this.broker.timers.stop();
-    await this.broker.journal.close();
+    await this.unlock();
     for (const management of this.management) await management.close();
   }
 
@@ -107,7 +126,10 @@ export class Server {
 
   private async open(listener: ListenerConfig, host: string | undefined): Promise<number> {
     if (listener.protocol === 'management') {
-      const management = await listenManagement({ host, port: listener.port }, () => this.ready);
+      const management = await listenManagement(
+        { host, port: listener.port },
+        () => this.ready && this.broker.journal.writable,
+      );
       this.management.push(management);
       return management.port;
     }
@@ -150,6 +172,30 @@ export class Server {
         });
     }
   }
+}
+
+/** The heap may fill this part of what it can grow to before publishers wait. */
+const heapAlarmFraction = 0.8;
+
+function watchResources(broker: Broker, { memory, disk }: Config, directory: string): void {
+  // 0 or beyond the machine's: no container limits it
+  const limit = process.constrainedMemory();
+  const machineBytes = limit > 0 && limit < totalmem() ? limit : totalmem();
+  new ResourceWatch({
+    marks: {
+      memoryBytes: machineBytes * memory.alarmFraction,
+      heapBytes: getHeapStatistics().heap_size_limit * heapAlarmFraction,
+      diskFreeBytes: disk.freeMinBytes,
+    },
+    gauges: {
+      memoryBytes: () => process.memoryUsage.rss(),
+      heapBytes: () => getHeapStatistics().used_heap_size,
+      diskFreeBytes: () => freeBytes(directory),
+    },
+    timers: broker.timers,
+    log: broker.log,
+    onChange: (why) => broker.setAlarm(why),
+  });
 }
 
 /** Room for topic and properties beside the largest body. */

@@ -35,7 +35,13 @@ export const schema = z.strictObject({
   }),
   mqtt: z.strictObject({ exchange: z.string().min(1), inflightMax: z.int().min(1).max(65_535) }),
   stomp: z.strictObject({ heartBeatMs: milliseconds, headerCountMax: z.int().positive(), headerBytesMax: bytes }),
-  journal: z.strictObject({ segmentBytes: z.int().min(1024 * 1024) }),
+  journal: z.strictObject({
+    durability: z.enum(['sync', 'interval', 'none']),
+    intervalMs: milliseconds,
+    segmentBytes: z.int().min(1024 * 1024),
+  }),
+  memory: z.strictObject({ alarmFraction: z.number().gt(0).max(1) }),
+  disk: z.strictObject({ freeMinBytes: z.int().min(0) }),
 });
 
 export type Config = z.infer<typeof schema>;
@@ -64,5 +70,7 @@ export const defaults: Config = {
   amqp: { frameSizeMax: 131_072, channelMax: 2047, heartbeatSeconds: 60, consumerTimeoutMs: 1_800_000 },
   mqtt: { exchange: 'amq.topic', inflightMax: 1000 },
   stomp: { heartBeatMs: 1000, headerCountMax: 1000, headerBytesMax: 65_536 },
-  journal: { segmentBytes: 64 * 1024 * 1024 },
+  journal: { durability: 'sync', intervalMs: 100, segmentBytes: 64 * 1024 * 1024 },
+  memory: { alarmFraction: 0.6 },
+  disk: { freeMinBytes: 256 * 1024 * 1024 },
 };

@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, statfs, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** A file that is appended to. */
@@ -28,6 +28,12 @@ export interface Disk {
 export async function openDisk(directory: string): Promise<Disk> {
   await mkdir(directory, { recursive: true });
   return new FileDisk(directory);
+}
+
+/** Octets that the directory's disk has left for us. */
+export async function freeBytes(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
 }
 
 class FileDisk implements Disk {
