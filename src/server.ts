@@ -133,7 +133,7 @@ export class Server {
       this.management.push(management);
       return management.port;
     }
-    const protocol = this.createProtocol(listener.protocol);
+    const protocol = this.createProtocol(listener.protocol, listener);
     const door = new Listener(protocol, this.broker.clock, this.broker.log);
     const port = await door.listen({ host, port: listener.port });
     this.protocols.push(protocol);
@@ -141,7 +141,7 @@ export class Server {
     return port;
   }
 
-  private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp'): Protocol {
+  private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp', { dialect }: ListenerConfig): Protocol {
     const { broker } = this;
     const { config, version } = this.parts;
     const { messageBytes, loginTimeoutMs } = config.limits;
@@ -166,6 +166,8 @@ export class Server {
         return new Stomp(broker, {
           ...common,
           bodyBytes: messageBytes,
+          dialect: dialect ?? 'auto',
+          strictHost: config.stomp.strictHost,
           heartBeatMs: config.stomp.heartBeatMs,
           headerCount: config.stomp.headerCountMax,
           headerBytes: config.stomp.headerBytesMax,

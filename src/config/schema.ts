@@ -11,6 +11,7 @@ const listener = z.strictObject({
   protocol: z.enum(['amqp', 'mqtt', 'stomp', 'management']),
   host: z.string().default('*'),
   port,
+  dialect: z.enum(['auto', 'rabbitmq', 'activemq']).optional(),
 });
 
 const user = z.strictObject({
@@ -34,7 +35,12 @@ export const schema = z.strictObject({
     consumerTimeoutMs: milliseconds,
   }),
   mqtt: z.strictObject({ exchange: z.string().min(1), inflightMax: z.int().min(1).max(65_535) }),
-  stomp: z.strictObject({ heartBeatMs: milliseconds, headerCountMax: z.int().positive(), headerBytesMax: bytes }),
+  stomp: z.strictObject({
+    strictHost: z.boolean(),
+    heartBeatMs: milliseconds,
+    headerCountMax: z.int().positive(),
+    headerBytesMax: bytes,
+  }),
   journal: z.strictObject({
     durability: z.enum(['sync', 'interval', 'none']),
     intervalMs: milliseconds,
@@ -59,7 +65,7 @@ export const defaults: Config = {
   listeners: {
     amqp: { enabled: true, protocol: 'amqp', host: '*', port: 5672 },
     mqtt: { enabled: true, protocol: 'mqtt', host: '*', port: 1883 },
-    stomp: { enabled: true, protocol: 'stomp', host: '*', port: 61_613 },
+    stomp: { enabled: true, protocol: 'stomp', host: '*', port: 61_613, dialect: 'auto' },
     management: { enabled: true, protocol: 'management', host: '*', port: 15_672 },
   },
   vhosts: ['/'],
@@ -69,7 +75,7 @@ export const defaults: Config = {
   limits: { messageBytes: 16 * 1024 * 1024, loginTimeoutMs: 10_000 },
   amqp: { frameSizeMax: 131_072, channelMax: 2047, heartbeatSeconds: 60, consumerTimeoutMs: 1_800_000 },
   mqtt: { exchange: 'amq.topic', inflightMax: 1000 },
-  stomp: { heartBeatMs: 1000, headerCountMax: 1000, headerBytesMax: 65_536 },
+  stomp: { strictHost: false, heartBeatMs: 1000, headerCountMax: 1000, headerBytesMax: 65_536 },
   journal: { durability: 'sync', intervalMs: 100, segmentBytes: 64 * 1024 * 1024 },
   memory: { alarmFraction: 0.6 },
   disk: { freeMinBytes: 256 * 1024 * 1024 },

@@ -1,10 +1,12 @@
+import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
 import { type MessageFormat, register } from '../../core/format.ts';
-import type { Message } from '../../core/message.ts';
+import type { Death, Message } from '../../core/message.ts';
 import type { Properties } from '../../core/properties.ts';
 import type { ReplyAddress } from '../../core/reply.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
+import { spell } from '../../core/typed-text.ts';
 import { decodeText, encodeText } from '../../lib/bytes.ts';
-import { findDestination } from './destination.ts';
+import { findAddress } from './destination.ts';
 import { escapeName, escapeText, unescapeText, type Version } from './versions.ts';
 
 /** Headers that frames have of their own: never copied from a SEND, and not a publisher's to set. */
@@ -24,81 +26,123 @@ const textHeaders = new TextHeaders({ messageId: 'amqp-message-id' }, [
   'reply-to',
   'persistent',
   'expiration',
-  'expires',
 ]);
 
+const protocol = 'stomp';
+const replyQueuePrefix = '/reply-queue/';
+
+/**
+ * Whether a SEND of ActiveMQ's dialect counted its body: `bytes` and `text` messages are two kinds there. The mark
+ * is part of the format, so that the header lines stay the publisher's own.
+ */
+export type Mark = 'none' | 'text' | 'bytes';
+
 /** `native` is the header lines of the SEND that are the message's own, each with its LF, escaped as they came. */
-function stompFormat(version: Version, id: number): MessageFormat {
-  return register({
-    name: `stomp-${version}`,
-    id,
-    decode: (native: Buffer, message: Message) => decodeLines(native, message, version),
-    encode: (properties: Properties, message: Message) => encodeLines(properties, message, version),
-  });
+class StompFormat implements MessageFormat {
+  readonly name: string;
+  readonly id: number;
+  readonly version: Version;
+  private readonly mark: Mark;
+
+  constructor(version: Version, mark: Mark, id: number) {
+    this.name = mark === 'none' ? `stomp-${version}` : `stomp-${version}-${mark}`;
+    this.id = id;
+    this.version = version;
+    this.mark = mark;
+  }
+
+  decode(native: Buffer, message: Message): Properties {
+    const properties: Properties = { headers: new Map() };
+    if (this.mark !== 'none') properties.textPayload = this.mark === 'text';
+    const rest: [string, string][] = [];
+    for (const [name, value] of readLines(native, this.version)) {
+      if (name === 'persistent') properties.durable ??= isTrue(value);
+      else if (name === 'expiration' && /^\d{1,15}$/.test(value)) properties.ttlMs ??= Number(value);
+      else if (name === 'reply-to') properties.replyTo ??= readReplyTo(value, message);
+      else rest.push([name, value]);
+    }
+    textHeaders.decode(rest, properties);
+    return properties;
+  }
+
+  encode(properties: Properties, message: Message): Buffer {
+    const { format, deaths } = message;
+    if (!(format instanceof StompFormat)) return writeLines(linesOf(properties, message), this.version);
+    const lines = readLines(message.native, format.version);
+    return writeLines(deaths.length === 0 ? lines : deadLines(lines, deaths), this.version);
+  }
+
+  encodeDead(native: Buffer, deaths: readonly Death[]): Buffer {
+    return writeLines(deadLines(readLines(native, this.version), deaths), this.version);
+  }
 }
 
-export const formatOf: Record<Version, MessageFormat> = {
-  '1.0': stompFormat('1.0', 4),
-  '1.1': stompFormat('1.1', 5),
-  '1.2': stompFormat('1.2', 6),
+function formatsOf(mark: Mark, firstId: number): Record<Version, MessageFormat> {
+  return {
+    '1.0': register(new StompFormat('1.0', mark, firstId)),
+    '1.1': register(new StompFormat('1.1', mark, firstId + 1)),
+    '1.2': register(new StompFormat('1.2', mark, firstId + 2)),
+  };
+}
+
+export const formats: Record<Mark, Record<Version, MessageFormat>> = {
+  none: formatsOf('none', 4),
+  text: formatsOf('text', 20),
+  bytes: formatsOf('bytes', 23),
 };
 
-function versionOf(format: MessageFormat): Version | undefined {
-  return (Object.keys(formatOf) as Version[]).find((version) => formatOf[version] === format);
+/** The message's header lines in the words of `version`: the publisher's own octets if it spoke the same. */
+export function nativeFor(message: Message, version: Version): Buffer {
+  const { format } = message;
+  if (format instanceof StompFormat && format.version === version) return message.as(format);
+  return message.as(formats.none[version]);
 }
 
-function readLines(native: Buffer, version: Version): [name: string, value: string][] {
-  const lines: [string, string][] = [];
+type Line = readonly [name: string, value: string];
+
+/** Lines of the message's own, in their order and with their repeats. */
+function readLines(native: Buffer, version: Version): Line[] {
+  const lines: Line[] = [];
   for (const line of decodeText(native, 0, native.length).split('\n')) {
     const colon = line.indexOf(':');
     if (colon < 0) continue;
-    lines.push([unescapeText(line.slice(0, colon), version), unescapeText(line.slice(colon + 1), version)]);
+    const value = line.slice(colon + 1);
+    lines.push([
+      unescapeText(line.slice(0, colon), version),
+      unescapeText(version === '1.0' ? value.replace(/^ +/, '') : value, version),
+    ]);
   }
   return lines;
 }
 
-function decodeLines(native: Buffer, message: Message, version: Version): Properties {
-  const properties: Properties = { headers: new Map() };
-  const rest: [string, string][] = [];
-  for (const [name, value] of readLines(native, version)) {
-    if (name === 'persistent') properties.durable ??= value === 'true';
-    else if (name === 'expiration' && /^\d{1,15}$/.test(value)) properties.ttlMs ??= Number(value);
-    else if (name === 'reply-to') properties.replyTo ??= readReplyTo(value, message);
-    else if (name !== 'expires') rest.push([name, value]);
-  }
-  textHeaders.decode(rest, properties);
-  return properties;
-}
-
-function encodeLines(properties: Properties, message: Message, version: Version): Buffer {
-  const from = versionOf(message.format);
-  const lines = from === undefined ? linesOf(properties, message) : readLines(message.native, from);
+function writeLines(lines: readonly Line[], version: Version): Buffer {
   return encodeText(
     lines.map(([name, value]) => `${escapeName(name, version)}:${escapeText(value, version)}\n`).join(''),
   );
 }
 
-function linesOf(properties: Properties, message: Message): [name: string, value: string][] {
-  const lines = textHeaders.encode(properties);
+// What a publisher wrote under the names of deaths was not the broker's, and its expiry is spent.
+function deadLines(lines: readonly Line[], deaths: readonly Death[]): Line[] {
+  const shown = deathHeaders(deaths).map(([name, value]): Line => [name, spell(value).text]);
+  const kept = lines.filter(([name]) => !isDeathHeader(name) && name !== 'expiration' && name !== 'expires');
+  return [...shown, ...kept];
+}
+
+function linesOf(properties: Properties, message: Message): Line[] {
+  const lines: Line[] = textHeaders.encode(properties);
   if (properties.replyTo !== undefined) lines.push(['reply-to', showReplyTo(properties.replyTo, message)]);
   if (properties.durable !== undefined) lines.push(['persistent', String(properties.durable)]);
   if (properties.ttlMs !== undefined) lines.push(['expiration', String(properties.ttlMs)]);
   return lines;
 }
 
-const protocol = 'stomp';
-const replyQueuePrefix = '/reply-queue/';
-
-function readReplyTo(text: string, message: Message): ReplyAddress {
-  const address = { ...addressOf(text), text, protocol };
-  return message.replies?.resolve(address) ?? address;
+export function isTrue(text: string | undefined): boolean {
+  return text === 'true' || text === 'True';
 }
 
-function addressOf(text: string): { exchange: string; key: string } {
-  if (text.startsWith(replyQueuePrefix)) return { exchange: '', key: text.slice(replyQueuePrefix.length) };
-  const destination = findDestination(text);
-  if (destination === undefined) return { exchange: '', key: text };
-  return destination.kind === 'queue' ? { exchange: '', key: destination.name } : destination;
+function readReplyTo(text: string, message: Message): ReplyAddress {
+  const address = { ...(findAddress(text) ?? { exchange: '', key: text }), text, protocol };
+  return message.replies?.resolve(address) ?? address;
 }
 
 function showReplyTo(address: ReplyAddress, message: Message): string {

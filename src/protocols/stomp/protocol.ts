@@ -2,8 +2,10 @@ import type { Broker } from '../../core/broker.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Protocol } from '../../transport/protocol.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
-import { Connection } from './connection.ts';
+import type { Connection } from './connection.ts';
+import type { Dialect } from './destination.ts';
 import type { FrameLimits } from './frame.ts';
+import { Handshake } from './handshake.ts';
 
 export interface StompOptions extends FrameLimits {
   readonly vhost: string;
@@ -13,6 +15,9 @@ export interface StompOptions extends FrameLimits {
   /** A CONNECT without login is let in. */
   readonly anonymous: boolean;
   readonly version: string;
+  readonly dialect: Dialect;
+  /** A CONNECT whose host is no virtual host is refused; else it gets the default one. */
+  readonly strictHost: boolean;
 }
 
 /** The door of STOMP 1.0, 1.1 and 1.2. */
@@ -21,6 +26,7 @@ export class Stomp implements Protocol {
   readonly broker: Broker;
   readonly options: StompOptions;
   readonly log: Logger;
+  readonly handshakes = new Set<Handshake>();
   readonly connections = new Set<Connection>();
   private connectionId = 0;
 
@@ -31,9 +37,9 @@ export class Stomp implements Protocol {
   }
 
   accept(stream: Stream): StreamHandler {
-    const connection = new Connection(stream, this);
-    this.connections.add(connection);
-    return connection;
+    const handshake = new Handshake(stream, this);
+    this.handshakes.add(handshake);
+    return handshake;
   }
 
   nextConnectionId(): string {
@@ -43,10 +49,12 @@ export class Stomp implements Protocol {
 
   sweep(): void {
     const now = this.broker.nowMs;
+    for (const handshake of this.handshakes) handshake.sweep(now);
     for (const connection of this.connections) connection.sweep(now);
   }
 
   stop(): void {
+    for (const handshake of this.handshakes) handshake.close();
     for (const connection of this.connections) connection.close('connection-forced', 'the server is shutting down');
   }
 }

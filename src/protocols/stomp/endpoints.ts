@@ -1,0 +1,288 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { Exchange } from '../../core/exchange/exchange.ts';
+import type { Route } from '../../core/exchange/route.ts';
+import { type Headers, noHeaders, type Value } from '../../core/properties.ts';
+import type { Queue } from '../../core/queue/queue.ts';
+import type { Connection } from './connection.ts';
+import { type Destination, parseDestination, topicExchange } from './destination.ts';
+import { ProtocolError } from './frame.ts';
+import { isTrue } from './message.ts';
+import type { Source } from './subscription.ts';
+
+export type TextHeaders = ReadonlyMap<string, string>;
+
+/** A durable subscription to a topic: the queue that stands for it. */
+export interface Durable {
+  readonly queue: string;
+  /** Given up by ActiveMQ's rules when its topic changes; in RabbitMQ's the topic is part of the name. */
+  readonly followsTopic: boolean;
+}
+
+const integerArguments = [
+  'x-expires',
+  'x-max-length',
+  'x-max-length-bytes',
+  'x-max-priority',
+  'x-message-ttl',
+  'x-delivery-limit',
+];
+const textArguments = [
+  'x-dead-letter-exchange',
+  'x-dead-letter-routing-key',
+  'x-overflow',
+  'x-queue-type',
+  'x-queue-mode',
+  'x-dead-letter-strategy',
+];
+const booleanArguments = ['x-single-active-consumer'];
+
+/** What SUBSCRIBE says to the broker: the rest are arguments of the binding, where the exchange looks at headers. */
+const subscribeHeaders: ReadonlySet<string> = new Set([
+  ...['destination', 'id', 'ack', 'receipt', 'selector', 'transaction', 'content-length', 'content-type'],
+  ...['durable', 'persistent', 'auto-delete', 'exclusive', 'prefetch-count', 'x-priority', 'x-queue-name'],
+  ...['client-id', 'durable-subscription-name', 'durable-subscriber-name', 'no-local'],
+  ...integerArguments,
+  ...textArguments,
+  ...booleanArguments,
+]);
+
+/** Keys that stand for something else where MQTT reads them. */
+const reservedKeys = ['$SYS', '$share', '$reply', '$delayed', '$queue-of'];
+
+/** What destinations lead to, for one connection: routes, queues declared on first use, its temporary ones. */
+export class Endpoints {
+  private readonly connection: Connection;
+  private readonly tempQueues = new Map<string, Queue>();
+  private readonly tempTopics = new Map<string, string>();
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  parse(text: string): readonly Destination[] {
+    const { destinations, isActivemq } = parseDestination(text, this.connection.dialect);
+    if (isActivemq) this.connection.showActivemq();
+    return destinations;
+  }
+
+  // — SEND ————————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /** @param headers of the frame, for the arguments of a queue that is made now */
+  routeTo(destination: Destination, headers: TextHeaders): Route {
+    const { connection } = this;
+    const { vhost } = connection;
+    const [exchange, key] = this.addressOf(destination, headers);
+    const route = vhost.routeFor(exchange, key);
+    if (route.isReply) return route; // an alias grants publishing to the address behind it
+    vhost.demand(connection, 'write', 'exchange', exchange);
+    if (route.exchange.spec.type === 'topic') vhost.demand(connection, 'write', 'topic', key);
+    if (route.exchange.spec.internal) {
+      throw new ProtocolError('Access refused', `cannot publish to internal exchange '${exchange}'`);
+    }
+    if (exchange === topicExchange && reservedKeys.some((word) => key === word || key.startsWith(`${word}.`))) {
+      throw new ProtocolError('Access refused', `key '${key}' is reserved`);
+    }
+    return route;
+  }
+
+  private addressOf(destination: Destination, headers: TextHeaders): [exchange: string, key: string] {
+    switch (destination.kind) {
+      case 'queue':
+        if (destination.declared) this.useQueue(destination, withoutPersistent(headers));
+        return ['', destination.name];
+      case 'exchange':
+        return [destination.exchange, destination.key];
+      case 'temp-queue': {
+        const queue = this.tempQueues.get(destination.name);
+        if (queue === undefined && this.connection.dialect !== 'activemq') {
+          throw new ProtocolError(
+            'Invalid destination',
+            `'/temp-queue/${destination.name}' is not a valid destination for 'SEND'`,
+          );
+        }
+        return ['', (queue ?? this.tempQueue(destination.name)).name];
+      }
+      case 'temp-topic':
+        return [topicExchange, this.tempTopic(destination.name)];
+    }
+  }
+
+  /** What a reply address of the connection's own is called by others; null when it is none of its own. */
+  findReplyTo(text: string): { readonly shown: string; readonly queue: Queue | null; readonly name: string } | null {
+    const [, type, ...rest] = text.split('/');
+    const name = rest.join('/');
+    if (!text.startsWith('/') || name === '') return null;
+    if (type === 'temp-queue') {
+      const queue = this.tempQueue(name);
+      return { shown: `/reply-queue/${queue.name}`, queue, name };
+    }
+    if (type === 'temp-topic') return { shown: `/topic/${this.tempTopic(name)}`, queue: null, name };
+    return null;
+  }
+
+  // — SUBSCRIBE ———————————————————————————————————————————————————————————————————————————————————————————————————
+
+  sourceOf(destination: Destination, headers: TextHeaders, durable: Durable | null): Source {
+    switch (destination.kind) {
+      case 'queue':
+        return { queue: this.useQueue(destination, headers), own: false };
+      case 'temp-queue':
+        return { queue: this.tempQueue(destination.name), own: true };
+      case 'temp-topic':
+        return this.bindQueue(topicExchange, this.tempTopic(destination.name), headers, null);
+      case 'exchange':
+        return this.bindQueue(destination.exchange, destination.key, headers, durable);
+    }
+  }
+
+  /**
+   * The queue of a durable subscription, in the dialect of whoever asks: RabbitMQ's `durable:true` with an `id`,
+   * ActiveMQ's `activemq.subscriptionName` or Artemis' `durable-subscription-name` with the connection's `client-id`.
+   */
+  durableOf(headers: TextHeaders, destination: string): Durable | null {
+    const name =
+      headers.get('durable-subscriber-name') ??
+      headers.get('durable-subscription-name') ??
+      headers.get('activemq.subscriptionName') ??
+      headers.get('activemq.subcriptionName'); // as ActiveMQ itself once spelled it
+    if (name !== undefined) {
+      const clientId = this.connection.clientId ?? headers.get('client-id');
+      if (clientId === undefined) {
+        throw new ProtocolError('Missing header', 'a durable subscription needs the client-id of CONNECT');
+      }
+      return { queue: `${clientId}.${name}`, followsTopic: true };
+    }
+    if (!isDurable(headers)) return null;
+    const id = headers.get('id');
+    if (id === undefined) {
+      throw new ProtocolError('Missing header', "Header 'id' is required for durable subscriptions");
+    }
+    const given = headers.get('x-queue-name');
+    if (given !== undefined) return { queue: given, followsTopic: false };
+    const digest = createHash('sha256').update(`${destination}\0${id}`).digest('base64url').slice(0, 22);
+    return { queue: `stomp-subscription-${digest}`, followsTopic: false };
+  }
+
+  private useQueue(destination: Destination & { kind: 'queue' }, headers: TextHeaders): Queue {
+    const { connection } = this;
+    const { vhost } = connection;
+    const { name } = destination;
+    if (!destination.declared) return vhost.getQueue(name, connection);
+    const args = readArguments(headers);
+    const isExplicit = args.size > 0 || ['durable', 'auto-delete', 'exclusive'].some((header) => headers.has(header));
+    let queue: Queue;
+    if (vhost.queues.has(name) && !isExplicit) queue = vhost.getQueue(name, connection);
+    else {
+      const isSingle = isTrue(headers.get('activemq.exclusive')) && !vhost.queues.has(name);
+      const isExclusive = isTrue(headers.get('exclusive'));
+      queue = vhost.declareQueue(connection, {
+        name,
+        durable: headers.get('durable') !== 'false',
+        autoDelete: isTrue(headers.get('auto-delete')),
+        exclusiveTo: isExclusive ? connection : null,
+        // one consumer at a time, the others standing by
+        arguments: isSingle ? new Map([...args, ['x-single-active-consumer', true]]) : args,
+      });
+    }
+    if (destination.virtualTopic !== undefined) this.bindTo(topicExchange, queue, destination.virtualTopic, noHeaders);
+    return queue;
+  }
+
+  // A subscription to a topic is a queue of its own, which goes with it unless it is durable.
+  private bindQueue(exchange: string, key: string, headers: TextHeaders, durable: Durable | null): Source {
+    const { connection } = this;
+    const { vhost } = connection;
+    const found = vhost.getExchange(exchange);
+    const queue = vhost.declareQueue(connection, {
+      name:
+        durable?.queue ?? headers.get('x-queue-name') ?? `stomp-subscription-${randomBytes(16).toString('base64url')}`,
+      durable: durable !== null,
+      autoDelete: durable === null || (!durable.followsTopic && headers.get('auto-delete') !== 'false'),
+      exclusiveTo: durable === null ? connection : null,
+      arguments: readArguments(headers),
+    });
+    const args = found.spec.type === 'headers' ? bindingArguments(headers) : noHeaders;
+    if (durable?.followsTopic === true) this.dropOtherTopics(queue, found, key);
+    this.bindTo(exchange, queue, key, args);
+    return { queue, own: true };
+  }
+
+  private bindTo(exchange: string, queue: Queue, key: string, args: Headers): void {
+    const { connection } = this;
+    const { vhost } = connection;
+    if (vhost.getExchange(exchange).spec.type === 'topic') vhost.demand(connection, 'read', 'topic', key);
+    vhost.bind(connection, exchange, queue, key, args);
+  }
+
+  private dropOtherTopics(queue: Queue, exchange: Exchange, key: string): void {
+    for (const binding of [...queue.bindings]) {
+      if (binding.source === exchange && binding.key !== key) this.connection.vhost.removeBinding(binding);
+    }
+  }
+
+  private tempQueue(name: string): Queue {
+    let queue = this.tempQueues.get(name);
+    if (queue === undefined || queue.deleted) {
+      queue = this.connection.vhost.declareQueue(
+        this.connection,
+        {
+          name: `amq.gen-${randomBytes(16).toString('base64url')}`,
+          durable: false,
+          autoDelete: false,
+          exclusiveTo: this.connection,
+          arguments: noHeaders,
+        },
+        'generated',
+      );
+      this.tempQueues.set(name, queue);
+    }
+    return queue;
+  }
+
+  private tempTopic(name: string): string {
+    let key = this.tempTopics.get(name);
+    if (key === undefined) {
+      key = `stomp-temp-topic.${randomBytes(16).toString('base64url')}`;
+      this.tempTopics.set(name, key);
+    }
+    return key;
+  }
+}
+
+export function isDurable(headers: TextHeaders): boolean {
+  return isTrue(headers.get('durable')) || isTrue(headers.get('persistent'));
+}
+
+// On SEND it says what the message is, not the queue.
+function withoutPersistent(headers: TextHeaders): TextHeaders {
+  if (!headers.has('persistent')) return headers;
+  return new Map([...headers].filter(([name]) => name !== 'persistent'));
+}
+
+/** @throws ProtocolError for an argument that is no number where one is needed */
+function readArguments(headers: TextHeaders): Headers {
+  const args = new Map<string, Value>();
+  for (const name of integerArguments) {
+    const text = headers.get(name)?.trim();
+    if (text === undefined) continue;
+    if (!/^-?\d{1,15}$/.test(text)) throw new ProtocolError('Invalid header', `'${name}' must be a number: '${text}'`);
+    args.set(name, { type: 'long', value: BigInt(text) });
+  }
+  for (const name of textArguments) {
+    const text = headers.get(name);
+    if (text !== undefined) args.set(name, text.trim());
+  }
+  for (const name of booleanArguments) {
+    const text = headers.get(name);
+    if (text !== undefined) args.set(name, isTrue(text));
+  }
+  return args;
+}
+
+function bindingArguments(headers: TextHeaders): Headers {
+  const args = new Map<string, Value>();
+  for (const [name, value] of headers) {
+    if (!subscribeHeaders.has(name) && !name.startsWith('activemq.')) args.set(name, value);
+  }
+  return args;
+}

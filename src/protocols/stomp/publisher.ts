@@ -1,0 +1,297 @@
+import type { Condition } from '../../core/errors.ts';
+import type { Route } from '../../core/exchange/route.ts';
+import type { PublishReceipt } from '../../core/journal.ts';
+import { Message, noDeaths } from '../../core/message.ts';
+import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
+import type { Connection } from './connection.ts';
+import { type FrameReader, ProtocolError } from './frame.ts';
+import { formats, isTrue, type Mark } from './message.ts';
+import { escapeText } from './versions.ts';
+
+const names = {
+  ack: Buffer.from('ack'),
+  receipt: Buffer.from('receipt'),
+  expires: Buffer.from('expires'),
+  userId: Buffer.from('user-id'),
+  priority: Buffer.from('priority'),
+  replyTo: Buffer.from('reply-to'),
+  persistent: Buffer.from('persistent'),
+  expiration: Buffer.from('expiration'),
+  messageId: Buffer.from('message-id'),
+  destination: Buffer.from('destination'),
+  transaction: Buffer.from('transaction'),
+  redelivered: Buffer.from('redelivered'),
+  subscription: Buffer.from('subscription'),
+  contentLength: Buffer.from('content-length'),
+};
+const lineFeed = Buffer.from('\n');
+
+/** SEND, of one connection: from header lines to the routes of its destination. */
+export class Publisher implements PublishReceipt {
+  private readonly connection: Connection;
+  private readonly frame: FrameReader;
+  /** Receipt ids, octets as they came, that wait for their message to be safe, by publish tag. */
+  private readonly receipts = new Map<number, string>();
+  private tag = 0;
+
+  private lastDestination: Buffer = emptyBuffer;
+  private lastRoutes: Route[] = [];
+
+  // — of the frame being read: which header is where, −1 = nowhere; of a name that repeats the first counts ————————
+  private destination = -1;
+  private receipt = -1;
+  private transaction = -1;
+  private persistent = -1;
+  private priority = -1;
+  private expiration = -1;
+  private expires = -1;
+  private replyTo = -1;
+  private userId = -1;
+  private messageId = -1;
+  /** The headers that are the message's own lie between these, and are so many. */
+  private first = -1;
+  private last = -1;
+  private kept = 0;
+
+  constructor(connection: Connection, frame: FrameReader) {
+    this.connection = connection;
+    this.frame = frame;
+  }
+
+  get waiting(): number {
+    return this.receipts.size;
+  }
+
+  onSend(chunk: Buffer): void {
+    const { connection, frame } = this;
+    const { version } = connection;
+    if (frame.hasEscapes) frame.checkEscapes(version);
+    this.sort();
+    if (this.destination < 0) throw new ProtocolError('Missing header', "SEND needs 'destination'");
+    if (this.messageId >= 0 && connection.dialect === 'rabbitmq') {
+      throw new ProtocolError('Invalid header', "'message-id' is not allowed on 'SEND'");
+    }
+    if (this.userId >= 0) this.checkUser(frame.value(this.userId, version));
+    const replyTo = this.replyTo < 0 ? null : this.findReplyTo();
+    const routes = this.routesTo(chunk);
+    const transaction =
+      this.transaction < 0 ? null : connection.transactions.get(frame.value(this.transaction, version));
+    const receipt = this.receipt < 0 ? null : frame.raw(this.receipt, version);
+    for (let i = 0; i < routes.length; i++) {
+      const message = this.makeMessage(chunk, routes[i]!, replyTo);
+      if (transaction !== null) transaction.publish(routes[i]!, message);
+      else if (receipt === null) connection.vhost.publish(routes[i]!, message, null, 0);
+      else if (routes.length === 1) {
+        this.tag += 1;
+        this.receipts.set(this.tag, receipt);
+        connection.vhost.publish(routes[i]!, message, this, this.tag);
+      } else if (i === 0) return this.publishToAll(chunk, routes, replyTo, receipt);
+    }
+    if (transaction === null || receipt === null) return;
+    // To ActiveMQ a receipt says that the frame was taken; to RabbitMQ that the message is safe.
+    if (connection.dialect === 'activemq') connection.sendReceipt(receipt);
+    else transaction.receipts.push(receipt);
+  }
+
+  // One receipt for a composite destination: when the message is safe in all its parts.
+  private publishToAll(chunk: Buffer, routes: readonly Route[], replyTo: Buffer | null, receipt: string): void {
+    this.tag += 1;
+    const { tag } = this;
+    this.receipts.set(tag, receipt);
+    let left = routes.length;
+    const each: PublishReceipt = {
+      confirmed: () => {
+        left -= 1;
+        if (left === 0) this.confirmed(tag);
+      },
+      refused: (_tag, why) => this.refused(tag, why),
+    };
+    for (const route of routes) {
+      this.connection.vhost.publish(route, this.makeMessage(chunk, route, replyTo), each, tag);
+    }
+  }
+
+  /** RECEIPT: every queue has it, and it is on disk if it is persistent. */
+  confirmed(tag: number): void {
+    const receipt = this.receipts.get(tag);
+    if (receipt === undefined) return;
+    this.receipts.delete(tag);
+    this.connection.sendReceipt(receipt);
+    this.connection.published();
+  }
+
+  refused(tag: number, why: Condition): void {
+    const receipt = this.receipts.get(tag);
+    if (receipt === undefined) return;
+    this.receipts.delete(tag);
+    this.connection.fail(new ProtocolError('Message refused', `the message was refused: ${why}`), receipt);
+  }
+
+  /** One pass over the headers: what the broker reads is remembered, what is only the frame's is left out. */
+  private sort(): void {
+    const { frame } = this;
+    this.destination = this.receipt = this.transaction = this.messageId = -1;
+    this.persistent = this.priority = this.expiration = this.expires = this.replyTo = this.userId = -1;
+    this.first = this.last = -1;
+    this.kept = 0;
+    for (let i = 0; i < frame.count; i++) {
+      if (this.takeHeader(frame, i)) continue;
+      if (this.first < 0) this.first = i;
+      this.last = i;
+      this.kept += 1;
+    }
+  }
+
+  // True if the header is the frame's own.
+  private takeHeader(frame: FrameReader, i: number): boolean {
+    switch (frame.nameBytes(i)) {
+      case 3:
+        return frame.isName(i, names.ack);
+      case 7:
+        if (frame.isName(i, names.receipt)) {
+          if (this.receipt < 0) this.receipt = i;
+          return true;
+        }
+        if (this.expires < 0 && frame.isName(i, names.expires)) this.expires = i;
+        else if (this.userId < 0 && frame.isName(i, names.userId)) this.userId = i;
+        return false;
+      case 8:
+        if (this.priority < 0 && frame.isName(i, names.priority)) this.priority = i;
+        else if (this.replyTo < 0 && frame.isName(i, names.replyTo)) this.replyTo = i;
+        return false;
+      case 10:
+        if (frame.isName(i, names.messageId)) {
+          this.messageId = i;
+          return true;
+        }
+        if (this.persistent < 0 && frame.isName(i, names.persistent)) this.persistent = i;
+        else if (this.expiration < 0 && frame.isName(i, names.expiration)) this.expiration = i;
+        return false;
+      case 11:
+        if (frame.isName(i, names.destination)) {
+          if (this.destination < 0) this.destination = i;
+          return true;
+        }
+        if (frame.isName(i, names.transaction)) {
+          if (this.transaction < 0) this.transaction = i;
+          return true;
+        }
+        return frame.isName(i, names.redelivered);
+      case 12:
+        return frame.isName(i, names.subscription);
+      case 14:
+        return frame.isName(i, names.contentLength);
+      default:
+        return false;
+    }
+  }
+
+  private makeMessage(chunk: Buffer, route: Route, replyTo: Buffer | null): Message {
+    const { frame, connection } = this;
+    const { version, vhost } = connection;
+    let bytes = chunk;
+    let nativeStart = frame.bodyStart;
+    let nativeEnd = frame.bodyStart;
+    let { bodyStart, bodyEnd } = frame;
+    if (replyTo !== null || (this.kept > 0 && (frame.hasCr || this.kept !== this.last - this.first + 1))) {
+      const native = this.gather(chunk, replyTo);
+      bytes = Buffer.concat([native, chunk.subarray(bodyStart, bodyEnd)]);
+      nativeStart = 0;
+      nativeEnd = native.length;
+      bodyStart = native.length;
+      bodyEnd = bytes.length;
+    } else if (this.kept > 0) {
+      // as they lie in the chunk
+      nativeStart = frame.nameAt[this.first]!;
+      nativeEnd = frame.lineEnd[this.last]! + 1;
+    }
+    return new Message({
+      format: formats[this.mark()][version],
+      exchange: route.exchange.name,
+      routingKey: route.routingKey,
+      durable: this.persistent >= 0 && isTrue(frame.raw(this.persistent, version)),
+      priority: this.priority < 0 ? -1 : Math.min(this.readInteger(this.priority), 255),
+      expiresAtMs: this.expiration < 0 && this.expires < 0 ? 0 : this.expiryMs(vhost.nowMs),
+      qos: -1,
+      retain: false,
+      publisher: connection,
+      deaths: noDeaths,
+      bytes,
+      start: nativeStart,
+      end: bodyEnd,
+      nativeStart,
+      nativeEnd,
+      bodyStart,
+      bodyEnd,
+    });
+  }
+
+  // A counted body is a bytes message to ActiveMQ, another one text; to RabbitMQ it says nothing.
+  private mark(): Mark {
+    if (this.connection.dialect !== 'activemq') return 'none';
+    return this.frame.contentLength >= 0 ? 'bytes' : 'text';
+  }
+
+  // The lines of the message's own where others lie between them, and the reply address as others may call it.
+  private gather(chunk: Buffer, replyTo: Buffer | null): Buffer {
+    const { frame } = this;
+    const parts: Buffer[] = [];
+    for (let i = 0; i < frame.count; i++) {
+      if (i === this.replyTo && replyTo !== null) parts.push(replyTo);
+      else if (!this.takeHeader(frame, i)) {
+        parts.push(chunk.subarray(frame.nameAt[i]!, frame.lineEnd[i]!), lineFeed);
+      }
+    }
+    return Buffer.concat(parts);
+  }
+
+  private expiryMs(nowMs: number): number {
+    const ttlMs = this.expiration < 0 ? -1 : this.readInteger(this.expiration);
+    if (ttlMs >= 0) return nowMs + ttlMs;
+    return this.expires < 0 ? 0 : Math.max(this.readInteger(this.expires), 0);
+  }
+
+  // −1 when it is no number.
+  private readInteger(index: number): number {
+    const text = this.frame.raw(index, this.connection.version);
+    return /^\d{1,15}$/.test(text) ? Number(text) : -1;
+  }
+
+  private checkUser(user: string): void {
+    if (user === this.connection.user) return;
+    throw new ProtocolError(
+      'Precondition failed',
+      `user_id property set to '${user}' but authenticated user was '${this.connection.user}'`,
+    );
+  }
+
+  private findReplyTo(): Buffer | null {
+    const { connection, frame } = this;
+    const found = connection.endpoints.findReplyTo(frame.value(this.replyTo, connection.version));
+    if (found === null) return null;
+    if (found.queue !== null) connection.subscriptions.subscribeReplies(found.queue, found.name);
+    return Buffer.from(`reply-to:${escapeText(found.shown, connection.version)}\n`, 'utf8');
+  }
+
+  private routesTo(chunk: Buffer): readonly Route[] {
+    const { frame, connection } = this;
+    const { vhost, version } = connection;
+    const start = frame.valueAt(this.destination, version);
+    const length = frame.lineEnd[this.destination]! - start;
+    const routes = this.lastRoutes;
+    if (length === this.lastDestination.length && startsWith(chunk, start, this.lastDestination, length)) {
+      let current = routes.length > 0;
+      for (let i = 0; i < routes.length && current; i++) current = vhost.current(routes[i]!);
+      if (current) return routes;
+    }
+    const headers = frame.headers(version);
+    const parsed = connection.endpoints.parse(frame.value(this.destination, version));
+    // a queue that one part declares may change the way of another: all are declared before any is asked for
+    if (parsed.length > 1) for (const destination of parsed) connection.endpoints.routeTo(destination, headers);
+    const found = parsed.map((destination) => connection.endpoints.routeTo(destination, headers));
+    // an alias of a reply address is asked for anew each time: it may be gone
+    this.lastRoutes = found.some(({ isReply }) => isReply) ? [] : found;
+    this.lastDestination = Buffer.from(chunk.subarray(start, start + length));
+    return found;
+  }
+}
