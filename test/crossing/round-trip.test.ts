@@ -5,13 +5,13 @@ import { Message, noDeaths } from '../../src/core/message.ts';
 import type { Headers, Properties, TypedValue, Value } from '../../src/core/properties.ts';
 import { amqp091Format } from '../../src/protocols/amqp091/message.ts';
 import { mqtt5Format } from '../../src/protocols/mqtt/message.ts';
-import { formatOf } from '../../src/protocols/stomp/message.ts';
+import { formats as stompFormats } from '../../src/protocols/stomp/message.ts';
 
 /**
  * The round trip: published in P, published again in Q exactly as a consumer there received it, the consumer in P sees
  * the original's properties and headers, with their types, and absent what was absent.
  */
-const formats = { '091': amqp091Format, M5: mqtt5Format, ST: formatOf['1.2'] };
+const formats = { '091': amqp091Format, M5: mqtt5Format, ST: stompFormats.none['1.2'] };
 type Name = keyof typeof formats;
 
 function messageOf(format: MessageFormat, native: Buffer): Message {
