@@ -9,8 +9,10 @@ class Task implements Timer {
   readonly order: number;
   run: (() => void) | null;
   readonly everyMs: number;
+  private readonly timers: Timers;
 
-  constructor(dueMs: number, order: number, run: () => void, everyMs: number) {
+  constructor(timers: Timers, dueMs: number, order: number, run: () => void, everyMs: number) {
+    this.timers = timers;
     this.dueMs = dueMs;
     this.order = order;
     this.run = run;
@@ -18,9 +20,14 @@ class Task implements Timer {
   }
 
   cancel(): void {
+    if (this.run === null) return;
     this.run = null;
+    this.timers.taskCancelled();
   }
 }
+
+/** Cancelled tasks below which they just wait for their time. */
+const cancelledMin = 64;
 
 /**
  * All timers of the broker on one binary heap and at most one timer of the runtime, so that a timer costs an object
@@ -28,7 +35,8 @@ class Task implements Timer {
  */
 export class Timers {
   private readonly clock: Clock;
-  private readonly heap: Task[] = [];
+  private heap: Task[] = [];
+  private cancelled = 0;
   private order = 0;
   private alarm: NodeJS.Timeout | null = null;
   private alarmMs = Number.POSITIVE_INFINITY;
@@ -41,11 +49,11 @@ export class Timers {
   }
 
   after(ms: number, run: () => void): Timer {
-    return this.add(new Task(this.clock.nowMs + ms, this.order++, run, 0));
+    return this.add(new Task(this, this.clock.nowMs + ms, this.order++, run, 0));
   }
 
   every(ms: number, run: () => void): Timer {
-    return this.add(new Task(this.clock.nowMs + ms, this.order++, run, ms));
+    return this.add(new Task(this, this.clock.nowMs + ms, this.order++, run, ms));
   }
 
   /** Milliseconds since the epoch at which the next timer is due, or Infinity. */
@@ -58,18 +66,36 @@ export class Timers {
     for (let head = this.heap[0]; head !== undefined && head.dueMs <= this.clock.nowMs; head = this.heap[0]) {
       this.removeHead();
       const run = head.run;
-      if (run === null) continue;
+      if (run === null) {
+        this.cancelled -= 1;
+        continue;
+      }
       if (head.everyMs > 0) {
         head.dueMs = this.clock.nowMs + head.everyMs;
         this.add(head);
-      }
+      } else head.run = null;
       run();
     }
     this.arm();
   }
 
+  /** How many tasks wait, cancelled ones with them. */
+  get size(): number {
+    return this.heap.length;
+  }
+
+  // A far deadline that is set and cancelled with every reconnection must not pile up until it is due.
+  taskCancelled(): void {
+    this.cancelled += 1;
+    if (this.cancelled < cancelledMin || this.cancelled * 2 < this.heap.length) return;
+    // In order of time an array is a heap.
+    this.heap = this.heap.filter((task) => task.run !== null).sort((a, b) => (before(a, b) ? -1 : 1));
+    this.cancelled = 0;
+  }
+
   stop(): void {
     this.heap.length = 0;
+    this.cancelled = 0;
     if (this.alarm !== null) clearTimeout(this.alarm);
     this.alarm = null;
   }
