@@ -9,6 +9,7 @@ export default defineConfig({
       { test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'], ...slow } },
       { test: { name: 'crossing', include: ['test/crossing/**/*.test.ts'], ...slow } },
       { test: { name: 'interop', include: ['test/interop/**/*.test.ts'], ...slow } },
+      { test: { name: 'bench', include: ['test/bench/**/*.test.ts'], ...slow } },
       { test: { name: 'durability', include: ['test/durability/**/*.test.ts'], ...slow } },
       { test: { name: 'containers', include: ['test/containers/**/*.test.ts'], ...slow } },
     ],

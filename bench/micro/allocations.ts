@@ -1,0 +1,91 @@
+import { BrokerProcess } from '../../test/support/broker-process.ts';
+import { run, type Scenario } from '../perf/run.ts';
+import { Inspector, inspectable } from './inspector.ts';
+
+/** What a message leaves for the collector, on its whole way through the broker. */
+export interface Allocations {
+  /** Octets of JavaScript objects. */
+  readonly heapBytes: number;
+  /** Octets of buffers. */
+  readonly bufferBytes: number;
+}
+
+const warmUpMessages = 100_000;
+const fewMessages = 1_000;
+const manyMessages = 51_000;
+
+/** Octets allocated a message, counted in a broker that collects nothing meanwhile: the slope between few and many. */
+export async function countAllocations(scenario: Partial<Scenario>): Promise<Allocations> {
+  const broker = await BrokerProcess.start({ nodeArgs: inspectable });
+  try {
+    const inspector = await Inspector.of(broker);
+    await inspector.evaluate(countCollections);
+    await publish(broker, scenario, warmUpMessages);
+    const few = await allocatedBy(inspector, () => publish(broker, scenario, fewMessages));
+    const many = await allocatedBy(inspector, () => publish(broker, scenario, manyMessages));
+    inspector.close();
+    const messages = (manyMessages - fewMessages) * (scenario.subs ?? 1);
+    return {
+      heapBytes: (many.heapBytes - few.heapBytes) / messages,
+      bufferBytes: (many.bufferBytes - few.bufferBytes) / messages,
+    };
+  } finally {
+    await broker.remove();
+  }
+}
+
+async function allocatedBy(inspector: Inspector, work: () => Promise<void>): Promise<Allocations> {
+  await inspector.collect();
+  await sleep(50); // its own collections are told in a later turn
+  const before = await memory(inspector);
+  await work();
+  const after = await memory(inspector);
+  if (after.collections !== before.collections) throw new Error('the broker collected garbage while it was measured');
+  return { heapBytes: after.heapUsed - before.heapUsed, bufferBytes: after.arrayBuffers - before.arrayBuffers };
+}
+
+interface Memory extends NodeJS.MemoryUsage {
+  readonly collections: number;
+}
+
+function memory(inspector: Inspector): Promise<Memory> {
+  return inspector.evaluate('({ ...process.memoryUsage(), collections: globalThis.collections })');
+}
+
+const countCollections = `
+  globalThis.collections = 0;
+  new (process.getBuiltinModule('node:perf_hooks').PerformanceObserver)((list) => {
+    globalThis.collections += list.getEntries().length;
+  }).observe({ entryTypes: ['gc'] });
+  1`;
+
+async function publish(broker: BrokerProcess, scenario: Partial<Scenario>, messages: number): Promise<void> {
+  const ports = { amqp: broker.port('amqp'), mqtt: broker.port('mqtt'), stomp: broker.port('stomp') };
+  const { lost } = await run(
+    { ...plain, ...scenario, messages },
+    { host: '127.0.0.1', ports, pid: broker.pid, user: 'guest', password: 'guest' },
+  );
+  if (lost > 0) throw new Error(`${lost} messages were lost`);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+const plain: Scenario = {
+  pub: 'mqtt',
+  sub: 'mqtt',
+  pubs: 1,
+  subs: 1,
+  bodyBytes: 100,
+  qos: 0,
+  persistent: false,
+  confirm: false,
+  ackEvery: 0,
+  prefetch: 1000,
+  window: 1000,
+  rate: 0,
+  warmupSeconds: 0,
+  seconds: 0,
+  messages: 0,
+};
