@@ -8,8 +8,11 @@ import { BrokerError } from './errors.ts';
 import type { Journal, Recovered, RecoveredMessage } from './journal.ts';
 import { QueueEntry } from './queue/entry.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
+import { type RetainedLimits, retainedKind } from './retained.ts';
 import { headersFromJson } from './typed-text.ts';
 import { Vhost, type VhostHost } from './vhost.ts';
+
+const noLimits: RetainedLimits = { countMax: Number.POSITIVE_INFINITY, bodyBytesMax: Number.POSITIVE_INFINITY };
 
 export interface BrokerParts {
   readonly journal: Journal;
@@ -19,6 +22,9 @@ export interface BrokerParts {
   readonly authenticator: Authenticator;
   /** Text that nobody guesses, of letters, digits, `-` and `_`. */
   createToken(): string;
+  /** The exchange whose messages can be retained; `amq.topic` when it is not said. */
+  readonly retainedExchange?: string;
+  readonly retainedLimits?: RetainedLimits;
 }
 
 /** All virtual hosts, the clients, and what they share. */
@@ -31,6 +37,8 @@ export class Broker implements VhostHost {
   readonly createToken: () => string;
   readonly vhosts = new Map<string, Vhost>();
   readonly clients = new Set<Client>();
+  readonly retainedExchange: string;
+  readonly retainedLimits: RetainedLimits;
 
   /** Why publishers wait, in a word or two that they are told (`memory`, `disk`); null = they do not. */
   alarm: string | null = null;
@@ -45,6 +53,8 @@ export class Broker implements VhostHost {
     this.log = parts.log;
     this.authenticator = parts.authenticator;
     this.createToken = parts.createToken;
+    this.retainedExchange = parts.retainedExchange ?? 'amq.topic';
+    this.retainedLimits = parts.retainedLimits ?? noLimits;
   }
 
   get nowMs(): number {
@@ -111,6 +121,10 @@ export class Broker implements VhostHost {
       this.queueId = Math.max(this.queueId, id);
     }
     for (const [key, value] of recovered.entries('binding')) this.restoreBinding(key, value);
+    for (const [key, value] of recovered.entries(retainedKind)) {
+      const [vhost, routingKey] = definitions.splitKey(key);
+      this.addVhost(vhost).retained.restore(routingKey, value);
+    }
     for (const each of messages) {
       let first: QueueEntry | null = null;
       for (const id of each.queueIds) {

@@ -5,12 +5,12 @@ import type { Client } from './client.ts';
 import { isCycle } from './deaths.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
-import type { Binding, SubscriptionOptions, Target } from './exchange/binding.ts';
+import type { Binding, Match, SubscriptionOptions, Target } from './exchange/binding.ts';
 import { ConsistentHashMatcher } from './exchange/consistent-hash.ts';
 import { Exchange, type ExchangeSpec } from './exchange/exchange.ts';
 import { bindingId } from './exchange/identity.ts';
 import { computeRoute, type Route, Router } from './exchange/route.ts';
-import type { Journal, PublishReceipt } from './journal.ts';
+import type { Journal, Position, PublishReceipt } from './journal.ts';
 import type { DeathReason, Message } from './message.ts';
 import { type Headers, noHeaders } from './properties.ts';
 import {
@@ -26,6 +26,7 @@ import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
 import type { Queue } from './queue/queue.ts';
 import type { QueueSpec } from './queue/spec.ts';
 import { aliasQueuePrefix, ReplyAliases, replyDefaults } from './reply.ts';
+import { asksToBeRetained, Retained, type RetainedLimits } from './retained.ts';
 import { type Pattern, parsePattern } from './topic.ts';
 
 /** What became of a publish: `unroutable` is for the publisher that asked, and is confirmed all the same. */
@@ -39,6 +40,9 @@ export interface VhostHost {
   readonly clock: Clock;
   /** Text that nobody guesses, of letters, digits, `-` and `_`. */
   createToken(): string;
+  /** Whose retained messages MQTT's subscribers get: what is published to another exchange is not retained. */
+  readonly retainedExchange: string;
+  readonly retainedLimits: RetainedLimits;
   nextSequence(): number;
   nextQueueId(): number;
 }
@@ -56,6 +60,7 @@ export class Vhost implements QueueOwner {
   readonly clients = new Set<Client>();
   readonly router: Router;
   readonly replies: ReplyAliases;
+  readonly retained: Retained;
   publishedIn = 0;
   unroutable = 0;
 
@@ -71,6 +76,7 @@ export class Vhost implements QueueOwner {
     this.journal = host.journal;
     this.router = new Router(this);
     this.replies = new ReplyAliases({ ...replyDefaults, clock: host.clock, createToken: host.createToken });
+    this.retained = new Retained(name, host.journal, host.retainedLimits);
     for (const [exchange, type] of predeclared) {
       const spec: ExchangeSpec = {
         name: exchange,
@@ -142,11 +148,42 @@ export class Vhost implements QueueOwner {
   publish(route: Route, message: Message, receipt: PublishReceipt | null, tag: number): PublishResult {
     route.exchange.publishedIn += 1;
     const targets = this.targetsOf(route, message);
-    if (!this.journal.writable && message.durable && needsJournal(targets)) {
+    const retained = this.isRetained(message);
+    if (!this.journal.writable && (retained || (message.durable && needsJournal(targets)))) {
       receipt?.refused(tag, 'resource-limit-exceeded');
       return 'refused';
     }
-    return this.give(targets, message, receipt, tag);
+    if (retained) return this.publishRetained(targets, message, receipt, tag);
+    return this.give(targets, message, receipt, tag, 0);
+  }
+
+  /** Gives a message to one queue that is known already: a retained message to a new subscriber. */
+  publishTo(queue: Queue, message: Message, match: Match | null): PublishResult {
+    return this.give([{ queue, match, noLocalFor: null, localMatch: null }], message, null, 0, 0);
+  }
+
+  // Retained and published in the same turn: one unit of the journal, confirmed together.
+  private publishRetained(
+    targets: readonly Target[],
+    message: Message,
+    receipt: PublishReceipt | null,
+    tag: number,
+  ): PublishResult {
+    const position = this.retained.set(message);
+    if (position < 0) {
+      receipt?.refused(tag, 'quota-exceeded');
+      return 'refused';
+    }
+    return this.give(targets, message, receipt, tag, position);
+  }
+
+  // MQTT has a flag for it; the other protocols a header, and their publisher needs to be allowed the topic.
+  private isRetained(message: Message): boolean {
+    if (!message.retain && message.qos >= 0) return false;
+    if (message.exchange !== this.host.retainedExchange) return false;
+    if (message.retain) return true;
+    if (!asksToBeRetained(message)) return false;
+    return message.publisher?.access.allows('write', 'topic', message.routingKey) === true;
   }
 
   /** The queues that the message would reach. */
@@ -159,13 +196,15 @@ export class Vhost implements QueueOwner {
     message: Message,
     receipt: PublishReceipt | null,
     tag: number,
+    /** What else the confirmation waits for. */
+    after: Position,
   ): PublishResult {
     message.sequence = this.host.nextSequence();
     message.replies = this.replies;
     this.publishedIn += 1;
     if (targets.length === 0) {
       this.unroutable += 1;
-      receipt?.confirmed(tag);
+      if (receipt !== null) this.journal.confirm(after, receipt, tag);
       return 'unroutable';
     }
     let first: QueueEntry | null = null;
@@ -188,7 +227,7 @@ export class Vhost implements QueueOwner {
       if (refused > 0) receipt?.refused(tag, 'resource-limit-exceeded');
       else if (receipt !== null) this.journal.confirm(position, receipt, tag);
     } else if (refused > 0) receipt?.refused(tag, 'resource-limit-exceeded');
-    else receipt?.confirmed(tag);
+    else if (receipt !== null) this.journal.confirm(after, receipt, tag);
     if (this.untidied.length > 0) this.tidyUp();
     return refused > 0 ? 'refused' : 'routed';
   }
@@ -204,6 +243,7 @@ export class Vhost implements QueueOwner {
       reason === 'rejected' ? targets : targets.filter((target) => !isCycle(dead.deaths, target.queue.name)),
       dead,
       null,
+      0,
       0,
     );
   }

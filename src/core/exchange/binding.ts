@@ -12,6 +12,8 @@ export interface SubscriptionOptions {
   readonly subscriptionId: number;
   readonly retainAsPublished: boolean;
   readonly noLocal: boolean;
+  /** QoS 0 messages wait in the queue like others; otherwise they are for whoever has room now, or dropped. */
+  readonly keepsQos0: boolean;
 }
 
 export interface Binding {
@@ -29,6 +31,7 @@ export interface Match {
   readonly qos: number;
   readonly subscriptionIds: readonly number[];
   readonly retainAsPublished: boolean;
+  readonly keepsQos0: boolean;
 }
 
 /** A queue that a message goes to. */

@@ -164,5 +164,6 @@ function mergeMatch(bindings: readonly Binding[]): Match {
     qos: Math.max(...options.map((option) => option.qos)),
     subscriptionIds: options.map((option) => option.subscriptionId).filter((id) => id !== 0),
     retainAsPublished: options.some((option) => option.retainAsPublished),
+    keepsQos0: options.some((option) => option.keepsQos0),
   };
 }

@@ -38,6 +38,8 @@ export class LocalQueue implements Queue {
   publishedIn = 0;
   settled = 0;
   readyBytes = 0;
+  /** QoS 0 messages for which nobody had room. */
+  dropped = 0;
 
   readonly options: QueueOptions;
 
@@ -102,6 +104,7 @@ export class LocalQueue implements Queue {
 
   publish(message: Message, match: Match | null): Verdict {
     this.publishedIn += 1;
+    if (match !== null && message.qos === 0 && !match.keepsQos0) return this.publishFleeting(message, match);
     if (this.limit !== null && !this.accepts(1, message.bodyBytes)) return this.refuse(message);
     if (this.ready.length === 0) {
       const consumer = this.nextConsumer();
@@ -115,6 +118,21 @@ export class LocalQueue implements Queue {
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
+    return 'accepted';
+  }
+
+  // At most once: it does not wait behind what waits for acknowledgements, and nobody's window counts it.
+  private publishFleeting(message: Message, match: Match): Verdict {
+    const { consumers } = this;
+    for (let i = 0; i < consumers.length; i++) {
+      const consumer = consumers[(this.turn + i) % consumers.length]!;
+      if (!(consumer.open ?? consumer.ready)) continue;
+      this.turn = (this.turn + i + 1) % consumers.length;
+      if (consumer.settles) this.handOver(consumer, message, match);
+      else this.deliverNew(consumer, message, match);
+      return 'accepted';
+    }
+    this.dropped += 1;
     return 'accepted';
   }
 

@@ -15,6 +15,8 @@ export interface Consumer {
   readonly ready: boolean;
   /** True: a delivery is settled by being handed over (automatic ack), and its entry is the caller's own after it. */
   readonly settles: boolean;
+  /** There is room for a message that nobody acknowledges (MQTT, QoS 0), whatever the credit; absent: as `ready`. */
+  readonly open?: boolean;
   /** Higher ones are served first while they are ready. */
   readonly priority: number;
   readonly exclusive: boolean;

@@ -1,0 +1,249 @@
+import { decodeText, encodeText } from '../lib/bytes.ts';
+import { nameKey } from './definitions.ts';
+import { findFormat } from './format.ts';
+import type { Journal, Position } from './journal.ts';
+import { Message, noDeaths } from './message.ts';
+import { anyWord, anyWords, type Pattern, wordsOf } from './topic.ts';
+
+/** The kind of retained messages among the journal's states; the key is virtual host and routing key. */
+export const retainedKind = 'retained';
+
+/** The header by which publishers of other protocols than MQTT say that their message is to be retained. */
+export const retainHeader = 'x-mqtt-retain';
+
+export interface RetainedLimits {
+  /** Messages of a virtual host. */
+  readonly countMax: number;
+  /** Octets of a body. */
+  readonly bodyBytesMax: number;
+}
+
+class Node {
+  readonly word: string;
+  readonly parent: Node | null;
+  words: Map<string, Node> | null = null;
+  message: Message | null = null;
+
+  constructor(word: string, parent: Node | null) {
+    this.word = word;
+    this.parent = parent;
+  }
+}
+
+/**
+ * The last retained message of each topic of a virtual host, in a trie over the topic's words so that filters with
+ * wildcards visit only what they match. Each message is a copy of its own: it may stay for years and must not keep
+ * what it came with.
+ */
+export class Retained {
+  count = 0;
+  /** Messages that a limit had no room for. */
+  refused = 0;
+  private readonly vhost: string;
+  /** null: what is retained goes with the process. */
+  private readonly journal: Journal | null;
+  private readonly limits: RetainedLimits;
+  private readonly root = new Node('', null);
+  private readonly expiring = new Set<Node>();
+
+  constructor(vhost: string, journal: Journal | null, limits: RetainedLimits) {
+    this.vhost = vhost;
+    this.journal = journal;
+    this.limits = limits;
+  }
+
+  /**
+   * Takes the place of the topic's last one; an empty body only clears it [MQTT-3.3.1-6, MQTT-3.3.1-7]. The message
+   * is copied.
+   * @returns the position to wait for, 0 when nothing was written, −1 when a limit refuses it
+   */
+  set(message: Message): Position {
+    if (message.bodyBytes === 0) return this.clear(message.routingKey);
+    const found = this.find(message.routingKey);
+    if (message.bodyBytes > this.limits.bodyBytesMax || (found === null && this.count >= this.limits.countMax)) {
+      this.refused += 1;
+      return -1;
+    }
+    const value = encode(message);
+    this.keep(decode(value, message.routingKey));
+    return this.journal?.put(retainedKind, nameKey(this.vhost, message.routingKey), value) ?? 0;
+  }
+
+  /** @returns as `set` */
+  clear(routingKey: string): Position {
+    const node = this.findNode(routingKey);
+    if (node === undefined || node.message === null) return 0;
+    return this.drop(node);
+  }
+
+  /** null when nothing is retained, or what was is expired. */
+  get(routingKey: string, nowMs: number): Message | null {
+    const message = this.find(routingKey);
+    return message === null || isExpired(message, nowMs) ? null : message;
+  }
+
+  /** All whose routing key the pattern matches; a leading wildcard does not match a leading `$` [MQTT-4.7.2-1]. */
+  match(pattern: Pattern, nowMs: number): Message[] {
+    const found: Message[] = [];
+    collect(this.root, pattern, 0, nowMs, found);
+    return found;
+  }
+
+  /** Forgets what is expired; to be called now and then. */
+  sweep(nowMs: number): void {
+    for (const node of this.expiring) if (node.message !== null && isExpired(node.message, nowMs)) this.drop(node);
+  }
+
+  /** Puts back what the journal remembers. */
+  restore(routingKey: string, value: Buffer): void {
+    this.keep(decode(value, routingKey));
+  }
+
+  private keep(message: Message): void {
+    let node = this.root;
+    for (const word of wordsOf(message.routingKey)) {
+      node.words ??= new Map();
+      let next = node.words.get(word);
+      if (next === undefined) {
+        next = new Node(word, node);
+        node.words.set(word, next);
+      }
+      node = next;
+    }
+    if (node.message === null) this.count += 1;
+    node.message = message;
+    if (message.expiresAtMs > 0) this.expiring.add(node);
+    else this.expiring.delete(node);
+  }
+
+  private drop(node: Node): Position {
+    const routingKey = node.message!.routingKey;
+    node.message = null;
+    this.count -= 1;
+    this.expiring.delete(node);
+    let empty = node;
+    while (empty.message === null && empty.words === null && empty.parent !== null) {
+      const { parent, word } = empty;
+      parent.words!.delete(word);
+      if (parent.words!.size === 0) parent.words = null;
+      empty = parent;
+    }
+    return this.journal?.delete(retainedKind, nameKey(this.vhost, routingKey)) ?? 0;
+  }
+
+  private find(routingKey: string): Message | null {
+    return this.findNode(routingKey)?.message ?? null;
+  }
+
+  private findNode(routingKey: string): Node | undefined {
+    let node: Node | undefined = this.root;
+    for (const word of wordsOf(routingKey)) {
+      node = node.words?.get(word);
+      if (node === undefined) return undefined;
+    }
+    return node;
+  }
+}
+
+function isExpired(message: Message, nowMs: number): boolean {
+  return message.expiresAtMs > 0 && message.expiresAtMs <= nowMs;
+}
+
+function collect(node: Node, pattern: Pattern, at: number, nowMs: number, found: Message[]): void {
+  if (at === pattern.length) {
+    if (node.message !== null && !isExpired(node.message, nowMs)) found.push(node.message);
+    return;
+  }
+  const token = pattern[at]!;
+  if (token === anyWords) {
+    // The patterns of filters have their `#` last: everything from here downwards.
+    collectAll(node, nowMs, found, node.parent === null);
+    return;
+  }
+  if (token !== anyWord) {
+    const next = node.words?.get(token);
+    if (next !== undefined) collect(next, pattern, at + 1, nowMs, found);
+    return;
+  }
+  if (node.words === null) return;
+  for (const next of node.words.values()) {
+    if (node.parent !== null || !isHidden(next)) collect(next, pattern, at + 1, nowMs, found);
+  }
+}
+
+function collectAll(node: Node, nowMs: number, found: Message[], isRoot: boolean): void {
+  if (node.message !== null && !isExpired(node.message, nowMs)) found.push(node.message);
+  if (node.words === null) return;
+  for (const next of node.words.values()) if (!isRoot || !isHidden(next)) collectAll(next, nowMs, found, false);
+}
+
+function isHidden(node: Node): boolean {
+  return node.word.charCodeAt(0) === 0x24;
+}
+
+/*
+ *  format u8 │ qos i8 │ priority i16 │ durable u8 │ expiresAtMs f64 │ exchange (u16 + text) │ native (u32 +) │ body
+ */
+const fixedBytes = 13;
+
+function encode(message: Message): Buffer {
+  const exchange = encodeText(message.exchange);
+  const native = message.as(message.format);
+  const out = Buffer.allocUnsafeSlow(fixedBytes + 2 + exchange.length + 4 + native.length + message.bodyBytes);
+  out[0] = message.format.id;
+  out.writeInt8(message.qos, 1);
+  out.writeInt16BE(message.priority, 2);
+  out[4] = message.durable ? 1 : 0;
+  out.writeDoubleBE(message.expiresAtMs, 5);
+  let at = out.writeUInt16BE(exchange.length, fixedBytes);
+  at += exchange.copy(out, at);
+  at = out.writeUInt32BE(native.length, at);
+  at += native.copy(out, at);
+  message.bytes.copy(out, at, message.bodyStart, message.bodyEnd);
+  return out;
+}
+
+/** A message that is a view into `value`, which is the caller's no longer. */
+function decode(value: Buffer, routingKey: string): Message {
+  const exchangeEnd = fixedBytes + 2 + value.readUInt16BE(fixedBytes);
+  const nativeStart = exchangeEnd + 4;
+  const bodyStart = nativeStart + value.readUInt32BE(exchangeEnd);
+  const format = findFormat(value[0]!);
+  if (format === undefined) throw new RangeError(`unknown message format ${value[0]}`);
+  const message = new Message({
+    format,
+    exchange: decodeText(value, fixedBytes + 2, exchangeEnd),
+    routingKey,
+    durable: value[4] === 1,
+    priority: value.readInt16BE(2),
+    expiresAtMs: value.readDoubleBE(5),
+    qos: value.readInt8(1),
+    retain: true,
+    publisher: null,
+    deaths: noDeaths,
+    bytes: value,
+    start: nativeStart,
+    end: value.length,
+    nativeStart,
+    nativeEnd: bodyStart,
+    bodyStart,
+    bodyEnd: value.length,
+  });
+  message.resting = true;
+  return message;
+}
+
+/** The same message for one more queue: it gets its own place in the order of all messages. */
+export function copyOf(message: Message): Message {
+  const copy = new Message(message);
+  copy.resting = message.resting;
+  return copy;
+}
+
+/** True if the publisher of another protocol asked for it; its headers are decoded only when they name the header. */
+export function asksToBeRetained(message: Message): boolean {
+  if (message.nativeEnd - message.nativeStart <= retainHeader.length) return false;
+  if (message.native.indexOf(retainHeader, 0, 'latin1') < 0) return false;
+  const value = message.properties.headers.get(retainHeader);
+  return value === true || value === 'true';
+}
