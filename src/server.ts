@@ -44,7 +44,7 @@ export class Server {
   readonly listening: Listening[] = [];
   readonly broker: Broker;
   private readonly parts: ServerParts;
-  private readonly sessions = new Sessions();
+  private readonly sessions: Sessions;
   private readonly protocols: Protocol[] = [];
   private readonly listeners: Listener[] = [];
   private readonly management: { close(): Promise<void> }[] = [];
@@ -56,6 +56,12 @@ export class Server {
     this.parts = parts;
     this.broker = broker;
     this.unlock = unlock;
+    const { exchange, queueQos0Offline, sessionQueueLength } = parts.config.mqtt;
+    this.sessions = new Sessions(broker, {
+      exchange,
+      keepsQos0: queueQos0Offline,
+      queueLength: sessionQueueLength,
+    });
   }
 
   /** @throws ListenError, DirectoryInUse, JournalDamage, and errors of the file system */
@@ -77,12 +83,21 @@ export class Server {
       throw error;
     });
     const authenticator = new Users(config.users, config.anonymous);
-    const broker = new Broker({ journal, clock, timers, log, authenticator, createToken });
+    const broker = new Broker({
+      retainedExchange: config.mqtt.exchange,
+      retainedLimits: { countMax: config.mqtt.retainedCountMax, bodyBytesMax: config.mqtt.retainedBytesMax },
+      journal,
+      clock,
+      timers,
+      log,
+      authenticator,
+      createToken,
+    });
     for (const vhost of config.vhosts) broker.addVhost(vhost);
     broker.restore(recovered, recovered.messages());
     const server = new Server(parts, broker, unlock);
     watchResources(broker, config, directory);
-    server.sessions.restore(broker, recovered, config.mqtt.exchange);
+    server.sessions.restore(recovered);
     try {
       for (const [name, listener] of Object.entries(config.listeners)) {
         if (listener.enabled) await server.listen(name, listener);
@@ -93,6 +108,7 @@ export class Server {
     }
     broker.timers.every(sweepEveryMs, () => {
       for (const protocol of server.protocols) protocol.sweep();
+      for (const vhost of broker.vhosts.values()) vhost.retained.sweep(broker.nowMs);
     });
     server.ready = true;
     return server;

@@ -60,11 +60,14 @@ export class UnsupportedLevel extends ProtocolError {
 
 export const never = 0xffff_ffff;
 
-/** @throws ProtocolError, and `UnsupportedLevel` for a right name with a level that is not spoken */
-export function readConnect(reader: Reader): Connect {
+/** The head of a CONNECT. @throws ProtocolError, and `UnsupportedLevel` for a right name with a level that is not spoken */
+export function readVersion(reader: Reader): Version {
   const name = reader.text();
-  const level = reader.octet();
-  const version = versionOf(name, level);
+  return versionOf(name, reader.octet());
+}
+
+/** The rest of a CONNECT, behind `readVersion`. @throws ProtocolError */
+export function readConnect(reader: Reader, version: Version): Connect {
   const flags = reader.octet();
   const [hasUser, hasPassword, willRetain, willQos, hasWill, clean, reserved] = [
     (flags & 0x80) !== 0,
@@ -90,6 +93,9 @@ export function readConnect(reader: Reader): Connect {
   const user = hasUser ? reader.text() : undefined;
   const password = hasPassword ? Buffer.from(reader.octets()) : undefined;
   if (!reader.done) throw malformed('CONNECT is longer than its fields');
+  if (properties.values.has(PropertyId.authenticationData) && !properties.values.has(PropertyId.authenticationMethod)) {
+    throw new ProtocolError(ReasonCode.protocolError, 'authentication data without a method');
+  }
   const expiry = properties.values.get(PropertyId.sessionExpiryInterval);
   return {
     version,

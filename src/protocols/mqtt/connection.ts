@@ -1,28 +1,50 @@
 import type { Access, Credentials } from '../../core/auth.ts';
 import type { Client } from '../../core/client.ts';
 import { BrokerError, type Condition } from '../../core/errors.ts';
+import type { Match } from '../../core/exchange/binding.ts';
 import type { Route } from '../../core/exchange/route.ts';
-import type { PublishReceipt } from '../../core/journal.ts';
+import type { Position, PublishReceipt } from '../../core/journal.ts';
 import { Message, noDeaths } from '../../core/message.ts';
-import type { QueueEntry } from '../../core/queue/entry.ts';
 import { aliasTopicPrefix } from '../../core/reply.ts';
+import { copyOf } from '../../core/retained.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
-import { type Connect, readConnect, UnsupportedLevel } from './connect.ts';
+import { type Connect, readConnect, readVersion, UnsupportedLevel } from './connect.ts';
 import { malformed, Reader } from './decode.ts';
-import { packet, writePublish, writeShortAck } from './encode.ts';
+import { Delivery, packet, writePublish, writeShortAck } from './encode.ts';
+import type { Outgoing } from './inflight.ts';
 import { mqtt3Format, mqtt5Format } from './message.ts';
-import { PacketType, pingresp, type Version } from './packet.ts';
+import { Head, PacketType, pingresp, type Version } from './packet.ts';
 import { PropertyId, PropertyWriter, PublishFacts, readProperties } from './properties.ts';
 import type { Mqtt } from './protocol.ts';
 import { codeOf, ProtocolError, ReasonCode, returnCodeOf } from './reason-code.ts';
-import type { Session, Subscription } from './session.ts';
-import { isFilter, isTopicName, toRoutingKey } from './topic.ts';
+import { queueName, type Session } from './session.ts';
+import { isSystemFilter, readFilter, retainedMatchOf, type Subscription } from './subscription.ts';
+import { findQueueName, isTopicName, toPattern, toRoutingKey } from './topic.ts';
+import { TopicAliases } from './topic-alias.ts';
+import { readWill, type Will } from './will.ts';
 
 type State = 'awaiting-connect' | 'authenticating' | 'open' | 'closed';
 
 const facts = new PublishFacts();
+const delivery = new Delivery();
+
+/** What a confirmation is for, beside the packet id in its low half: one receipt a connection, none a message. */
+const Due = {
+  puback: 0 << 16,
+  /** The message is everybody's; PUBREC waits for the record of its packet id. */
+  published: 1 << 16,
+  pubrec: 2 << 16,
+  pubcomp: 3 << 16,
+  /** A delivery whose record is written may leave. */
+  transmit: 4 << 16,
+} as const;
+
+const ackProperties = [PropertyId.reasonString, PropertyId.userProperty];
+
+// [MQTT-3.14.2-…] a client sends no server reference
+const disconnectProperties = [PropertyId.sessionExpiryInterval, PropertyId.reasonString, PropertyId.userProperty];
 
 /** One network connection, from CONNECT to its end. */
 export class Connection implements StreamHandler, Client, PublishReceipt {
@@ -39,11 +61,23 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   private readonly door: Mqtt;
   private state: State = 'awaiting-connect';
   private opened: { vhost: Vhost; access: Access; session: Session } | null = null;
+  /** As the client gave it, before the session. */
+  clientId = '';
   private keepAliveSeconds = 0;
   /** The peer's receive maximum: deliveries of QoS > 0 that may wait for their acknowledgement. */
   private receiveMaximum = 0;
   private packetMax = Number.POSITIVE_INFINITY;
-  private sessionExpirySeconds = 0;
+  /** Seconds that the session outlives the connection. */
+  expirySeconds = 0;
+  /** null once the client has taken its leave. */
+  will: Will | null = null;
+  private aliases: TopicAliases | null = null;
+  /** Reason strings are welcome [MQTT-3.1.2-29]. */
+  private problemInformation = true;
+  /** QoS 1 publishes that are not acknowledged yet, for our receive maximum. */
+  private unconfirmed = 0;
+  /** The publish under way reaches nobody. */
+  private unmatched = false;
 
   private lastTopic: Buffer = emptyBuffer;
   private lastTopicBytes = -1;
@@ -67,6 +101,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   get subscriber(): object {
     return this.get().session;
+  }
+
+  /** CONNECT was accepted, and the end has not come. */
+  get isOpen(): boolean {
+    return this.state === 'open';
   }
 
   get session(): Session {
@@ -118,8 +157,6 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     switch (first >> 4) {
       case PacketType.publish:
         return this.onPublish(chunk, body, next, first);
-      case PacketType.puback:
-        return this.onPuback(new Reader(chunk, body, next), first);
       case PacketType.pingreq:
         if (first !== PacketType.pingreq << 4 || body !== next) throw malformed('PINGREQ is not of its form');
         this.stream.write(pingresp);
@@ -129,14 +166,24 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     switch (first) {
       case PacketType.connect << 4:
         return this.onConnect(reader);
+      case Head.puback:
+        return this.onPuback(reader);
+      case Head.pubrec:
+        return this.onPubrec(reader);
+      case Head.pubrel:
+        return this.onPubrel(reader);
+      case Head.pubcomp:
+        return this.onPubcomp(reader);
       case (PacketType.subscribe << 4) | 2:
         return this.onSubscribe(reader);
       case (PacketType.unsubscribe << 4) | 2:
         return this.onUnsubscribe(reader);
       case PacketType.disconnect << 4:
         return this.onDisconnect(reader);
+      case PacketType.auth << 4:
+        throw new ProtocolError(ReasonCode.protocolError, 'AUTH without an authentication method'); // [MQTT-4.12.0-6]
       default:
-        throw malformed(`packet 0x${first.toString(16)} has no place here`);
+        throw malformed(`packet 0x${first.toString(16)} has no place here`); // [MQTT-2.1.3-1]
     }
   }
 
@@ -144,13 +191,19 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   private onConnect(reader: Reader): void {
     if (this.state !== 'awaiting-connect') throw new ProtocolError(ReasonCode.protocolError, 'a second CONNECT'); // [MQTT-3.1.0-2]
-    const connect = readConnect(reader);
-    this.version = connect.version;
+    this.version = readVersion(reader);
+    const connect = readConnect(reader, this.version);
+    const { values } = connect.properties;
+    this.packetMax = Number(values.get(PropertyId.maximumPacketSize) ?? Number.POSITIVE_INFINITY);
+    this.problemInformation = values.get(PropertyId.requestProblemInformation) !== 0;
     if (connect.clientId === '' && connect.version < 5 && (!connect.cleanStart || connect.version === 3)) {
       return this.refuse(ReasonCode.clientIdentifierNotValid, 'empty client id'); // [MQTT-3.1.3-8] of 3.1.1
     }
-    if (connect.properties.values.has(PropertyId.authenticationMethod)) {
-      return this.refuse(ReasonCode.badAuthenticationMethod, 'no enhanced authentication');
+    if (values.has(PropertyId.authenticationMethod)) {
+      return this.refuse(ReasonCode.badAuthenticationMethod, 'no enhanced authentication'); // [MQTT-4.12.0-1]
+    }
+    if (connect.will !== undefined && !isPublishable(connect.will.topic)) {
+      return this.refuse(ReasonCode.topicNameInvalid, `will topic '${connect.will.topic}'`);
     }
     const { credentials, vhost } = this.door.credentialsOf(connect.user, connect.password);
     if (credentials === null) return this.refuse(ReasonCode.notAuthorized, 'no user name');
@@ -179,43 +232,73 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   private open(connect: Connect, vhost: Vhost, access: Access): void {
     const { door } = this;
+    const { options } = door;
     const { values } = connect.properties;
-    const clientId = connect.clientId === '' ? door.generateClientId() : connect.clientId;
-    this.keepAliveSeconds = connect.keepAliveSeconds;
-    this.sessionExpirySeconds = connect.sessionExpirySeconds;
-    this.receiveMaximum = Math.min(Number(values.get(PropertyId.receiveMaximum) ?? 65_535), door.options.inflightMax);
-    this.packetMax = Number(values.get(PropertyId.maximumPacketSize) ?? Number.POSITIVE_INFINITY);
-    if (this.receiveMaximum === 0 || this.packetMax === 0) {
-      throw new ProtocolError(ReasonCode.protocolError, 'receive maximum or maximum packet size 0');
+    this.will = readWill(connect, this.user);
+    if (this.will !== null && !this.mayPublish(access, toRoutingKey(this.will.topic))) {
+      return this.refuse(ReasonCode.notAuthorized, `user '${this.user}' may not publish to '${this.will.topic}'`);
     }
-    const { session, present } = door.takeSession(vhost, clientId, connect.cleanStart, connect.sessionExpirySeconds);
+    this.clientId = connect.clientId === '' ? door.generateClientId() : connect.clientId;
+    // [MQTT-3.2.2-21] who is told another keep alive has it
+    const longest = options.keepAliveMaxSeconds;
+    const asked = connect.keepAliveSeconds;
+    this.keepAliveSeconds = connect.version === 5 && longest > 0 && (asked === 0 || asked > longest) ? longest : asked;
+    this.expirySeconds = Math.min(connect.sessionExpirySeconds, options.sessionExpiryMaxSeconds);
+    this.receiveMaximum = Math.min(Number(values.get(PropertyId.receiveMaximum) ?? 65_535), options.inflightMax);
+    const aliasMax = Number(values.get(PropertyId.topicAliasMaximum) ?? 0);
+    if (connect.version === 5 && (aliasMax > 0 || options.topicAliasMaximum > 0)) {
+      this.aliases = new TopicAliases(options.topicAliasMaximum, Math.min(aliasMax, options.topicAliasMaximum));
+    }
+    const { session, present } = door.takeSession(vhost, connect, this);
     this.opened = { vhost, access, session };
     this.state = 'open';
     door.broker.addClient(this);
-    door.log.info({ peer: this.peer, user: this.user, vhost: vhost.name, protocol: 'mqtt', clientId }, 'connected');
-    const connack = this.connack(ReasonCode.success, present, connect.clientId === '' ? clientId : null);
+    door.log.info(
+      { peer: this.peer, user: this.user, vhost: vhost.name, protocol: 'mqtt', clientId: this.clientId },
+      'connected',
+    );
+    const connack = this.connack(ReasonCode.success, present, this.connackProperties(connect));
     this.afterDurable(() => {
       this.stream.write(connack);
       session.attach(this);
     });
   }
 
-  private connack(code: ReasonCode, present: boolean, assignedId: string | null): Buffer {
-    if (this.version < 5) return Buffer.from([PacketType.connack << 4, 2, present ? 1 : 0, returnCodeOf(code)]);
+  private mayPublish(access: Access, routingKey: string): boolean {
+    return (
+      access.allows('write', 'exchange', this.door.options.exchange) && access.allows('write', 'topic', routingKey)
+    );
+  }
+
+  private connackProperties(connect: Connect): PropertyWriter {
+    const { options } = this.door;
     const properties = new PropertyWriter();
-    if (code === ReasonCode.success) {
-      properties.octet(PropertyId.maximumQos, 1);
-      properties.octet(PropertyId.retainAvailable, 0);
-      properties.octet(PropertyId.sharedSubscriptionAvailable, 0);
-      properties.long(PropertyId.maximumPacketSize, this.door.options.packetBytes);
-      if (assignedId !== null) properties.text(PropertyId.assignedClientIdentifier, assignedId);
+    if (this.expirySeconds !== connect.sessionExpirySeconds) {
+      properties.long(PropertyId.sessionExpiryInterval, this.expirySeconds);
     }
+    if (options.receiveMaximum < 65_535) properties.short(PropertyId.receiveMaximum, options.receiveMaximum);
+    properties.long(PropertyId.maximumPacketSize, options.packetBytes);
+    if (connect.clientId === '') properties.text(PropertyId.assignedClientIdentifier, this.clientId); // [MQTT-3.2.2-16]
+    if (options.topicAliasMaximum > 0) properties.short(PropertyId.topicAliasMaximum, options.topicAliasMaximum);
+    if (this.keepAliveSeconds !== connect.keepAliveSeconds) {
+      properties.short(PropertyId.serverKeepAlive, this.keepAliveSeconds);
+    }
+    if (connect.properties.values.get(PropertyId.requestResponseInformation) === 1) {
+      properties.text(PropertyId.responseInformation, `responses/${this.clientId}`);
+    }
+    return properties;
+  }
+
+  private connack(code: ReasonCode, present: boolean, properties: PropertyWriter): Buffer {
+    if (this.version < 5) return Buffer.from([PacketType.connack << 4, 2, present ? 1 : 0, returnCodeOf(code)]);
     return packet(PacketType.connack << 4, Buffer.from([present ? 1 : 0, code]), properties.endBlock());
   }
 
   private refuse(code: ReasonCode, reason: string): void {
     this.door.log.info({ peer: this.peer, protocol: 'mqtt', code, reason }, 'refused');
-    this.stream.write(this.connack(code, false, null));
+    const told = this.connack(code, false, new PropertyWriter().text(PropertyId.reasonString, reason));
+    const fits = this.version === 5 && this.problemInformation && told.length <= this.packetMax;
+    this.stream.write(fits ? told : this.connack(code, false, new PropertyWriter()));
     this.finish('');
   }
 
@@ -224,29 +307,21 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   private onPublish(chunk: Buffer, body: number, next: number, first: number): void {
     const qos = (first >> 1) & 3;
     if (qos === 3) throw malformed('QoS 3'); // [MQTT-3.3.1-4]
-    if (qos === 2) throw new ProtocolError(ReasonCode.qosNotSupported, 'QoS 2');
     if (qos === 0 && (first & 8) !== 0) throw malformed('DUP with QoS 0'); // [MQTT-3.3.1-2]
     if (next - body < 2) throw malformed('packet is cut');
     const topicBytes = (chunk[body]! << 8) | chunk[body + 1]!;
     let position = body + 2 + topicBytes;
     let packetId = 0;
     if (qos > 0) {
-      packetId = ((chunk[position] ?? 0) << 8) | (chunk[position + 1] ?? 0);
+      if (position + 2 > next) throw malformed('packet is cut');
+      packetId = (chunk[position]! << 8) | chunk[position + 1]!;
       position += 2;
+      if (packetId === 0) throw malformed('packet id 0'); // [MQTT-2.2.1-3]
     }
     if (position > next) throw malformed('packet is cut');
-    if (qos > 0 && packetId === 0) throw malformed('packet id 0'); // [MQTT-2.2.1-3]
-    let route = this.lastRoute;
-    if (
-      route === null ||
-      topicBytes !== this.lastTopicBytes ||
-      !startsWith(chunk, body + 2, this.lastTopic, topicBytes) ||
-      !this.vhost.current(route)
-    ) {
-      route = this.findRoute(chunk, body + 2, topicBytes);
-    }
     let nativeStart = position;
     let expiresAtMs = 0;
+    let alias = 0;
     if (this.version === 5) {
       const reader = new Reader(chunk, position, next);
       const length = reader.varint();
@@ -254,9 +329,26 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       position = nativeStart + length;
       if (position > next) throw malformed('packet is cut');
       facts.read(chunk, nativeStart, position);
-      if (facts.topicAlias !== 0)
-        throw new ProtocolError(ReasonCode.topicAliasInvalid, 'topic alias above the maximum'); // [MQTT-3.3.2-9]
+      alias = facts.topicAlias;
       if (facts.expirySeconds >= 0) expiresAtMs = this.door.broker.nowMs + facts.expirySeconds * 1000;
+    }
+    let route = this.lastRoute;
+    if (alias !== 0) route = this.findAliased(chunk, body + 2, topicBytes, alias);
+    else if (
+      route === null ||
+      topicBytes !== this.lastTopicBytes ||
+      !startsWith(chunk, body + 2, this.lastTopic, topicBytes) ||
+      !this.vhost.current(route)
+    ) {
+      route = this.findRoute(chunk, body + 2, topicBytes);
+    }
+    let bytes = chunk;
+    let bodyEnd = next;
+    if (alias !== 0) {
+      bytes = withoutAlias(chunk, nativeStart, next, facts.topicAliasAt);
+      position -= nativeStart + 3;
+      bodyEnd = bytes.length;
+      nativeStart = 0;
     }
     const message = new Message({
       format: this.version === 5 ? mqtt5Format : mqtt3Format,
@@ -269,15 +361,60 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       retain: (first & 1) !== 0,
       publisher: this,
       deaths: noDeaths,
-      bytes: chunk,
+      bytes,
       start: nativeStart,
-      end: next,
+      end: bodyEnd,
       nativeStart,
       nativeEnd: position,
       bodyStart: position,
-      bodyEnd: next,
+      bodyEnd,
     });
-    this.vhost.publish(route, message, qos === 0 ? null : this, packetId);
+    this.door.publishedIn += 1;
+    if (qos === 0) this.vhost.publish(route, message, null, 0);
+    else this.publishAcknowledged(route, message, packetId);
+  }
+
+  private publishAcknowledged(route: Route, message: Message, packetId: number): void {
+    const { session } = this;
+    let tag = packetId | Due.puback;
+    if (message.qos === 2) {
+      const known = session.findIncoming(packetId);
+      // [MQTT-4.3.3-10] until its PUBREL it is the same message, which everybody has
+      if (known !== undefined) return this.whenDurable(known, packetId | Due.pubrec);
+      tag = packetId | Due.published;
+    }
+    if (this.unconfirmed + session.incomingCount >= this.door.options.receiveMaximum && this.version === 5) {
+      throw new ProtocolError(ReasonCode.receiveMaximumExceeded, 'more unacknowledged publishes than allowed'); // [MQTT-3.3.4-9]
+    }
+    if (message.qos === 2) session.addIncoming(packetId);
+    else this.unconfirmed += 1;
+    this.unmatched = route.targets.length === 0 && !route.readsHeaders;
+    this.vhost.publish(route, message, this, tag);
+    this.unmatched = false;
+  }
+
+  // [MQTT-3.3.2-9] an alias is given with its topic first, and then stands for it
+  private findAliased(chunk: Buffer, start: number, bytes: number, alias: number): Route {
+    const { aliases } = this;
+    if (aliases === null || alias > this.door.options.topicAliasMaximum) {
+      throw new ProtocolError(ReasonCode.topicAliasInvalid, `topic alias ${alias} is above the maximum`);
+    }
+    if (bytes > 0) {
+      const topic = Buffer.from(chunk.subarray(start - 2, start + bytes));
+      const route = this.findRoute(topic, 2, bytes);
+      aliases.learn(alias, topic);
+      return route;
+    }
+    const topic = aliases.find(alias);
+    if (topic === undefined) {
+      throw new ProtocolError(ReasonCode.protocolError, `topic alias ${alias} stands for nothing`);
+    }
+    if (this.lastRoute !== null && this.vhost.current(this.lastRoute) && this.isLastTopic(topic)) return this.lastRoute;
+    return this.findRoute(topic, 2, topic.length - 2);
+  }
+
+  private isLastTopic(topic: Buffer): boolean {
+    return topic.length - 2 === this.lastTopicBytes && startsWith(topic, 2, this.lastTopic, this.lastTopicBytes);
   }
 
   private findRoute(chunk: Buffer, start: number, bytes: number): Route {
@@ -286,69 +423,176 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       throw new ProtocolError(ReasonCode.protocolError, 'no topic and no topic alias');
     if (!isTopicName(topic)) throw new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${topic}'`); // [MQTT-3.3.2-2]
     const { vhost } = this;
-    const { exchange } = this.door.options;
     const reply = topic.startsWith(aliasTopicPrefix)
       ? vhost.findReplyRoute(topic.slice(aliasTopicPrefix.length))
       : undefined;
     if (reply !== undefined) return reply;
-    const key = toRoutingKey(topic);
-    vhost.demand(this, 'write', 'exchange', exchange);
-    vhost.demand(this, 'write', 'topic', key);
-    const route = vhost.routeFor(exchange, key);
+    if (!isPublishable(topic)) {
+      throw new BrokerError('not-allowed', `topic '${topic}' is not for clients to publish to`);
+    }
+    const route = this.routeOf(topic);
     this.lastTopic = Buffer.from(chunk.subarray(start, start + bytes));
     this.lastTopicBytes = bytes;
     this.lastRoute = route;
     return route;
   }
 
-  /** PUBACK: every queue has it, and it is on disk if it is durable. */
-  confirmed(packetId: number): void {
-    if (this.state === 'open') writeShortAck(this.stream, PacketType.puback, packetId);
+  private routeOf(topic: string): Route {
+    const { vhost } = this;
+    const queue = findQueueName(topic);
+    if (queue !== null) {
+      vhost.demand(this, 'write', 'exchange', '');
+      return vhost.routeFor('', queue);
+    }
+    const { exchange } = this.door.options;
+    const key = toRoutingKey(topic);
+    vhost.demand(this, 'write', 'exchange', exchange);
+    vhost.demand(this, 'write', 'topic', key);
+    return vhost.routeFor(exchange, key);
+  }
+
+  /** Every queue has it, and it is on disk if it is durable; or a record is, that something waits for. */
+  confirmed(tag: number): void {
+    if (this.state !== 'open') return;
+    const packetId = tag & 0xffff;
+    switch (tag & ~0xffff) {
+      case Due.puback:
+        this.unconfirmed -= 1;
+        return this.acknowledge(Head.puback, packetId, this.unmatched ? ReasonCode.noMatchingSubscribers : 0);
+      case Due.published:
+        return this.whenDurable(this.session.findIncoming(packetId) ?? 0, packetId | Due.pubrec);
+      case Due.pubrec:
+        return this.acknowledge(Head.pubrec, packetId, this.unmatched ? ReasonCode.noMatchingSubscribers : 0);
+      case Due.pubcomp:
+        return writeShortAck(this.stream, Head.pubcomp, packetId);
+      case Due.transmit: {
+        const item = this.session.inflight.get(packetId);
+        if (item !== undefined) this.transmit(item);
+      }
+    }
   }
 
   // 3.1.1 has no word for refusal: the connection is closed, and the client publishes again.
-  refused(packetId: number, why: Condition): void {
+  refused(tag: number, why: Condition): void {
     if (this.state !== 'open') return;
-    if (this.version < 5) return this.fail(new ProtocolError(codeOf[why], 'a publish was refused'));
-    this.stream.write(Buffer.from([PacketType.puback << 4, 3, packetId >> 8, packetId & 0xff, codeOf[why]]));
+    const packetId = tag & 0xffff;
+    const due = tag & ~0xffff;
+    if (due === Due.published) this.session.releaseIncoming(packetId);
+    if (due === Due.puback) this.unconfirmed -= 1;
+    if (this.version < 5 || (due !== Due.puback && due !== Due.published)) {
+      return this.fail(new ProtocolError(codeOf[why], 'a publish was refused'));
+    }
+    this.acknowledge(due === Due.puback ? Head.puback : Head.pubrec, packetId, codeOf[why]);
+  }
+
+  private acknowledge(head: number, packetId: number, code: number): void {
+    if (code === 0 || this.version < 5) return writeShortAck(this.stream, head, packetId);
+    this.stream.write(Buffer.from([head, 3, packetId >> 8, packetId & 0xff, code]));
+  }
+
+  private whenDurable(position: Position, tag: number): void {
+    const { journal } = this.door.broker;
+    if (position <= journal.durable) this.confirmed(tag);
+    else journal.confirm(position, this, tag);
+  }
+
+  // [MQTT-4.3.3-11] the packet id is forgotten, and may stand for another message
+  private onPubrel(reader: Reader): void {
+    const { packetId } = this.readAck(reader);
+    const position = this.session.releaseIncoming(packetId);
+    if (position >= 0) return this.whenDurable(position, packetId | Due.pubcomp);
+    this.acknowledge(Head.pubcomp, packetId, ReasonCode.packetIdentifierNotFound);
   }
 
   // — deliveries ——————————————————————————————————————————————————————————————————————————————————————————————————
 
-  get hasWindow(): boolean {
-    return !this.stream.blocked && this.session.inflight.size < this.receiveMaximum;
+  /** There is room in the outbox and in the peer's receive maximum. */
+  get hasRoom(): boolean {
+    return !this.stream.blocked && this.session.inflight.outstanding < this.receiveMaximum;
   }
 
-  sendPublish(entry: QueueEntry, qos: number, packetId: number): void {
-    const { message, match } = entry;
-    if (qos === 0 && this.stream.blocked) {
-      this.dropped += 1;
-      return;
-    }
-    const written = writePublish(
-      this.stream,
-      message,
-      {
-        version: this.version,
-        qos,
-        retain: message.retain && match?.retainAsPublished === true,
-        duplicate: qos > 0 && entry.redelivered,
-        packetId,
-        subscriptionIds: match?.subscriptionIds ?? [],
-        nowMs: this.door.broker.nowMs,
-      },
-      this.packetMax,
-    );
+  transmitTag(packetId: number): number {
+    return packetId | Due.transmit;
+  }
+
+  /** QoS 0: dropped when the outbox has no room for it. */
+  sendUnacknowledged(message: Message, match: Match): void {
+    if (this.stream.blocked || !this.sendPublish(message, match, 0, 0, false)) this.dropped += 1;
+  }
+
+  /** Writes what a delivery is waiting to write: its PUBLISH, or its PUBREL. */
+  transmit(item: Outgoing): void {
+    if (item.entry === null) return writeShortAck(this.stream, Head.pubrel, item.packetId);
+    const { duplicate } = item;
+    item.duplicate = true;
+    if (this.sendPublish(item.entry.message, item.match, item.qos, item.packetId, duplicate)) return;
     // [MQTT-3.1.2-25] a packet too large for the peer is not sent, and treated as delivered
-    if (!written && qos > 0) this.session.inflight.take(packetId)?.ack();
+    this.dropped += 1;
+    this.session.finish(item);
   }
 
-  private onPuback(reader: Reader, first: number): void {
-    if (first !== PacketType.puback << 4) throw malformed('PUBACK flags');
-    const entry = this.session.inflight.take(reader.short());
-    if (entry === undefined) return;
-    entry.ack();
+  private sendPublish(message: Message, match: Match, qos: number, packetId: number, duplicate: boolean): boolean {
+    this.door.publishedOut += 1;
+    delivery.version = this.version;
+    delivery.qos = qos;
+    delivery.retain = message.retain && match.retainAsPublished;
+    delivery.duplicate = duplicate;
+    delivery.packetId = packetId;
+    delivery.subscriptionIds = match.subscriptionIds;
+    delivery.nowMs = this.door.broker.nowMs;
+    delivery.topicAlias = 0;
+    delivery.aliasKnown = false;
+    if (this.aliases !== null && this.aliases.outgoingMax > 0) {
+      delivery.topicAlias = this.aliases.aliasFor(message.exchange, message.routingKey);
+      delivery.aliasKnown = this.aliases.isKnown(delivery.topicAlias);
+    }
+    if (!writePublish(this.stream, message, delivery, this.packetMax)) return false;
+    if (delivery.topicAlias !== 0) this.aliases?.told(delivery.topicAlias);
+    return true;
+  }
+
+  private onPuback(reader: Reader): void {
+    const { packetId } = this.readAck(reader);
+    const item = this.session.inflight.get(packetId);
+    if (item === undefined) return;
+    if (item.qos !== 1) throw new ProtocolError(ReasonCode.protocolError, `PUBACK of the QoS 2 packet ${packetId}`);
+    this.session.finish(item);
     this.session.wake();
+  }
+
+  private onPubrec(reader: Reader): void {
+    const { packetId, code } = this.readAck(reader);
+    const { session } = this;
+    const item = session.inflight.get(packetId);
+    if (item === undefined) {
+      if (code >= 0x80) return;
+      return this.acknowledge(Head.pubrel, packetId, ReasonCode.packetIdentifierNotFound);
+    }
+    if (item.qos !== 2) throw new ProtocolError(ReasonCode.protocolError, `PUBREC of the QoS 1 packet ${packetId}`);
+    if (code >= 0x80) {
+      session.finish(item); // [MQTT-4.3.3-4] it will not have it, and that is the end of it
+      session.wake();
+    } else session.received(this, item);
+  }
+
+  private onPubcomp(reader: Reader): void {
+    const { packetId } = this.readAck(reader);
+    const item = this.session.inflight.get(packetId);
+    if (item === undefined) return;
+    if (item.entry !== null) throw new ProtocolError(ReasonCode.protocolError, `PUBCOMP before PUBREC of ${packetId}`);
+    this.session.forget(item);
+    this.session.wake();
+  }
+
+  private readAck(reader: Reader): { packetId: number; code: number } {
+    const packetId = this.readPacketId(reader);
+    let code = 0;
+    if (this.version === 5 && !reader.done) {
+      code = reader.octet();
+      if (!reader.done) readProperties(reader.part(reader.varint()), ackProperties);
+    }
+    if (!reader.done) throw malformed('an acknowledgement is longer than its fields');
+    return { packetId, code };
   }
 
   // — subscriptions ———————————————————————————————————————————————————————————————————————————————————————————————
@@ -361,20 +605,22 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
         PropertyId.subscriptionIdentifier,
         PropertyId.userProperty,
       ]);
-      const id = values.get(PropertyId.subscriptionIdentifier);
-      if (id === 0) throw new ProtocolError(ReasonCode.protocolError, 'subscription identifier 0');
-      subscriptionId = Number(id ?? 0);
+      subscriptionId = Number(values.get(PropertyId.subscriptionIdentifier) ?? 0);
     }
     const wanted: Subscription[] = [];
     while (!reader.done) wanted.push(this.readSubscription(reader, subscriptionId));
-    if (wanted.length === 0) throw malformed('SUBSCRIBE without a filter'); // [MQTT-3.8.3-2]
-    const codes = wanted.map((subscription) => this.subscribe(subscription));
+    if (wanted.length === 0) throw new ProtocolError(ReasonCode.protocolError, 'SUBSCRIBE without a filter'); // [MQTT-3.8.3-2]
+    const retained: Subscription[] = [];
+    const codes = wanted.map((subscription) => this.subscribe(subscription, retained));
     const properties = this.version === 5 ? [0] : [];
     const suback = packet(
       PacketType.suback << 4,
       Buffer.from([packetId >> 8, packetId & 0xff, ...properties, ...codes]),
     );
-    this.afterDurable(() => this.stream.write(suback));
+    this.afterDurable(() => {
+      this.stream.write(suback);
+      for (const subscription of retained) this.sendRetained(subscription);
+    });
   }
 
   private readSubscription(reader: Reader, subscriptionId: number): Subscription {
@@ -384,29 +630,42 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (qos === 3 || (options & (this.version === 5 ? 0xc0 : 0xfc)) !== 0) throw malformed('subscription options'); // [MQTT-3.8.3-5]
     const retainHandling = (options >> 4) & 3;
     if (retainHandling === 3) throw new ProtocolError(ReasonCode.protocolError, 'retain handling 3');
-    return {
-      filter,
-      qos: Math.min(qos, 1),
-      noLocal: (options & 4) !== 0,
-      retainAsPublished: (options & 8) !== 0,
-      retainHandling,
-      subscriptionId,
-    };
+    const noLocal = (options & 4) !== 0;
+    if (noLocal && filter.startsWith('$share/')) {
+      throw new ProtocolError(ReasonCode.protocolError, 'no local on a shared subscription'); // [MQTT-3.8.3-4]
+    }
+    return { filter, qos, noLocal, retainAsPublished: (options & 8) !== 0, retainHandling, subscriptionId };
   }
 
-  /** @returns the reason code of the filter, in the version's words */
-  private subscribe(subscription: Subscription): number {
+  /**
+   * @param retained gets the subscription if its retained messages are to be sent
+   * @returns the reason code of the filter, in the version's words
+   */
+  private subscribe(subscription: Subscription, retained: Subscription[]): number {
     const failure = (code: ReasonCode): number => (this.version === 5 ? code : 0x80);
-    if (!isFilter(subscription.filter)) {
+    const wanted = readFilter(subscription.filter);
+    if (wanted === null) {
       if (this.version < 5) throw malformed(`topic filter '${subscription.filter}'`);
       return ReasonCode.topicFilterInvalid;
     }
-    if (subscription.filter.startsWith('$share/')) return failure(ReasonCode.sharedSubscriptionsNotSupported);
     try {
       const { vhost } = this;
-      vhost.demand(this, 'read', 'exchange', this.door.options.exchange);
-      vhost.demand(this, 'read', 'topic', toRoutingKey(subscription.filter));
-      this.session.subscribe(subscription);
+      if (wanted.kind === 'queue') vhost.demand(this, 'read', 'queue', wanted.queue);
+      else {
+        vhost.demand(this, 'read', 'exchange', this.door.options.exchange);
+        vhost.demand(this, 'read', 'topic', toRoutingKey(wanted.filter));
+        const name =
+          wanted.kind === 'shared'
+            ? `mqtt-shared.${wanted.group}.${wanted.filter}`
+            : queueName(this.clientId, subscription.qos);
+        for (const operation of ['configure', 'write', 'read'] as const) vhost.demand(this, operation, 'queue', name);
+      }
+      const isNew = this.session.subscribe(subscription);
+      const { retainHandling } = subscription;
+      // [MQTT-3.3.1-9, -10, -11]
+      if (wanted.kind === 'topics' && (retainHandling === 0 || (retainHandling === 1 && isNew))) {
+        retained.push(subscription);
+      }
       return subscription.qos;
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error;
@@ -418,16 +677,30 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     }
   }
 
+  private sendRetained(subscription: Subscription): void {
+    const { vhost, session } = this;
+    const { nowMs } = this.door.broker;
+    const store = isSystemFilter(subscription.filter) ? this.door.systemRetained(vhost) : vhost.retained;
+    for (const message of store.match(toPattern(subscription.filter), nowMs)) {
+      const match = retainedMatchOf(subscription);
+      const qos = message.qos < 0 ? subscription.qos : Math.min(subscription.qos, message.qos);
+      if (qos === 0) this.sendUnacknowledged(message, match);
+      else vhost.publishTo(session.durableQueue(), copyOf(message), match);
+    }
+  }
+
   private onUnsubscribe(reader: Reader): void {
     const packetId = this.readPacketId(reader);
     if (this.version === 5) readProperties(reader.part(reader.varint()), [PropertyId.userProperty]);
     const codes: number[] = [];
     while (!reader.done) {
       const filter = reader.text();
-      if (!isFilter(filter) && this.version < 5) throw malformed(`topic filter '${filter}'`);
-      codes.push(this.session.unsubscribe(filter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted);
+      if (readFilter(filter) === null) {
+        if (this.version < 5) throw malformed(`topic filter '${filter}'`);
+        codes.push(ReasonCode.topicFilterInvalid);
+      } else codes.push(this.session.unsubscribe(filter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted);
     }
-    if (codes.length === 0) throw malformed('UNSUBSCRIBE without a filter'); // [MQTT-3.10.3-2]
+    if (codes.length === 0) throw new ProtocolError(ReasonCode.protocolError, 'UNSUBSCRIBE without a filter'); // [MQTT-3.10.3-2]
     const rest = this.version === 5 ? [0, ...codes] : [];
     const unsuback = packet(PacketType.unsuback << 4, Buffer.from([packetId >> 8, packetId & 0xff, ...rest]));
     this.afterDurable(() => this.stream.write(unsuback));
@@ -454,25 +727,24 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   // — the end —————————————————————————————————————————————————————————————————————————————————————————————————————
 
   private onDisconnect(reader: Reader): void {
+    let code: number = ReasonCode.success;
     if (this.version === 5 && !reader.done) {
-      reader.octet();
-      if (!reader.done) {
-        const { values } = readProperties(reader.part(reader.varint()), [
-          PropertyId.sessionExpiryInterval,
-          PropertyId.reasonString,
-          PropertyId.userProperty,
-          PropertyId.serverReference,
-        ]);
-        const expiry = values.get(PropertyId.sessionExpiryInterval);
-        if (typeof expiry === 'number') {
-          if (this.sessionExpirySeconds === 0 && expiry !== 0) {
-            throw new ProtocolError(ReasonCode.protocolError, 'session expiry set at DISCONNECT, 0 at CONNECT'); // [MQTT-3.14.2-2]
-          }
-          this.sessionExpirySeconds = expiry;
-        }
-      }
+      code = reader.octet();
+      if (!reader.done) this.readDisconnectProperties(reader.part(reader.varint()));
     }
+    if (!reader.done) throw malformed('DISCONNECT is longer than its fields');
+    if (code === ReasonCode.success) this.will = null; // [MQTT-3.14.4-3]
     this.finish('closed by the client');
+  }
+
+  private readDisconnectProperties(reader: Reader): void {
+    const { values } = readProperties(reader, disconnectProperties);
+    const expiry = values.get(PropertyId.sessionExpiryInterval);
+    if (typeof expiry !== 'number') return;
+    if (this.expirySeconds === 0 && expiry !== 0) {
+      throw new ProtocolError(ReasonCode.protocolError, 'session expiry set at DISCONNECT, 0 at CONNECT'); // [MQTT-3.14.2-2]
+    }
+    this.expirySeconds = Math.min(expiry, this.door.options.sessionExpiryMaxSeconds);
   }
 
   private fail(error: unknown): void {
@@ -486,19 +758,22 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
         : codeOf[error.condition];
     const reason = (error as Error).message;
     if (this.state === 'open') {
-      this.sendDisconnect(code);
+      this.sendDisconnect(code, reason);
       return this.finish(reason);
     }
-    if (error instanceof UnsupportedLevel) {
-      this.version = error.level < 5 ? 4 : 5;
-      return this.refuse(code, reason);
-    }
+    if (error instanceof UnsupportedLevel) this.version = error.level < 5 ? 4 : 5;
+    // [MQTT-4.13.1-1] MQTT 5 has words for all that can be wrong with a CONNECT
+    if (error instanceof UnsupportedLevel || this.version === 5) return this.refuse(code, reason);
     this.door.log.info({ peer: this.peer, protocol: 'mqtt', code, reason }, 'refused');
     this.finish('');
   }
 
-  private sendDisconnect(code: ReasonCode): void {
-    if (this.version === 5) this.stream.write(Buffer.from([PacketType.disconnect << 4, 1, code]));
+  private sendDisconnect(code: ReasonCode, reason: string): void {
+    if (this.version < 5) return;
+    const properties = new PropertyWriter().text(PropertyId.reasonString, reason.slice(0, 1000)).endBlock();
+    const told = packet(PacketType.disconnect << 4, Buffer.from([code]), properties);
+    const fits = this.problemInformation && told.length <= this.packetMax;
+    this.stream.write(fits ? told : Buffer.from([PacketType.disconnect << 4, 1, code]));
   }
 
   /** From the core, the server, or a session that another connection takes over. */
@@ -507,7 +782,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   closeWith(code: ReasonCode, text: string): void {
-    if (this.state === 'open') this.sendDisconnect(code);
+    if (this.state === 'open') this.sendDisconnect(code, text);
     this.finish(text);
   }
 
@@ -525,8 +800,13 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     const { opened } = this;
     this.state = 'closed';
     this.door.connections.delete(this);
+    this.door.bytesInBefore += this.stream.bytesIn;
+    this.door.bytesOutBefore += this.stream.bytesOut;
+    this.door.droppedBefore += this.dropped;
     if (opened === null) return;
-    if (opened.session.connection === this) this.door.leaveSession(opened.session, this.sessionExpirySeconds);
+    if (opened.session.connection === this) {
+      this.door.leaveSession(opened.session, this.expirySeconds, this.will, this);
+    }
     this.door.broker.clientGone(this);
     this.door.log.info({ peer: this.peer, user: this.user, reason }, 'closed');
   }
@@ -548,6 +828,16 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (this.keepAliveSeconds === 0 || nowMs - this.stream.lastReadMs <= this.keepAliveSeconds * 1500) return;
     this.closeWith(ReasonCode.keepAliveTimeout, 'keep alive timeout');
   }
+}
+
+/** Topics that a client may publish to: the broker's own are not for it. */
+function isPublishable(topic: string): boolean {
+  return isTopicName(topic) && !/^\$(SYS|share|delayed)(\/|$)/.test(topic);
+}
+
+/** The same PUBLISH without its topic alias, which is the publisher's connection's alone. */
+function withoutAlias(chunk: Buffer, start: number, end: number, aliasAt: number): Buffer {
+  return Buffer.concat([chunk.subarray(start, aliasAt), chunk.subarray(aliasAt + 3, end)]);
 }
 
 let lengthRead = 0;

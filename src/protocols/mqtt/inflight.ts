@@ -1,34 +1,101 @@
+import type { Match } from '../../core/exchange/binding.ts';
+import type { Position } from '../../core/journal.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 
 const packetIdMax = 65_535;
 
-/** Deliveries that wait for the peer's acknowledgement, by packet id. */
+/**
+ * One delivery between PUBLISH and its last acknowledgement.
+ *
+ *     QoS 1:  publish ── PUBACK ─► done
+ *     QoS 2:  publish ── PUBREC ─► pubrel ── PUBCOMP ─► done
+ */
+export class Outgoing {
+  readonly packetId: number;
+  readonly qos: number;
+  readonly match: Match;
+  /** null once the message is the receiver's: only the packet id is kept. */
+  entry: QueueEntry | null;
+  /** It left for some connection of the session before: the next time it says DUP. */
+  duplicate = false;
+  /** It left, or waits for its record, for the connection that is there now. */
+  sent = false;
+  /** What must be durable before it may leave; 0 = nothing. */
+  after: Position = 0;
+
+  constructor(packetId: number, qos: number, match: Match, entry: QueueEntry | null) {
+    this.packetId = packetId;
+    this.qos = qos;
+    this.match = match;
+    this.entry = entry;
+  }
+}
+
+/** A session's deliveries that wait for the peer, in the order in which they are to be sent again. */
 export class Inflight {
-  private readonly entries = new Map<number, QueueEntry>();
+  private readonly items = new Map<number, Outgoing>();
   private last = 0;
+  private unsent = 0;
 
   get size(): number {
-    return this.entries.size;
+    return this.items.size;
   }
 
-  /** @returns the packet id that the entry got; there must be fewer than 65,535 in flight */
-  add(entry: QueueEntry): number {
+  /** Those that count against the peer's receive maximum. */
+  get outstanding(): number {
+    return this.items.size - this.unsent;
+  }
+
+  /** Some are to be sent again first. */
+  get hasUnsent(): boolean {
+    return this.unsent > 0;
+  }
+
+  /** There must be fewer than 65,535 in flight. */
+  add(entry: QueueEntry, qos: number, match: Match): Outgoing {
     do this.last = this.last === packetIdMax ? 1 : this.last + 1;
-    while (this.entries.has(this.last));
-    this.entries.set(this.last, entry);
-    return this.last;
+    while (this.items.has(this.last));
+    const item = new Outgoing(this.last, qos, match, entry);
+    item.sent = true;
+    this.items.set(item.packetId, item);
+    return item;
   }
 
-  take(packetId: number): QueueEntry | undefined {
-    const entry = this.entries.get(packetId);
-    if (entry !== undefined) this.entries.delete(packetId);
-    return entry;
+  get(packetId: number): Outgoing | undefined {
+    return this.items.get(packetId);
   }
 
-  /** All of them, oldest first, which are in flight no longer. */
-  takeAll(): QueueEntry[] {
-    const entries = [...this.entries.values()];
-    this.entries.clear();
-    return entries;
+  delete(item: Outgoing): void {
+    if (this.items.delete(item.packetId) && !item.sent) this.unsent -= 1;
+  }
+
+  /** PUBREL packets are sent again in the order of their PUBREC [MQTT-4.6.0-4]: behind the others. */
+  moveToEnd(item: Outgoing): void {
+    this.items.delete(item.packetId);
+    this.items.set(item.packetId, item);
+  }
+
+  markSent(item: Outgoing): void {
+    if (item.sent) return;
+    item.sent = true;
+    this.unsent -= 1;
+  }
+
+  /** The connection is gone: all are to be sent again to the next. */
+  markUnsent(): void {
+    for (const item of this.items.values()) item.sent = false;
+    this.unsent = this.items.size;
+  }
+
+  /** As the journal knew it; they come in the order of their messages. */
+  restore(item: Outgoing): void {
+    item.duplicate = true;
+    this.items.set(item.packetId, item);
+    this.unsent += 1;
+    this.last = Math.max(this.last, item.packetId);
+  }
+
+  [Symbol.iterator](): IterableIterator<Outgoing> {
+    return this.items.values();
   }
 }

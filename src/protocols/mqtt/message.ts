@@ -6,7 +6,7 @@ import { TextHeaders } from '../../core/text-headers.ts';
 import { textOrBinary } from '../../core/typed-text.ts';
 import { Reader } from './decode.ts';
 import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
-import { toRoutingKey } from './topic.ts';
+import { findQueueName, toRoutingKey } from './topic.ts';
 
 export const publishProperties = [
   PropertyId.payloadFormatIndicator,
@@ -85,6 +85,8 @@ function readResponseTopic(topic: string, message: Message): ReplyAddress {
     const behind = message.replies?.find(topic.slice(aliasTopicPrefix.length));
     if (behind !== undefined) return behind;
   }
+  const queue = findQueueName(topic);
+  if (queue !== null) return { exchange: '', key: queue, text: topic, protocol };
   return { exchange: message.exchange, key: toRoutingKey(topic), text: topic, protocol };
 }
 

@@ -17,6 +17,17 @@ export const PacketType = {
   auth: 15,
 } as const;
 
+/** The first octet of packets whose flags are fixed. */
+export const Head = {
+  puback: 0x40,
+  pubrec: 0x50,
+  pubrel: 0x62,
+  pubcomp: 0x70,
+} as const;
+
+/** Octets behind the fixed header, at most [MQTT 5.0 §2.1.4]. */
+export const remainingMax = 268_435_455;
+
 /** Protocol levels: 3 = MQTT 3.1, 4 = 3.1.1, 5 = 5.0. */
 export type Version = 3 | 4 | 5;
 

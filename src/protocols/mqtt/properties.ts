@@ -64,6 +64,20 @@ const kindOf = new Map<number, Kind>([
   [PropertyId.sharedSubscriptionAvailable, 'octet'],
 ]);
 
+/** Those that are 0 or 1 and nothing else. */
+const flags = new Set<number>([
+  PropertyId.payloadFormatIndicator,
+  PropertyId.requestProblemInformation,
+  PropertyId.requestResponseInformation,
+]);
+
+/** Those for which 0 is a protocol error. */
+const nonZero = new Set<number>([
+  PropertyId.receiveMaximum,
+  PropertyId.maximumPacketSize,
+  PropertyId.subscriptionIdentifier,
+]);
+
 export type PropertyValue = number | string | Buffer;
 
 /** A property block, decoded: single properties by id, and user properties in their order. */
@@ -91,6 +105,12 @@ export function readProperties(reader: Reader, allowed: readonly number[]): Prop
     }
     if (values.has(id)) throw new ProtocolError(ReasonCode.protocolError, `property 0x${id.toString(16)} repeats`);
     const value = reader[kind]();
+    if (flags.has(id) && Number(value) > 1) {
+      throw new ProtocolError(ReasonCode.protocolError, `property 0x${id.toString(16)} is ${value}`);
+    }
+    if (nonZero.has(id) && value === 0) {
+      throw new ProtocolError(ReasonCode.protocolError, `property 0x${id.toString(16)} is 0`);
+    }
     values.set(id, Buffer.isBuffer(value) ? Buffer.from(value) : value);
   }
   return { values, userProperties };
@@ -173,6 +193,8 @@ export class PublishFacts {
   expirySeconds = -1;
   /** 0 = none. */
   topicAlias = 0;
+  /** Where the alias's three octets begin. */
+  topicAliasAt = 0;
 
   /** @throws ProtocolError 0x81, 0x82 as `readProperties`, for the same faults */
   read(bytes: Buffer, start: number, end: number): void {
@@ -195,6 +217,7 @@ export class PublishFacts {
           this.expirySeconds = reader.long();
           break;
         case PropertyId.topicAlias:
+          this.topicAliasAt = reader.at - 1;
           this.topicAlias = reader.short();
           if (this.topicAlias === 0) throw new ProtocolError(ReasonCode.topicAliasInvalid, 'topic alias 0'); // [MQTT-3.3.2-8]
           break;

@@ -2,15 +2,21 @@ import { randomBytes } from 'node:crypto';
 import type { Credentials } from '../../core/auth.ts';
 import type { Broker } from '../../core/broker.ts';
 import { splitKey } from '../../core/definitions.ts';
+import { Exchange, type ExchangeSpec } from '../../core/exchange/exchange.ts';
 import type { Recovered } from '../../core/journal.ts';
+import { type Headers, noHeaders } from '../../core/properties.ts';
+import { Retained } from '../../core/retained.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Protocol } from '../../transport/protocol.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
-import { never } from './connect.ts';
+import { type Connect, never } from './connect.ts';
 import { Connection } from './connection.ts';
 import { ReasonCode } from './reason-code.ts';
-import { Session, sessionKind } from './session.ts';
+import { incomingKind, outgoingKind, Session, type SessionHost, sessionKind } from './session.ts';
+import { SharedGroups } from './shared.ts';
+import { SystemTopics } from './system-topics.ts';
+import { publishWill, type Will } from './will.ts';
 
 export interface MqttOptions {
   /** Where topics are published. */
@@ -20,46 +26,172 @@ export interface MqttOptions {
   readonly packetBytes: number;
   /** Deliveries of QoS > 0 in flight to a client that names no receive maximum. */
   readonly inflightMax: number;
+  /** Unacknowledged publishes of QoS > 0 that a client may have. */
+  readonly receiveMaximum: number;
+  /** Topic aliases that a client may use, and that are used toward it at most. */
+  readonly topicAliasMaximum: number;
+  /** 4294967295: sessions may last for ever. */
+  readonly sessionExpiryMaxSeconds: number;
+  /** The longest keep alive of an MQTT 5 client; 0 = any. */
+  readonly keepAliveMaxSeconds: number;
+  /** Between two publications of `$SYS`; 0 = there is no `$SYS`. */
+  readonly sysIntervalSeconds: number;
   readonly loginTimeoutMs: number;
   /** A CONNECT without user name is let in. */
   readonly anonymous: boolean;
+  readonly version: string;
 }
+
+export interface SessionsOptions {
+  readonly exchange: string;
+  /** Messages of QoS 0 wait, too, while a session's client is away. */
+  readonly keepsQos0: boolean;
+  /** Messages that wait in a session's queue at most, 0 = any number: the oldest are dropped. */
+  readonly queueLength: number;
+}
+
+/** What one virtual host has of MQTT's own. */
+class Realm implements SessionHost {
+  readonly exchange: Exchange;
+  readonly system: Exchange;
+  readonly systemRetained: Retained;
+  readonly groups: SharedGroups;
+  readonly keepsQos0: boolean;
+  readonly queueArguments: Headers;
+  readonly sessions = new Map<string, Session>();
+
+  constructor(vhost: Vhost, options: SessionsOptions) {
+    this.exchange = vhost.getExchange(options.exchange);
+    this.system = new Exchange(systemExchange);
+    this.systemRetained = new Retained(vhost.name, null, unlimited);
+    this.keepsQos0 = options.keepsQos0;
+    this.queueArguments =
+      options.queueLength === 0
+        ? noHeaders
+        : new Map([['x-max-length', { type: 'long', value: BigInt(options.queueLength) }]]);
+    this.groups = new SharedGroups(vhost, this.exchange, options.keepsQos0);
+  }
+}
+
+const unlimited = { countMax: Number.POSITIVE_INFINITY, bodyBytesMax: Number.POSITIVE_INFINITY };
+
+// It is in no virtual host's list: only sessions that subscribe to `$SYS` are bound to it.
+const systemExchange: ExchangeSpec = {
+  name: '$SYS',
+  type: 'topic',
+  durable: false,
+  autoDelete: false,
+  internal: true,
+  arguments: noHeaders,
+};
 
 /** The sessions of a broker, shared by all its MQTT listeners: a client id has one, whichever door it comes through. */
 export class Sessions {
-  private readonly byVhost = new Map<Vhost, Map<string, Session>>();
+  private readonly broker: Broker;
+  private readonly options: SessionsOptions;
+  private readonly realms = new Map<Vhost, Realm>();
 
-  of(vhost: Vhost): Map<string, Session> {
-    let sessions = this.byVhost.get(vhost);
-    if (sessions === undefined) {
-      sessions = new Map();
-      this.byVhost.set(vhost, sessions);
-    }
-    return sessions;
+  constructor(broker: Broker, options: SessionsOptions) {
+    this.broker = broker;
+    this.options = options;
   }
 
-  /** Puts back the sessions that outlived the last run; their expiry begins anew. */
-  restore(broker: Broker, recovered: Recovered, exchange: string): void {
+  of(vhost: Vhost): Realm {
+    let realm = this.realms.get(vhost);
+    if (realm === undefined) {
+      realm = new Realm(vhost, this.options);
+      this.realms.set(vhost, realm);
+    }
+    return realm;
+  }
+
+  all(): Iterable<[Vhost, Realm]> {
+    return this.realms;
+  }
+
+  /** Puts back the sessions that outlived the last run, what they had in flight, and what is to happen to them. */
+  restore(recovered: Recovered): void {
+    const { broker } = this;
     for (const [key, value] of recovered.entries(sessionKind)) {
       const [vhostName, clientId] = splitKey(key);
       const vhost = broker.vhosts.get(vhostName);
       if (vhost === undefined) continue;
-      const session = new Session(clientId, vhost, vhost.getExchange(exchange), never);
-      session.restore(value);
-      this.of(vhost).set(clientId, session);
-      this.expireLater(broker, session);
+      const realm = this.of(vhost);
+      const session = new Session(clientId, vhost, realm, never);
+      realm.sessions.set(clientId, session);
+      const leftAtMs = session.restore(value);
+      session.leftAtMs = leftAtMs === 0 ? broker.nowMs : leftAtMs;
+    }
+    this.restoreInflight(recovered);
+    for (const realm of this.realms.values()) {
+      for (const session of [...realm.sessions.values()]) this.left(session);
+    }
+    for (const vhost of broker.vhosts.values()) this.of(vhost).groups.removeOrphans();
+  }
+
+  private restoreInflight(recovered: Recovered): void {
+    const outgoing = new Map<Session, [packetId: number, value: Buffer][]>();
+    for (const [key, value] of recovered.entries(outgoingKind)) {
+      const { session, packetId } = this.findByKey(key);
+      if (session === undefined) continue;
+      const items = outgoing.get(session);
+      if (items === undefined) outgoing.set(session, [[packetId, value]]);
+      else items.push([packetId, value]);
+    }
+    for (const [session, items] of outgoing) session.restoreOutgoing(items);
+    for (const [key] of recovered.entries(incomingKind)) {
+      const { session, packetId } = this.findByKey(key);
+      session?.restoreIncoming(packetId);
     }
   }
 
-  expireLater(broker: Broker, session: Session): void {
-    if (session.expirySeconds === never) return;
-    session.expiry = broker.timers.after(session.expirySeconds * 1000, () => this.end(session));
+  private findByKey(key: string): { session: Session | undefined; packetId: number } {
+    const [vhostName, rest] = splitKey(key);
+    const [clientId, packetId] = splitKey(rest);
+    const vhost = this.broker.vhosts.get(vhostName);
+    const session = vhost === undefined ? undefined : this.of(vhost).sessions.get(clientId);
+    return { session, packetId: Number(packetId) };
   }
 
+  /** The connection is gone: its will is due after its delay, and the session after its expiry. */
+  left(session: Session): void {
+    const { broker } = this;
+    const { will } = session;
+    const sinceMs = broker.nowMs - session.leftAtMs;
+    if (session.expirySeconds === 0) return this.end(session);
+    if (will !== null) {
+      const dueMs = will.delaySeconds * 1000 - sinceMs;
+      if (dueMs <= 0) this.sendWill(session);
+      else session.willTimer = broker.timers.after(dueMs, () => this.sendWill(session));
+    }
+    if (session.expirySeconds === never) return;
+    const dueMs = Math.max(0, session.expirySeconds * 1000 - sinceMs);
+    session.expiry = broker.timers.after(dueMs, () => this.end(session));
+  }
+
+  /** [MQTT-3.1.2-8] with the session's end at the latest */
   end(session: Session): void {
-    const sessions = this.of(session.vhost);
+    const { sessions } = this.of(session.vhost);
     if (sessions.get(session.clientId) === session) sessions.delete(session.clientId);
+    if (session.will !== null) this.publishWill(session);
     session.end();
+  }
+
+  private sendWill(session: Session): void {
+    this.publishWill(session);
+    session.save();
+  }
+
+  private publishWill(session: Session): void {
+    const { will, willPublisher } = session;
+    session.will = null;
+    session.willPublisher = null;
+    session.willTimer?.cancel();
+    session.willTimer = null;
+    if (will === null) return;
+    const { authenticator, log } = this.broker;
+    const sent = publishWill(session.vhost, this.options.exchange, will, willPublisher, authenticator);
+    if (!sent) log.info({ user: will.user, topic: will.topic }, 'mqtt: a will is refused');
   }
 }
 
@@ -70,7 +202,15 @@ export class Mqtt implements Protocol {
   readonly options: MqttOptions;
   readonly log: Logger;
   readonly connections = new Set<Connection>();
+  /** PUBLISH packets that came and went. */
+  publishedIn = 0;
+  publishedOut = 0;
+  /** Of connections that are gone. */
+  bytesInBefore = 0;
+  bytesOutBefore = 0;
+  droppedBefore = 0;
   private readonly sessions: Sessions;
+  private readonly system: SystemTopics | null;
   private connectionId = 0;
 
   constructor(broker: Broker, sessions: Sessions, options: MqttOptions) {
@@ -78,6 +218,7 @@ export class Mqtt implements Protocol {
     this.sessions = sessions;
     this.options = options;
     this.log = broker.log;
+    this.system = options.sysIntervalSeconds > 0 ? new SystemTopics(this, sessions) : null;
   }
 
   accept(stream: Stream): StreamHandler {
@@ -87,39 +228,45 @@ export class Mqtt implements Protocol {
   }
 
   /** The session of a client id: the one that is there, taken over from its connection, or a new one. */
-  takeSession(
-    vhost: Vhost,
-    clientId: string,
-    cleanStart: boolean,
-    expirySeconds: number,
-  ): { session: Session; present: boolean } {
-    const sessions = this.sessions.of(vhost);
-    let session = sessions.get(clientId);
+  takeSession(vhost: Vhost, { cleanStart }: Connect, connection: Connection): { session: Session; present: boolean } {
+    const realm = this.sessions.of(vhost);
+    const { clientId, expirySeconds } = connection;
+    let session = realm.sessions.get(clientId);
     session?.connection?.closeWith(ReasonCode.sessionTakenOver, 'session taken over'); // [MQTT-3.1.4-3]
-    session = sessions.get(clientId);
+    session = realm.sessions.get(clientId);
     if (session !== undefined && cleanStart) {
-      this.sessions.end(session);
+      this.sessions.end(session); // [MQTT-3.1.2-4]
       session = undefined;
     }
     const present = session !== undefined;
     if (session === undefined) {
-      session = new Session(clientId, vhost, vhost.getExchange(this.options.exchange), expirySeconds);
-      sessions.set(clientId, session);
+      session = new Session(clientId, vhost, realm, expirySeconds);
+      realm.sessions.set(clientId, session);
     }
     session.expiry?.cancel();
+    session.expiry = null;
+    session.willTimer?.cancel(); // [MQTT-3.1.3-9] it came back in time
+    session.willTimer = null;
     session.expirySeconds = expirySeconds;
+    session.connection = connection;
+    session.will = connection.will;
     session.save();
     return { session, present };
   }
 
-  leaveSession(session: Session, expirySeconds: number): void {
+  /** @param will null when it took its leave */
+  leaveSession(session: Session, expirySeconds: number, will: Will | null, publisher: Connection): void {
     session.detach();
-    if (expirySeconds === 0) return this.sessions.end(session);
-    if (session.expirySeconds !== expirySeconds) {
-      session.expirySeconds = expirySeconds;
-      session.save();
-    }
-    this.sessions.expireLater(this.broker, session);
+    session.expirySeconds = expirySeconds;
+    session.will = will;
+    session.willPublisher = publisher;
+    session.leftAtMs = this.broker.nowMs;
+    this.sessions.left(session);
+    if (expirySeconds > 0) session.save();
+  }
+
+  systemRetained(vhost: Vhost): Retained {
+    return this.sessions.of(vhost).systemRetained;
   }
 
   /** `vhost:user` names the virtual host [RabbitMQ: MQTT plugin]; null credentials: nobody may come without a name. */
@@ -150,6 +297,7 @@ export class Mqtt implements Protocol {
   sweep(): void {
     const now = this.broker.nowMs;
     for (const connection of this.connections) connection.sweep(now);
+    this.system?.sweep(now);
   }
 
   stop(): void {

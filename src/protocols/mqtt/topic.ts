@@ -40,6 +40,17 @@ export function isTopicName(topic: string): boolean {
   return topic !== '' && !/[+#\0]/.test(topic);
 }
 
+const queuePrefix = '$queue-of/';
+
+/** The queue that a topic or filter names instead of a topic; null when it does not. */
+export function findQueueName(topic: string): string | null {
+  return topic.startsWith(queuePrefix) ? decodePercent(topic.slice(queuePrefix.length)) : null;
+}
+
+export function toQueueTopic(queue: string): string {
+  return queuePrefix + encodePercent(queue);
+}
+
 function swap(text: string): string {
   if (!text.includes('/') && !text.includes('.')) return text;
   let swapped = '';
@@ -75,13 +86,19 @@ function encodePercent(text: string): string {
 const topicMemoMax = 65_536;
 const topicMemo = new Map<string, Buffer>();
 
-/** The octets of the topic that a routing key has in MQTT: computed once a key, for every subscriber asks. */
-export function topicBytes(routingKey: string): Buffer {
-  let bytes = topicMemo.get(routingKey);
+const queueTopicMemo = new Map<string, Buffer>();
+
+/**
+ * The octets of the topic that a message has in MQTT: computed once a key, for every subscriber asks. What was sent to
+ * a queue by its name has the queue's.
+ */
+export function topicBytes(exchange: string, routingKey: string): Buffer {
+  const memo = exchange === '' ? queueTopicMemo : topicMemo;
+  let bytes = memo.get(routingKey);
   if (bytes === undefined) {
-    if (topicMemo.size >= topicMemoMax) topicMemo.clear();
-    bytes = encodeText(toTopic(routingKey));
-    topicMemo.set(routingKey, bytes);
+    if (memo.size >= topicMemoMax) memo.clear();
+    bytes = encodeText(exchange === '' ? toQueueTopic(routingKey) : toTopic(routingKey));
+    memo.set(routingKey, bytes);
   }
   return bytes;
 }

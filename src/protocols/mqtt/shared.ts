@@ -1,0 +1,77 @@
+import type { Binding } from '../../core/exchange/binding.ts';
+import type { Exchange } from '../../core/exchange/exchange.ts';
+import { noHeaders } from '../../core/properties.ts';
+import type { LocalQueue } from '../../core/queue/local-queue.ts';
+import { showPattern } from '../../core/topic.ts';
+import type { Vhost } from '../../core/vhost.ts';
+import { toPattern } from './topic.ts';
+
+const queuePrefix = 'mqtt-shared.';
+
+interface Share {
+  readonly queue: LocalQueue;
+  readonly binding: Binding;
+  readonly members: Set<object>;
+}
+
+/**
+ * The shared subscriptions of a virtual host [MQTT 5.0 §4.8.2]: each is a durable queue
+ * `mqtt-shared.<group>.<filter>`, from which its members take turns, and which consumers of other protocols may join.
+ * It lives while a session is a member, connected or not.
+ */
+export class SharedGroups {
+  private readonly vhost: Vhost;
+  private readonly exchange: Exchange;
+  private readonly keepsQos0: boolean;
+  private readonly shares = new Map<string, Share>();
+
+  constructor(vhost: Vhost, exchange: Exchange, keepsQos0: boolean) {
+    this.vhost = vhost;
+    this.exchange = exchange;
+    this.keepsQos0 = keepsQos0;
+  }
+
+  join(member: object, group: string, filter: string): LocalQueue {
+    const name = `${queuePrefix}${group}.${filter}`;
+    let share = this.shares.get(name);
+    if (share === undefined || share.queue.deleted) {
+      share = this.open(name, filter);
+      this.shares.set(name, share);
+    }
+    share.members.add(member);
+    return share.queue;
+  }
+
+  leave(member: object, group: string, filter: string): void {
+    const name = `${queuePrefix}${group}.${filter}`;
+    const share = this.shares.get(name);
+    if (share === undefined || !share.members.delete(member) || share.members.size > 0) return;
+    this.shares.delete(name);
+    this.vhost.removeQueue(share.queue);
+  }
+
+  /** After a restart: queues of groups whose members did not outlive it. */
+  removeOrphans(): void {
+    for (const queue of [...this.vhost.queues.values()]) {
+      if (queue.name.startsWith(queuePrefix) && !this.shares.has(queue.name)) this.vhost.removeQueue(queue);
+    }
+  }
+
+  private open(name: string, filter: string): Share {
+    const queue =
+      this.vhost.queues.get(name) ??
+      this.vhost.createQueue({ name, durable: true, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
+    const pattern = toPattern(filter);
+    const members = new Set<object>();
+    // Each share is a subscriber of its own: a session that is a member and subscribes itself gets both copies.
+    const binding = this.vhost.addBinding(this.exchange, queue, showPattern(pattern), pattern, noHeaders, {
+      subscriber: members,
+      qos: 2,
+      subscriptionId: 0,
+      retainAsPublished: false,
+      noLocal: false,
+      keepsQos0: this.keepsQos0,
+    });
+    return { queue, binding, members };
+  }
+}
