@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, statfs, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** A file that is appended to. */
@@ -47,8 +47,21 @@ class FileDisk implements Disk {
     return (await readdir(this.directory)).sort();
   }
 
-  read(name: string): Promise<Buffer> {
-    return readFile(join(this.directory, name));
+  async read(name: string): Promise<Buffer> {
+    const file = await open(join(this.directory, name), 'r');
+    try {
+      // In one piece: readFile puts a large file together from many.
+      const content = Buffer.allocUnsafeSlow((await file.stat()).size);
+      let read = 0;
+      while (read < content.length) {
+        const { bytesRead } = await file.read(content, read, content.length - read, read);
+        if (bytesRead === 0) break;
+        read += bytesRead;
+      }
+      return content.subarray(0, read);
+    } finally {
+      await file.close();
+    }
   }
 
   async create(name: string): Promise<AppendFile> {

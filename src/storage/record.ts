@@ -1,6 +1,6 @@
 import { findFormat } from '../core/format.ts';
 import { type Death, Message, noDeaths } from '../core/message.ts';
-import { decodeText, encodeText } from '../lib/bytes.ts';
+import { decodeText, emptyBuffer, encodeText } from '../lib/bytes.ts';
 import { type SurvivorsPart, survivorBytes } from './compaction.ts';
 
 /**
@@ -36,7 +36,7 @@ export interface Runs {
 /** What replay tells its owner, in the order in which it was written. */
 export interface RecordVisitor {
   /** @param bytes that the record takes */
-  published(message: Message, queueIds: number[], bytes: number): void;
+  published(message: Message, queueIds: readonly number[], bytes: number): void;
   settled(queueId: number, sequence: number): void;
   put(kind: string, key: string, value: Buffer): void;
   deleted(kind: string, key: string): void;
@@ -182,16 +182,37 @@ export function readRecords(payload: Buffer, visitor: RecordVisitor): void {
   }
 }
 
+/** Where a message went, from its exchange to its queues: many in a row went the same way, and share these objects. */
+class Way {
+  bytes: Buffer = emptyBuffer;
+  exchange = '';
+  routingKey = '';
+  queueIds: readonly number[] = [];
+
+  /** @returns where the way that begins at `start` ends */
+  read(payload: Buffer, start: number): number {
+    const known = this.bytes.length;
+    if (known > 0 && payload.compare(this.bytes, 0, known, start, start + known) === 0) return start + known;
+    const exchangeEnd = start + 2 + payload.readUInt16BE(start);
+    this.exchange = decodeText(payload, start + 2, exchangeEnd);
+    const keyEnd = exchangeEnd + 4 + payload.readUInt32BE(exchangeEnd);
+    this.routingKey = decodeText(payload, exchangeEnd + 4, keyEnd);
+    const queueIds: number[] = [];
+    let at = keyEnd + 2;
+    for (let queues = payload.readUInt16BE(keyEnd); queues > 0; queues--, at += 4) {
+      queueIds.push(payload.readUInt32BE(at));
+    }
+    this.queueIds = queueIds;
+    this.bytes = Buffer.from(payload.subarray(start, at));
+    return at;
+  }
+}
+
+const way = new Way();
+
 function readPublished(payload: Buffer, start: number, visitor: RecordVisitor): number {
-  let at = start + publishedFixed;
-  const exchangeEnd = at + 2 + payload.readUInt16BE(at);
-  const exchange = decodeText(payload, at + 2, exchangeEnd);
-  const keyEnd = exchangeEnd + 4 + payload.readUInt32BE(exchangeEnd);
-  const routingKey = decodeText(payload, exchangeEnd + 4, keyEnd);
-  const queueIds: number[] = [];
-  at = keyEnd + 2;
-  for (let queues = payload.readUInt16BE(keyEnd); queues > 0; queues--, at += 4)
-    queueIds.push(payload.readUInt32BE(at));
+  const at = way.read(payload, start + publishedFixed);
+  const { exchange, routingKey, queueIds } = way;
   const nativeStart = at + 4;
   const nativeEnd = nativeStart + payload.readUInt32BE(at);
   const bodyStart = nativeEnd + 4;

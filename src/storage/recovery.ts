@@ -17,12 +17,13 @@ import {
 /** A message with the queues that have not settled it. */
 export class Living implements RecoveredMessage {
   readonly message: Message;
-  readonly queueIds: number[];
+  /** Shared by messages for the same queues: replaced, never changed. */
+  queueIds: readonly number[];
   readonly segment: Segment;
   /** Of its record. */
   readonly bytes: number;
 
-  constructor(message: Message, queueIds: number[], segment: Segment, bytes: number) {
+  constructor(message: Message, queueIds: readonly number[], segment: Segment, bytes: number) {
     this.message = message;
     this.queueIds = queueIds;
     this.segment = segment;
@@ -41,7 +42,7 @@ export class RecoveredState implements RecordVisitor, Recovered {
   lastSequence = 0;
   lastQueueId = 0;
 
-  published(message: Message, queueIds: number[], bytes: number): void {
+  published(message: Message, queueIds: readonly number[], bytes: number): void {
     this.lastSequence = Math.max(this.lastSequence, message.sequence);
     for (const id of queueIds) this.lastQueueId = Math.max(this.lastQueueId, id);
     const { tail } = this.catalog;
@@ -55,10 +56,9 @@ export class RecoveredState implements RecordVisitor, Recovered {
   settled(queueId: number, sequence: number): void {
     const living = this.living.get(sequence);
     if (living === undefined) return;
-    const at = living.queueIds.indexOf(queueId);
-    if (at < 0) return;
-    living.queueIds.splice(at, 1);
-    if (living.queueIds.length === 0) this.living.delete(sequence);
+    if (!living.queueIds.includes(queueId)) return;
+    if (living.queueIds.length === 1) this.living.delete(sequence);
+    else living.queueIds = living.queueIds.filter((id) => id !== queueId);
     if (living.segment !== this.catalog.tail) this.catalog.tail.overrules.add(living.segment);
   }
 
@@ -96,8 +96,7 @@ export class RecoveredState implements RecordVisitor, Recovered {
       const queueIds = entries.get(sequence);
       if (queueIds === undefined) this.living.delete(sequence);
       else if (queueIds.length < living.queueIds.length) {
-        const kept = living.queueIds.filter((id) => queueIds.includes(id));
-        living.queueIds.splice(0, living.queueIds.length, ...kept);
+        living.queueIds = living.queueIds.filter((id) => queueIds.includes(id));
       }
     }
     for (const { kind, key } of [...segment.state]) {
@@ -105,9 +104,18 @@ export class RecoveredState implements RecordVisitor, Recovered {
     }
   }
 
-  /** The file that the last messages are views into is about to go: those that live are copied. */
-  leaveFile(): void {
-    for (const living of this.fresh) if (this.living.get(living.message.sequence) === living) living.message.rest();
+  /**
+   * The last messages are views into `file`. Those that live are copied out of it, unless they are most of it: then they
+   * rest where they are.
+   */
+  leaveFile(file: Buffer): void {
+    const living = this.fresh.filter((each) => this.living.get(each.message.sequence) === each);
+    let bytes = 0;
+    for (const { message } of living) bytes += message.end - message.start;
+    for (const { message } of living) {
+      if (bytes * 2 < file.length) message.rest();
+      else message.resting = true;
+    }
     this.fresh = [];
   }
 
@@ -117,7 +125,14 @@ export class RecoveredState implements RecordVisitor, Recovered {
 
   /** In the order in which they were published. */
   messages(): Iterable<RecoveredMessage> {
-    return [...this.living.values()].sort((a, b) => a.message.sequence - b.message.sequence);
+    const all = [...this.living.values()];
+    let before = 0;
+    for (const { message } of all) {
+      // Only what was moved stands out of its order.
+      if (message.sequence < before) return all.sort((a, b) => a.message.sequence - b.message.sequence);
+      before = message.sequence;
+    }
+    return all;
   }
 
   /** How many there are. */
@@ -146,7 +161,7 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
     const segment = state.catalog.add(epoch);
     state.unit = readSegmentHeader(name, file, epoch) - 1;
     const whole = replaySegment(file, epoch, state);
-    state.leaveFile();
+    state.leaveFile(file);
     segment.bytes = whole;
     log.debug({ file: name, of: epochs.length, messages: state.messageCount }, 'journal: replayed a segment');
     if (whole === file.length) continue;
