@@ -12,6 +12,7 @@ import { LengthLimit } from './length-limit.ts';
 import { PriorityList } from './priority-list.ts';
 import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
 import { ReadyList } from './ready-list.ts';
+import { pick, selects } from './selection.ts';
 import type { QueueSpec } from './spec.ts';
 
 /** What a queue asks of its virtual host. */
@@ -57,6 +58,10 @@ export class LocalQueue implements Queue {
   private active: Consumer | null = null;
   /** By priority, highest first; those of one priority take turns. */
   private readonly consumers: Consumer[] = [];
+  /** How many of them have a selector. */
+  private selecting = 0;
+  /** With selectors: something that waits may be for a consumer that was not ready, or is new. */
+  private hasSelected = false;
   private turn = 0;
   private hadConsumer = false;
   private unwritten: QueueEntry | null = null;
@@ -106,8 +111,8 @@ export class LocalQueue implements Queue {
     this.publishedIn += 1;
     if (match !== null && message.qos === 0 && !match.keepsQos0) return this.publishFleeting(message, match);
     if (this.limit !== null && !this.accepts(1, message.bodyBytes)) return this.refuse(message);
-    if (this.ready.length === 0) {
-      const consumer = this.nextConsumer();
+    if (this.ready.length === 0 || this.selecting > 0) {
+      const consumer = this.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
       if (consumer !== null) {
         if (consumer.settles) this.handOver(consumer, message, match);
         else this.deliverNew(consumer, message, match);
@@ -167,6 +172,7 @@ export class LocalQueue implements Queue {
       entry.redelivered = true;
     }
     this.ready.restore(entry);
+    this.hasSelected = true;
     this.readyBytes += entry.message.bodyBytes;
     if (entry.expiresAtMs > 0) this.expects();
     this.wake();
@@ -196,6 +202,7 @@ export class LocalQueue implements Queue {
   wake(): void {
     // A delivery may make its own consumer ready again: the loop below sees it, a second one inside would recurse.
     if (this.dispatching) return;
+    if (this.selecting > 0) return this.wakeSelecting();
     this.dispatching = true;
     while (this.ready.length > 0) {
       const consumer = this.nextConsumer();
@@ -227,6 +234,7 @@ export class LocalQueue implements Queue {
     while (at > 0 && this.consumers[at - 1]!.priority < consumer.priority) at -= 1;
     this.consumers.splice(at, 0, consumer);
     this.hadConsumer = true;
+    this.countSelecting();
     this.active ??= consumer;
     this.idleAlarm?.consumed(true);
     this.wake();
@@ -236,6 +244,7 @@ export class LocalQueue implements Queue {
     const at = this.consumers.indexOf(consumer);
     if (at < 0) return;
     this.consumers.splice(at, 1);
+    this.countSelecting();
     if (this.active === consumer) this.active = this.consumers[0] ?? null;
     if (this.consumers.length === 0) this.idleAlarm?.consumed(false);
     if (this.consumers.length === 0 && this.spec.autoDelete && this.hadConsumer && !this.deleted) {
@@ -351,6 +360,56 @@ export class LocalQueue implements Queue {
     this.unacked += 1;
     entry.consumer = consumer;
     consumer.deliver(entry);
+  }
+
+  // — selectors ———————————————————————————————————————————————————————————————————————————————————————————————————
+
+  private countSelecting(): void {
+    this.selecting = this.consumers.filter(({ selector }) => selector !== undefined && selector !== null).length;
+    this.hasSelected = true;
+  }
+
+  // Remembers that the message is for somebody who is not ready: without such, waking need not look at all that waits.
+  private nextSelecting(message: Message): Consumer | null {
+    const consumers = this.options.singleActiveConsumer && this.active !== null ? [this.active] : this.consumers;
+    const index = pick(consumers, this.turn, message);
+    if (index >= 0) {
+      this.turn += 1;
+      return consumers[index]!;
+    }
+    if (!this.hasSelected) this.hasSelected = consumers.some((consumer) => selects(consumer, message));
+    return null;
+  }
+
+  private wakeSelecting(): void {
+    if (!this.hasSelected) return;
+    this.dispatching = true;
+    if (this.headAlarm !== null) this.dropExpired();
+    this.hasSelected = false;
+    const waiting = [...this.ready];
+    this.ready.clear();
+    const left: QueueEntry[] = [];
+    for (const entry of waiting) {
+      const consumer = this.nextSelecting(entry.message);
+      if (consumer === null) {
+        left.push(entry);
+        continue;
+      }
+      entry.state = 'unacked';
+      this.unacked += 1;
+      this.readyBytes -= entry.message.bodyBytes;
+      entry.consumer = consumer;
+      consumer.deliver(entry);
+      if (consumer.settles) this.settle(entry);
+    }
+    // mostly nothing came meanwhile: what is left keeps its order
+    const isAlone = this.ready.length === 0;
+    for (const entry of left) {
+      if (isAlone) this.ready.push(entry);
+      else this.ready.restore(entry);
+    }
+    if (this.headAlarm !== null) this.watchHead();
+    this.dispatching = false;
   }
 
   // Neither kept nor written: it is gone as soon as it is handed over.

@@ -20,6 +20,8 @@ export interface Consumer {
   /** Higher ones are served first while they are ready. */
   readonly priority: number;
   readonly exclusive: boolean;
+  /** Takes only the messages that it is true for; without one, all. */
+  readonly selector?: ((message: Message) => boolean) | null;
   readonly client: Client;
   /** As its protocol names it, for management. */
   readonly tag: string;

@@ -50,7 +50,7 @@ export class Subscription implements Consumer {
   private readonly connection: Connection;
   private readonly prefetch: number;
   /** What its selector lets through, where the queue has other consumers: the queue gives it nothing else. */
-  readonly selects: ((message: Message) => boolean) | null;
+  readonly selector: ((message: Message) => boolean) | null;
   /** The same where the queue is its own: what does not pass is nobody's. */
   private readonly drops: ((message: Message) => boolean) | null;
   /** Command, subscription. */
@@ -70,7 +70,7 @@ export class Subscription implements Consumer {
     this.prefetch = options.prefetch;
     this.priority = options.priority;
     const isOwn = options.sources.every(({ own }) => own);
-    this.selects = isOwn ? null : options.filter;
+    this.selector = isOwn ? null : options.filter;
     this.drops = isOwn ? options.filter : null;
     const id = options.id === null ? '' : `subscription:${escapeText(options.id, connection.version)}\n`;
     this.head = Buffer.from(`MESSAGE\n${id}`, 'utf8');

@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest';
+import { noHeaders } from '../../../../src/core/properties.ts';
+import { type Core, createCore, createMessage, TestConsumer } from '../../../support/core.ts';
+
+class SelectingConsumer extends TestConsumer {
+  readonly selector: (message: { readonly body: Buffer }) => boolean;
+
+  constructor(core: Core, prefix: string, credit = Number.POSITIVE_INFINITY) {
+    super(core.client, { credit });
+    this.selector = ({ body }) => body.toString().startsWith(prefix);
+  }
+}
+
+function setUp() {
+  const core = createCore();
+  const queue = core.vhost.declareQueue(core.client, {
+    name: 'q',
+    durable: true,
+    autoDelete: false,
+    exclusiveTo: null,
+    arguments: noHeaders,
+  });
+  const publish = (...bodies: string[]): void => {
+    for (const body of bodies) {
+      core.vhost.publish(core.vhost.routeFor('', 'q'), createMessage(body, { key: 'q' }), null, 0);
+    }
+  };
+  return { core, queue, publish };
+}
+
+test('each consumer gets what it selects, and what nobody selects holds up nothing', () => {
+  const { core, queue, publish } = setUp();
+  publish('a1', 'b1');
+  const a = new SelectingConsumer(core, 'a');
+  queue.attach(a);
+  publish('c1', 'a2', 'b2', 'a3');
+  expect(a.bodies).toEqual(['a1', 'a2', 'a3']);
+  const b = new SelectingConsumer(core, 'b');
+  queue.attach(b);
+  expect(b.bodies).toEqual(['b1', 'b2']);
+  expect(queue.counts.ready).toBe(1);
+});
+
+test('what waits for a consumer without credit does not hold up another', () => {
+  const { core, queue, publish } = setUp();
+  const a = new SelectingConsumer(core, 'a', 1);
+  const b = new SelectingConsumer(core, 'b');
+  queue.attach(a);
+  queue.attach(b);
+  publish('a1', 'a2', 'b1', 'a3', 'b2');
+  expect(a.bodies).toEqual(['a1']);
+  expect(b.bodies).toEqual(['b1', 'b2']);
+  a.grant(1, queue);
+  expect(a.bodies).toEqual(['a1', 'a2']);
+  a.grant(5, queue);
+  expect(a.bodies).toEqual(['a1', 'a2', 'a3']);
+});
+
+test('a consumer without a selector takes what is left, in the order of publishing', () => {
+  const { core, queue, publish } = setUp();
+  queue.attach(new SelectingConsumer(core, 'a'));
+  publish('b1', 'c1', 'b2');
+  const all = new TestConsumer(core.client);
+  queue.attach(all);
+  expect(all.bodies).toEqual(['b1', 'c1', 'b2']);
+});
+
+test('what comes back is for whoever selects it, in its place', () => {
+  const { core, queue, publish } = setUp();
+  const a = new SelectingConsumer(core, 'a', 2);
+  queue.attach(a);
+  publish('a1', 'x', 'a2', 'a3');
+  a.entries[0]!.requeue();
+  a.grant(1, queue);
+  expect(a.bodies).toEqual(['a1', 'a2', 'a1']);
+  a.grant(1, queue);
+  expect(a.bodies).toEqual(['a1', 'a2', 'a1', 'a3']);
+});
