@@ -288,7 +288,7 @@ export class Connection implements StreamHandler, Client {
     this.current = method ?? null;
     if (channel !== null) {
       // [AMQP 0-9-1 §1.5.2.5] until close-ok everything but close and close-ok is discarded
-      if (method === methods.channelCloseOk) this.channels.delete(id);
+      if (method === methods.channelCloseOk) this.removeChannel(channel);
       else if (method === methods.channelClose) this.send(encodeMethod(id, methods.channelCloseOk));
       return;
     }
