@@ -60,7 +60,7 @@ export class RoutingFacts {
     if ((flags & Flag.contentType) !== 0) at += 1 + bytes[at]!;
     if ((flags & Flag.contentEncoding) !== 0) at += 1 + bytes[at]!;
     if ((flags & Flag.headers) !== 0) {
-      if (at + 4 > end) throw cut();
+      if (!(at + 4 <= end)) throw cut(); // NaN, when an octet was read beyond the buffer, is not either
       const table = at;
       at += 4 + bytes.readUInt32BE(at);
       if (at > end) throw cut();
@@ -76,7 +76,7 @@ export class RoutingFacts {
       }
     }
     if ((flags & Flag.expiration) !== 0) {
-      if (at + 1 + bytes[at]! > end) throw cut();
+      if (!(at + 1 + bytes[at]! <= end)) throw cut();
       this.ttlMs = readExpiration(bytes, at);
       at += 1 + bytes[at]!;
     }
@@ -89,7 +89,7 @@ export class RoutingFacts {
     }
     if ((flags & Flag.appId) !== 0) at += 1 + bytes[at]!;
     if ((flags & Flag.clusterId) !== 0) at += 1 + bytes[at]!;
-    if (!(at <= end)) throw cut(); // NaN, when an octet was read beyond the buffer, is not either
+    if (!(at <= end)) throw cut();
   }
 }
 
