@@ -9,17 +9,10 @@ import type { Timer, Timers } from '../lib/timers.ts';
 import type { Catalog, Segment, StateRecord } from './catalog.ts';
 import { Compactor, type MoveWriter, type SurvivorsPart } from './compaction.ts';
 import type { AppendFile, Disk } from './disk.ts';
+import { readManifest, writeManifest } from './manifest.ts';
 import { deathsBytes, RecordWriter, runsBytes, survivorsBytes, toRuns } from './record.ts';
 import { type Living, type RecoveredState, recover } from './recovery.ts';
-import {
-  batchHeaderBytes,
-  isSegmentName,
-  JournalDamage,
-  sealBatch,
-  segmentHeader,
-  segmentHeaderBytes,
-  segmentName,
-} from './segment.ts';
+import { batchHeaderBytes, isSegmentName, sealBatch, segmentHeader, segmentName } from './segment.ts';
 
 export interface JournalOptions {
   readonly segmentBytes: number;
@@ -48,7 +41,6 @@ interface StateChange {
   readonly value: Buffer | null;
 }
 
-const manifestName = 'MANIFEST';
 const batchBytes = 1024 * 1024;
 const recordOverhead = 64;
 /** Buffers of `batchBytes` that are kept for the next group. */
@@ -523,36 +515,8 @@ async function createSegment(disk: Disk, epochs: readonly number[], firstUnit: n
   return file;
 }
 
-async function writeManifest(disk: Disk, epochs: readonly number[]): Promise<void> {
-  await disk.replace(manifestName, Buffer.from(`${JSON.stringify({ version: 1, segments: epochs })}\n`, 'utf8'));
-}
-
 /** Segments that no manifest names: half made, or dead and not yet removed. */
 async function removeStrays(disk: Disk, epochs: readonly number[]): Promise<void> {
   const named = new Set(epochs.map(segmentName));
   for (const name of await disk.list()) if (isSegmentName(name) && !named.has(name)) await disk.remove(name);
-}
-
-/** @throws JournalDamage when it cannot be read, or is missing beside segments that hold something */
-async function readManifest(disk: Disk): Promise<number[]> {
-  const names = await disk.list();
-  if (!names.includes(manifestName)) {
-    // The first segment is made before the first manifest, and holds nothing until then.
-    for (const name of names.filter(isSegmentName)) {
-      const { length } = await disk.read(name);
-      if (length > segmentHeaderBytes) throw new JournalDamage(manifestName, 0, `it is missing, and there is ${name}`);
-    }
-    return [];
-  }
-  const text = (await disk.read(manifestName)).toString('utf8');
-  let manifest: { version: number; segments: number[] };
-  try {
-    manifest = JSON.parse(text);
-  } catch {
-    throw new JournalDamage(manifestName, 0, 'it is not JSON');
-  }
-  if (manifest.version !== 1) {
-    throw new JournalDamage(manifestName, 0, `its version is ${manifest.version}, this program reads version 1`);
-  }
-  return manifest.segments;
 }

@@ -1,0 +1,121 @@
+import type { Message } from '../core/message.ts';
+import type { Disk } from './disk.ts';
+import { readManifest } from './manifest.ts';
+import { type RecordVisitor, readRecords, type SurvivorsRecord } from './record.ts';
+import {
+  findBatch,
+  findProofOf,
+  type JournalDamage,
+  readSegmentHeader,
+  segmentHeaderBytes,
+  segmentName,
+} from './segment.ts';
+
+/** What one segment holds, for people: read offline, nothing is changed. */
+export interface SegmentReport {
+  readonly file: string;
+  readonly bytes: number;
+  readonly units: number;
+  readonly messages: number;
+  readonly settlements: number;
+  readonly puts: number;
+  readonly deletions: number;
+  readonly survivorLists: number;
+  /** What is wrong and where, or null. A torn tail is cut off at the next start, damage ends it. */
+  readonly fault: { readonly kind: 'torn tail' | 'damage'; readonly offset: number; readonly what: string } | null;
+}
+
+/**
+ * Reads every segment that the manifest names, beyond damaged ones too.
+ * @param visitor told of every record of closed units, for an export
+ * @throws JournalDamage when the manifest cannot be read
+ */
+export async function inspect(disk: Disk, visitor: Partial<RecordVisitor> = {}): Promise<SegmentReport[]> {
+  const epochs = await readManifest(disk);
+  const present = new Set(await disk.list());
+  const reports: SegmentReport[] = [];
+  for (const [i, epoch] of epochs.entries()) {
+    const file = segmentName(epoch);
+    const content = present.has(file) ? await disk.read(file) : null;
+    reports.push(inspectSegment(file, content, epoch, i === epochs.length - 1, visitor));
+  }
+  return reports;
+}
+
+function inspectSegment(
+  file: string,
+  content: Buffer | null,
+  epoch: number,
+  last: boolean,
+  visitor: Partial<RecordVisitor>,
+): SegmentReport {
+  const counter = new Counter(visitor);
+  const report = (units: number, fault: SegmentReport['fault']): SegmentReport => ({
+    file,
+    bytes: content?.length ?? 0,
+    units,
+    ...counter.counts,
+    fault,
+  });
+  if (content === null) return report(0, { kind: 'damage', offset: 0, what: 'it is missing' });
+  let unit: number;
+  try {
+    unit = readSegmentHeader(file, content, epoch);
+  } catch (error) {
+    return report(0, { kind: 'damage', offset: 0, what: (error as JournalDamage).message });
+  }
+  const firstUnit = unit;
+  let whole = segmentHeaderBytes;
+  let open: Buffer[] = [];
+  for (let batch = findBatch(content, whole, epoch); batch?.unit === unit; ) {
+    open.push(batch.payload);
+    if (batch.commits) {
+      for (const payload of open) readRecords(payload, counter);
+      open = [];
+      whole = batch.end;
+      unit += 1;
+    }
+    batch = findBatch(content, batch.end, epoch);
+  }
+  if (whole === content.length) return report(unit - firstUnit, null);
+  const torn = last && findProofOf(unit, content, whole, epoch) === undefined;
+  return report(unit - firstUnit, {
+    kind: torn ? 'torn tail' : 'damage',
+    offset: whole,
+    what: `${content.length - whole} octets behind the last whole unit`,
+  });
+}
+
+class Counter implements RecordVisitor {
+  readonly counts = { messages: 0, settlements: 0, puts: 0, deletions: 0, survivorLists: 0 };
+  private readonly visitor: Partial<RecordVisitor>;
+
+  constructor(visitor: Partial<RecordVisitor>) {
+    this.visitor = visitor;
+  }
+
+  published(message: Message, queueIds: readonly number[], bytes: number): void {
+    this.counts.messages += 1;
+    this.visitor.published?.(message, queueIds, bytes);
+  }
+
+  settled(queueId: number, sequence: number): void {
+    this.counts.settlements += 1;
+    this.visitor.settled?.(queueId, sequence);
+  }
+
+  put(kind: string, key: string, value: Buffer): void {
+    this.counts.puts += 1;
+    this.visitor.put?.(kind, key, value);
+  }
+
+  deleted(kind: string, key: string): void {
+    this.counts.deletions += 1;
+    this.visitor.deleted?.(kind, key);
+  }
+
+  survivors(part: SurvivorsRecord): void {
+    if (part.last) this.counts.survivorLists += 1;
+    this.visitor.survivors?.(part);
+  }
+}
