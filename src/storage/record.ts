@@ -192,7 +192,9 @@ class Way {
   /** @returns where the way that begins at `start` ends */
   read(payload: Buffer, start: number): number {
     const known = this.bytes.length;
-    if (known > 0 && payload.compare(this.bytes, 0, known, start, start + known) === 0) return start + known;
+    const end = start + known;
+    // A shorter record may be the payload's last.
+    if (known > 0 && end <= payload.length && payload.compare(this.bytes, 0, known, start, end) === 0) return end;
     const exchangeEnd = start + 2 + payload.readUInt16BE(start);
     this.exchange = decodeText(payload, start + 2, exchangeEnd);
     const keyEnd = exchangeEnd + 4 + payload.readUInt32BE(exchangeEnd);

@@ -26,6 +26,17 @@ test('what was durable is there again, once and in order, and what was settled i
   expect(core.bodies('q')).toEqual(['b', 'c', 'd', 'e']);
 });
 
+test('a short record at the end of its unit is read behind one with a long routing key', async () => {
+  const disk = new SimulatedDisk();
+  const core = await JournaledBroker.open(disk);
+  core.vhost.bind(core.client, 'amq.fanout', core.declare('q'), '', new Map());
+  core.publish('x'.repeat(250), 'a', null, 'amq.fanout');
+  await core.durable();
+  core.publish('q', 'b');
+  await core.durable();
+  expect((await JournaledBroker.open(SimulatedDisk.holding(disk.contents()))).bodies('q')).toEqual(['a', 'b']);
+});
+
 test('a log cut at any octet opens to the state after one of its units, never a later one than a longer cut', async () => {
   const contents = (await threeUnits()).contents();
   const log = contents.get(segment)!;
