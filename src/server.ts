@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { getHeapStatistics } from 'node:v8';
+import { Permissions } from './auth/permissions.ts';
+import { applySeeds } from './auth/seeds.ts';
 import { Users } from './auth/users.ts';
 import type { Config, ListenerConfig } from './config/schema.ts';
 import { Broker } from './core/broker.ts';
@@ -9,6 +11,7 @@ import { SystemClock } from './lib/clock.ts';
 import type { Logger } from './lib/log.ts';
 import { Timers } from './lib/timers.ts';
 import { listenManagement } from './management/api.ts';
+import { Metrics } from './metrics/metrics.ts';
 import { Amqp091 } from './protocols/amqp091/protocol.ts';
 import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
 import { Stomp } from './protocols/stomp/protocol.ts';
@@ -16,8 +19,10 @@ import { freeBytes, openDisk } from './storage/disk.ts';
 import { SegmentJournal } from './storage/journal.ts';
 import { lockDirectory } from './storage/lock.ts';
 import { ResourceWatch } from './storage/resource-watch.ts';
-import { Listener } from './transport/listener.ts';
+import { AddressLimit, Listener } from './transport/listener.ts';
 import type { Protocol } from './transport/protocol.ts';
+import { Certificate } from './transport/tls.ts';
+import type { WebSocketOptions } from './transport/websocket.ts';
 
 /** A port that cannot be had, by the key that names it. */
 export class ListenError extends Error {}
@@ -50,6 +55,8 @@ export class Server {
   private readonly management: { close(): Promise<void> }[] = [];
   /** Gives the data directory back. */
   private readonly unlock: () => Promise<void>;
+  private readonly addresses: AddressLimit;
+  private readonly certificates: Certificate[] = [];
   private ready = false;
 
   private constructor(parts: ServerParts, broker: Broker, unlock: () => Promise<void>) {
@@ -62,6 +69,7 @@ export class Server {
       keepsQos0: queueQos0Offline,
       queueLength: sessionQueueLength,
     });
+    this.addresses = new AddressLimit(parts.config.limits.connectionsPerAddress);
   }
 
   /** @throws ListenError, DirectoryInUse, JournalDamage, and errors of the file system */
@@ -82,7 +90,18 @@ export class Server {
       await unlock();
       throw error;
     });
-    const authenticator = new Users(config.users, config.anonymous);
+    const permissions = new Permissions(journal);
+    permissions.restore(recovered);
+    const users = new Users({
+      journal,
+      clock,
+      permissions,
+      anonymous: config.anonymous,
+      scryptCost: config.auth.scryptCost,
+      hashesAtOnce: Math.max(1, Math.floor(Math.min(runtimeThreads, availableParallelism()) / 2)),
+    });
+    users.restore(recovered);
+    const { limits } = config;
     const broker = new Broker({
       retainedExchange: config.mqtt.exchange,
       retainedLimits: { countMax: config.mqtt.retainedCountMax, bodyBytesMax: config.mqtt.retainedBytesMax },
@@ -90,16 +109,22 @@ export class Server {
       clock,
       timers,
       log,
-      authenticator,
+      authenticator: users,
+      limits,
       createToken,
     });
     for (const vhost of config.vhosts) broker.addVhost(vhost);
     broker.restore(recovered, recovered.messages());
+    permissions.onChanged = (vhost) => broker.vhosts.get(vhost)?.router.change(); // routes carry the decision
+    users.onChanged = (user, gone) => {
+      if (gone) closeClientsOf(broker, user);
+    };
+    await applySeeds(config.users, config.vhosts, { users, permissions, journal }, recovered);
     const server = new Server(parts, broker, unlock);
     watchResources(broker, config, directory);
     server.sessions.restore(recovered);
     try {
-      for (const [name, listener] of Object.entries(config.listeners)) {
+      for (const [name, listener] of Object.entries(allListeners(config))) {
         if (listener.enabled) await server.listen(name, listener);
       }
     } catch (error) {
@@ -118,6 +143,7 @@ export class Server {
   async stop(): Promise<void> {
     this.ready = false;
     for (const listener of this.listeners) listener.close();
+    for (const certificate of this.certificates) certificate.close();
     for (const protocol of this.protocols) protocol.stop();
     const deadline = Date.now() + leaveWithinMs;
     while (this.listeners.some((listener) => listener.connections > 0) && Date.now() < deadline) await sleep(10);
@@ -134,7 +160,10 @@ export class Server {
       const port = await this.open(listener, host);
       this.listening.push({ name, protocol: listener.protocol, host: listener.host, port });
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
+      const { code, syscall } = error as NodeJS.ErrnoException;
+      if (syscall !== 'listen' && syscall !== 'getaddrinfo') {
+        throw new ListenError(`listeners.${name}.tls: the certificate cannot be used (${(error as Error).message})`);
+      }
       const why = code === 'EADDRINUSE' ? 'is in use' : `cannot be listened on (${code ?? (error as Error).message})`;
       throw new ListenError(`listeners.${name}.port: ${listener.port} on host '${listener.host}' ${why}`);
     }
@@ -145,16 +174,44 @@ export class Server {
       const management = await listenManagement(
         { host, port: listener.port },
         () => this.ready && this.broker.journal.writable,
+        new Metrics(this.broker, this.parts.version),
       );
       this.management.push(management);
       return management.port;
     }
     const protocol = this.createProtocol(listener.protocol, listener);
-    const door = new Listener(protocol, this.broker.clock, this.broker.log);
+    const { clock, log } = this.broker;
+    const door = new Listener({
+      protocol,
+      clock,
+      log,
+      addresses: this.addresses,
+      certificate: this.certificateFor(listener),
+      webSocket: listener.transport === 'tcp' ? null : this.webSocketFor(listener),
+    });
     const port = await door.listen({ host, port: listener.port });
     this.protocols.push(protocol);
     this.listeners.push(door);
     return port;
+  }
+
+  /** @throws an error of the file system or of the certificate */
+  private certificateFor({ tls }: ListenerConfig): Certificate | null {
+    if (tls === false) return null;
+    const common = this.parts.config.tls;
+    const certificate = new Certificate(
+      tls === true ? common : { ...tls, minVersion: common.minVersion },
+      this.broker.log,
+    );
+    this.certificates.push(certificate);
+    return certificate;
+  }
+
+  private webSocketFor({ protocol, path }: ListenerConfig): WebSocketOptions {
+    const messageBytes = this.parts.config.limits.messageBytes + mqttHeadBytes;
+    return protocol === 'mqtt'
+      ? { path, subprotocols: ['mqtt', 'mqttv3.1'], messageBytes, frames: 'binary' }
+      : { path, subprotocols: ['v12.stomp', 'v11.stomp', 'v10.stomp'], messageBytes, frames: 'text' };
   }
 
   private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp', { dialect }: ListenerConfig): Protocol {
@@ -214,6 +271,35 @@ function watchResources(broker: Broker, { memory, disk }: Config, directory: str
     log: broker.log,
     onChange: (why) => broker.setAlarm(why),
   });
+}
+
+/** With a certificate each protocol has its TLS port too, unless the configuration says otherwise. */
+function allListeners({ listeners, tls }: Config): Record<string, ListenerConfig> {
+  if (tls.cert === '' || tls.key === '') return listeners;
+  const secure = (protocol: ListenerConfig['protocol'], port: number): ListenerConfig => ({
+    enabled: true,
+    protocol,
+    host: '*',
+    port,
+    transport: 'tcp',
+    path: '/ws',
+    tls: true,
+  });
+  return {
+    ...listeners,
+    amqps: listeners['amqps'] ?? secure('amqp', 5671),
+    mqtts: listeners['mqtts'] ?? secure('mqtt', 8883),
+    stomps: listeners['stomps'] ?? secure('stomp', 61_614),
+  };
+}
+
+/** libuv's, which the disk uses too. */
+const runtimeThreads = 4;
+
+function closeClientsOf(broker: Broker, user: string): void {
+  for (const client of [...broker.clients]) {
+    if (client.user === user) client.close('connection-forced', `user '${user}' is deleted`);
+  }
 }
 
 /** Room for topic and properties beside the largest body. */

@@ -1,53 +1,236 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
-import type { Access, Authenticator, Credentials, Peer } from '../core/auth.ts';
+import { randomBytes } from 'node:crypto';
+import type { Authenticator, Credentials, Peer, ScramVerifier } from '../core/auth.ts';
+import { BrokerError } from '../core/errors.ts';
+import type { Journal, Recovered } from '../core/journal.ts';
+import type { Clock } from '../lib/clock.ts';
+import { Backoff } from './backoff.ts';
+import {
+  findHashFault,
+  hashPassword,
+  hmac,
+  inventScram,
+  isSlow,
+  makeScram,
+  noPassword,
+  type PasswordHash,
+  verifyPassword,
+} from './password.ts';
+import type { LiveAccess, Permissions } from './permissions.ts';
 
-export interface UserConfig {
-  readonly password: string;
+export interface User {
+  readonly name: string;
+  readonly password: PasswordHash;
+  /** undefined when the password came as a foreign hash: SCRAM is not for that user. */
+  readonly scram: ScramVerifier | undefined;
+  readonly tags: readonly string[];
   readonly loopbackOnly: boolean;
 }
 
-export interface AnonymousConfig {
-  readonly enabled: boolean;
-  readonly user: string;
+/** What is given to make or change a user: the password as text, as a hash, or not at all. */
+export interface UserSpec {
+  readonly password?: string | undefined;
+  readonly passwordHash?: PasswordHash | undefined;
+  readonly tags: readonly string[];
+  readonly loopbackOnly: boolean;
 }
 
-const everything: Access = { allows: () => true };
+export interface UsersParts {
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly permissions: Permissions;
+  readonly anonymous: { readonly enabled: boolean; readonly user: string };
+  /** N of scrypt: a power of two. */
+  readonly scryptCost: number;
+  /** Hashes at a time: each takes one of the runtime's four threads, which the disk needs too. */
+  readonly hashesAtOnce: number;
+}
 
-/** The users of the configuration; each may do everything in every virtual host. */
+const kind = 'user';
+/** Log-ins that wait for their turn to be hashed; more are refused. */
+const waitingMax = 10_000;
+
+/** The users: who they are, and whether somebody is who they say. */
 export class Users implements Authenticator {
-  private readonly users: ReadonlyMap<string, UserConfig>;
-  private readonly anonymous: AnonymousConfig;
+  /** Told after a user was changed or, with `gone`, deleted. */
+  onChanged: (user: string, gone: boolean) => void = () => {};
 
-  constructor(users: Readonly<Record<string, UserConfig>>, anonymous: AnonymousConfig) {
-    this.users = new Map(Object.entries(users));
-    this.anonymous = anonymous;
+  private readonly parts: UsersParts;
+  private readonly users = new Map<string, User>();
+  private readonly backoff: Backoff;
+  /** Passwords that were right, as an HMAC under a key that dies with the process. */
+  private readonly verified = new Map<string, Buffer>();
+  private readonly key = randomBytes(32);
+  private readonly checks = new Map<string, Promise<boolean>>();
+  private hashing = 0;
+  private readonly waiting: (() => void)[] = [];
+  /** What an unknown user's password is compared with, for the time it takes. */
+  private readonly nobody: PasswordHash;
+
+  constructor(parts: UsersParts) {
+    this.parts = parts;
+    this.backoff = new Backoff(parts.clock);
+    const octets = randomBytes(48);
+    const [salt, key] = [octets.subarray(0, 16).toString('base64'), octets.subarray(16).toString('base64')];
+    this.nobody = { algorithm: 'scrypt', hash: `${parts.scryptCost}$8$1$${salt}$${key}` };
   }
+
+  restore(recovered: Recovered): void {
+    for (const [name, value] of recovered.entries(kind)) this.users.set(name, decodeUser(name, value));
+  }
+
+  // — log-in ——————————————————————————————————————————————————————————————————————————————————————————————————————
 
   async authenticate(credentials: Credentials, peer: Peer): Promise<string | null> {
-    const isAnonymous = credentials.mechanism === 'ANONYMOUS';
-    if (isAnonymous && !this.anonymous.enabled) return null;
-    const name = isAnonymous ? this.anonymous.user : credentials.user;
+    if (credentials.mechanism === 'ANONYMOUS') {
+      const { enabled, user } = this.parts.anonymous;
+      return enabled && this.mayCome(user, peer) ? user : null;
+    }
+    const { user: name, password } = credentials;
+    const { address } = peer;
+    if (this.backoff.pairWaits(address, name)) return null;
+    const seal = hmac(this.key, `${name}\0${password}`);
+    let right = this.verified.get(name)?.equals(seal) === true;
+    if (!right && !this.backoff.addressWaits(address)) right = await this.check(name, password, seal);
+    if (right) this.backoff.succeeded(address, name);
+    else this.backoff.failed(address, name);
+    return right && this.mayCome(name, peer) ? name : null;
+  }
+
+  findScram(name: string): ScramVerifier {
+    return this.users.get(name)?.scram ?? inventScram(name, this.key);
+  }
+
+  admits(name: string, peer: Peer): boolean {
+    return !this.backoff.pairWaits(peer.address, name) && this.mayCome(name, peer);
+  }
+
+  noteProof(name: string, peer: Peer, succeeded: boolean): void {
+    if (succeeded) this.backoff.succeeded(peer.address, name);
+    else this.backoff.failed(peer.address, name);
+  }
+
+  findAccess(user: string, vhost: string): LiveAccess | null {
+    return this.users.has(user) ? this.parts.permissions.findAccess(user, vhost) : null;
+  }
+
+  private mayCome(name: string, peer: Peer): boolean {
     const user = this.users.get(name);
-    const matches = isAnonymous || samePassword(credentials.password, user?.password);
-    if (user === undefined || !matches) return null;
-    return user.loopbackOnly && !isLoopback(peer.address) ? null : name;
+    return user !== undefined && (!user.loopbackOnly || isLoopback(peer.address));
   }
 
-  findAccess(user: string, _vhost: string): Access | null {
-    return this.users.has(user) ? everything : null;
+  // Many who ask the same at once (a site that comes back after an outage) are one hash.
+  private check(name: string, password: string, seal: Buffer): Promise<boolean> {
+    const id = seal.toString('base64');
+    let check = this.checks.get(id);
+    if (check === undefined) {
+      if (this.waiting.length >= waitingMax) return Promise.resolve(false);
+      check = this.compare(name, password, seal).finally(() => this.checks.delete(id));
+      this.checks.set(id, check);
+    }
+    return check;
   }
-}
 
-// The same work for an unknown user as for a wrong password.
-function samePassword(given: string, wanted: string | undefined): boolean {
-  const equal = timingSafeEqual(digest(given), digest(wanted ?? ''));
-  return equal && wanted !== undefined;
-}
+  private async compare(name: string, password: string, seal: Buffer): Promise<boolean> {
+    const user = this.users.get(name);
+    const wanted = user?.password ?? noPassword;
+    const right = isSlow(wanted)
+      ? await this.inTurn(() => verifyPassword(password, wanted))
+      : await verifyPassword(password, wanted);
+    if (right && this.users.get(name) === user) {
+      this.verified.set(name, seal);
+      return true;
+    }
+    // A refusal takes as long as one of a user whose password is hashed slowly.
+    if (!isSlow(wanted)) await this.inTurn(() => verifyPassword(password, this.nobody));
+    return false;
+  }
 
-function digest(password: string): Buffer {
-  return createHash('sha256').update(password).digest();
+  private async inTurn<T>(hash: () => Promise<T>): Promise<T> {
+    if (this.hashing >= this.parts.hashesAtOnce) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    else this.hashing += 1;
+    try {
+      return await hash();
+    } finally {
+      const next = this.waiting.shift();
+      if (next === undefined) this.hashing -= 1;
+      else next(); // the turn is handed on
+    }
+  }
+
+  // — the list ————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  all(): User[] {
+    return [...this.users.values()];
+  }
+
+  find(name: string): User | undefined {
+    return this.users.get(name);
+  }
+
+  /** @throws BrokerError invalid-field for a hash that is none, or no name */
+  async put(name: string, spec: UserSpec): Promise<User> {
+    if (name === '') throw new BrokerError('invalid-field', 'a user needs a name');
+    const fault = spec.passwordHash === undefined ? undefined : findHashFault(spec.passwordHash);
+    if (fault !== undefined) throw new BrokerError('invalid-field', `password_hash of user '${name}': ${fault}`);
+    const { password: text } = spec;
+    const password =
+      text === undefined
+        ? (spec.passwordHash ?? noPassword)
+        : await this.inTurn(() => hashPassword(text, this.parts.scryptCost));
+    const user: User = {
+      name,
+      password,
+      scram: text === undefined ? undefined : makeScram(text),
+      tags: spec.tags,
+      loopbackOnly: spec.loopbackOnly,
+    };
+    this.users.set(name, user);
+    this.verified.delete(name);
+    this.parts.journal.put(kind, name, encodeUser(user));
+    this.onChanged(name, false);
+    return user;
+  }
+
+  /** @returns false when there is no such user */
+  delete(name: string): boolean {
+    if (!this.users.delete(name)) return false;
+    this.verified.delete(name);
+    this.parts.journal.delete(kind, name);
+    this.parts.permissions.deleteUser(name);
+    this.onChanged(name, true);
+    return true;
+  }
 }
 
 function isLoopback(address: string): boolean {
   return address === '::1' || /^(::ffff:)?127\./.test(address);
+}
+
+function encodeUser({ name: _, scram, ...user }: User): Buffer {
+  const verifier =
+    scram === undefined
+      ? undefined
+      : {
+          salt: scram.salt.toString('base64'),
+          iterations: scram.iterations,
+          storedKey: scram.storedKey.toString('base64'),
+          serverKey: scram.serverKey.toString('base64'),
+        };
+  return Buffer.from(JSON.stringify({ ...user, scram: verifier }), 'utf8');
+}
+
+function decodeUser(name: string, value: Buffer): User {
+  const json = JSON.parse(value.toString('utf8')) as Omit<User, 'name' | 'scram'> & {
+    scram?: { salt: string; iterations: number; storedKey: string; serverKey: string };
+  };
+  const scram =
+    json.scram === undefined
+      ? undefined
+      : {
+          salt: Buffer.from(json.scram.salt, 'base64'),
+          iterations: json.scram.iterations,
+          storedKey: Buffer.from(json.scram.storedKey, 'base64'),
+          serverKey: Buffer.from(json.scram.serverKey, 'base64'),
+        };
+  return { ...json, name, scram };
 }

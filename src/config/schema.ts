@@ -2,9 +2,23 @@ import { z } from 'zod';
 
 /** The shape of the configuration; `config/rosettamq.yaml` documents every key, and a test holds the two together. */
 
+/** The names of RabbitMQ's modules, and our own. */
+const hashingAlgorithms = [
+  'scrypt',
+  'rabbit_password_hashing_sha256',
+  'rabbit_password_hashing_sha512',
+  'rabbit_password_hashing_md5',
+] as const;
+
 const port = z.int().min(0).max(65_535);
 const bytes = z.int().positive();
 const milliseconds = z.int().positive();
+
+const permission = z.strictObject({
+  configure: z.string().default('.*'),
+  write: z.string().default('.*'),
+  read: z.string().default('.*'),
+});
 
 const listener = z.strictObject({
   enabled: z.boolean().default(true),
@@ -12,22 +26,69 @@ const listener = z.strictObject({
   host: z.string().default('*'),
   port,
   dialect: z.enum(['auto', 'rabbitmq', 'activemq']).optional(),
+  transport: z.enum(['tcp', 'websocket']).default('tcp'),
+  path: z.string().startsWith('/').default('/ws'),
+  tls: z
+    .union([
+      z.boolean(),
+      z.strictObject({
+        cert: z.string(),
+        key: z.string(),
+        ca: z.string().default(''),
+        verify: z.enum(['none', 'optional', 'required']).default('none'),
+      }),
+    ])
+    .default(false),
 });
 
 const user = z.strictObject({
-  password: z.string(),
+  password: z.string().optional(),
+  passwordHash: z.string().optional(),
+  hashingAlgorithm: z.enum(hashingAlgorithms).default('rabbit_password_hashing_sha256'),
+  tags: z.array(z.string()).default([]),
   loopbackOnly: z.boolean().default(false),
+  permissions: z.record(z.string(), permission).optional(),
+  topicPermissions: z
+    .record(z.string(), z.record(z.string(), z.strictObject({ write: z.string(), read: z.string() })))
+    .optional(),
+});
+
+const policy = z.strictObject({
+  vhost: z.string().default('/'),
+  pattern: z.string(),
+  applyTo: z.enum(['queues', 'exchanges', 'all']).default('all'),
+  priority: z.int().default(0),
+  definition: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
 });
 
 export const schema = z.strictObject({
   dataDir: z.string().min(1),
   logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']),
   listeners: z.record(z.string(), listener),
+  tls: z.strictObject({
+    cert: z.string(),
+    key: z.string(),
+    ca: z.string(),
+    verify: z.enum(['none', 'optional', 'required']),
+    minVersion: z.enum(['TLSv1.2', 'TLSv1.3']),
+  }),
   vhosts: z.array(z.string().min(1)).min(1),
   defaultVhost: z.string().min(1),
   users: z.record(z.string(), user),
+  auth: z.strictObject({
+    scryptCost: z.int().min(1024).max(1_048_576).refine(isPowerOfTwo, 'a power of two is expected'),
+  }),
+  policies: z.record(z.string(), policy),
+  definitions: z.strictObject({ load: z.string() }),
   anonymous: z.strictObject({ enabled: z.boolean(), user: z.string() }),
-  limits: z.strictObject({ messageBytes: bytes, loginTimeoutMs: milliseconds }),
+  limits: z.strictObject({
+    messageBytes: bytes,
+    loginTimeoutMs: milliseconds,
+    connections: z.int().positive(),
+    connectionsPerUser: z.int().positive(),
+    connectionsPerAddress: z.int().positive(),
+    queuesPerVhost: z.int().positive(),
+  }),
   amqp: z.strictObject({
     frameSizeMax: z.int().min(4096),
     channelMax: z.int().min(1).max(65_535),
@@ -62,6 +123,10 @@ export const schema = z.strictObject({
   disk: z.strictObject({ freeMinBytes: z.int().min(0) }),
 });
 
+function isPowerOfTwo(number: number): boolean {
+  return (number & (number - 1)) === 0;
+}
+
 export type Config = z.infer<typeof schema>;
 export type ListenerConfig = z.infer<typeof listener>;
 
@@ -69,22 +134,47 @@ export type ListenerConfig = z.infer<typeof listener>;
 export const mapShapes: Record<string, readonly string[]> = {
   listeners: Object.keys(listener.shape),
   users: Object.keys(user.shape),
+  policies: Object.keys(policy.shape),
 };
+
+function on(protocol: ListenerConfig['protocol'], port: number): ListenerConfig {
+  return { enabled: true, protocol, host: '*', port, transport: 'tcp', path: '/ws', tls: false };
+}
 
 export const defaults: Config = {
   dataDir: './data',
   logLevel: 'info',
   listeners: {
-    amqp: { enabled: true, protocol: 'amqp', host: '*', port: 5672 },
-    mqtt: { enabled: true, protocol: 'mqtt', host: '*', port: 1883 },
-    stomp: { enabled: true, protocol: 'stomp', host: '*', port: 61_613, dialect: 'auto' },
-    management: { enabled: true, protocol: 'management', host: '*', port: 15_672 },
+    amqp: on('amqp', 5672),
+    mqtt: on('mqtt', 1883),
+    stomp: { ...on('stomp', 61_613), dialect: 'auto' },
+    mqttWs: { ...on('mqtt', 15_675), transport: 'websocket' },
+    stompWs: { ...on('stomp', 15_674), transport: 'websocket' },
+    management: on('management', 15_672),
   },
+  tls: { cert: '', key: '', ca: '', verify: 'none', minVersion: 'TLSv1.2' },
   vhosts: ['/'],
   defaultVhost: '/',
-  users: { guest: { password: 'guest', loopbackOnly: true } },
+  users: {
+    guest: {
+      password: 'guest',
+      hashingAlgorithm: 'rabbit_password_hashing_sha256',
+      tags: ['administrator'],
+      loopbackOnly: true,
+    },
+  },
+  auth: { scryptCost: 16_384 },
+  policies: {},
+  definitions: { load: '' },
   anonymous: { enabled: false, user: 'guest' },
-  limits: { messageBytes: 16 * 1024 * 1024, loginTimeoutMs: 10_000 },
+  limits: {
+    messageBytes: 16 * 1024 * 1024,
+    loginTimeoutMs: 10_000,
+    connections: 50_000,
+    connectionsPerUser: 50_000,
+    connectionsPerAddress: 50_000,
+    queuesPerVhost: 100_000,
+  },
   amqp: { frameSizeMax: 131_072, channelMax: 2047, heartbeatSeconds: 60, consumerTimeoutMs: 1_800_000 },
   mqtt: {
     exchange: 'amq.topic',

@@ -6,6 +6,7 @@ import type { Client } from './client.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
 import type { Journal, Recovered, RecoveredMessage } from './journal.ts';
+import { policyKind, vhostOfPolicy } from './policies.ts';
 import { QueueEntry } from './queue/entry.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
 import { type RetainedLimits, retainedKind } from './retained.ts';
@@ -25,7 +26,24 @@ export interface BrokerParts {
   /** The exchange whose messages can be retained; `amq.topic` when it is not said. */
   readonly retainedExchange?: string;
   readonly retainedLimits?: RetainedLimits;
+  /** Without: none. */
+  readonly limits?: BrokerLimits;
 }
+
+/** How much of a thing there may be at a time. */
+export interface BrokerLimits {
+  readonly connections: number;
+  readonly connectionsPerUser: number;
+  readonly queuesPerVhost: number;
+}
+
+const unlimited: BrokerLimits = {
+  connections: Number.POSITIVE_INFINITY,
+  connectionsPerUser: Number.POSITIVE_INFINITY,
+  queuesPerVhost: Number.POSITIVE_INFINITY,
+};
+
+const vhostKind = 'vhost';
 
 /** All virtual hosts, the clients, and what they share. */
 export class Broker implements VhostHost {
@@ -39,6 +57,10 @@ export class Broker implements VhostHost {
   readonly clients = new Set<Client>();
   readonly retainedExchange: string;
   readonly retainedLimits: RetainedLimits;
+  readonly limits: BrokerLimits;
+  /** Clients let in since the start. */
+  connectionsOpened = 0;
+  private readonly clientsOfUser = new Map<string, number>();
 
   /** Why publishers wait, in a word or two that they are told (`memory`, `disk`); null = they do not. */
   alarm: string | null = null;
@@ -55,10 +77,15 @@ export class Broker implements VhostHost {
     this.createToken = parts.createToken;
     this.retainedExchange = parts.retainedExchange ?? 'amq.topic';
     this.retainedLimits = parts.retainedLimits ?? noLimits;
+    this.limits = parts.limits ?? unlimited;
   }
 
   get nowMs(): number {
     return this.clock.nowMs;
+  }
+
+  get queuesPerVhost(): number {
+    return this.limits.queuesPerVhost;
   }
 
   nextSequence(): number {
@@ -94,14 +121,51 @@ export class Broker implements VhostHost {
     for (const client of this.clients) client.onAlarm?.(why);
   }
 
+  /** A virtual host that is remembered. */
+  createVhost(name: string): Vhost {
+    const current = this.vhosts.get(name);
+    if (current !== undefined) return current;
+    if (name === '' || name.includes('\0')) throw new BrokerError('invalid-field', `'${name}' is no name of a vhost`);
+    this.journal.put(vhostKind, name, Buffer.alloc(0));
+    return this.addVhost(name);
+  }
+
+  /** Closes its connections and deletes all that is in it. @returns false when there is none */
+  deleteVhost(name: string): boolean {
+    const vhost = this.vhosts.get(name);
+    if (vhost === undefined) return false;
+    this.vhosts.delete(name);
+    for (const client of [...vhost.clients]) client.close('connection-forced', `vhost '${name}' is deleted`);
+    vhost.clear();
+    this.journal.delete(vhostKind, name);
+    return true;
+  }
+
+  /** Is there room for one more client? Asked before it is let in. @throws BrokerError quota-exceeded */
+  demandRoom(user: string, vhost: Vhost): void {
+    const { connections, connectionsPerUser } = this.limits;
+    const refused = `access to vhost '${vhost.name}' refused for user '${user}'`;
+    if (this.clients.size >= connections) {
+      throw new BrokerError('quota-exceeded', `${refused}: connection limit (${connections}) is reached`);
+    }
+    if ((this.clientsOfUser.get(user) ?? 0) >= connectionsPerUser) {
+      throw new BrokerError('quota-exceeded', `${refused}: user connection limit (${connectionsPerUser}) is reached`);
+    }
+  }
+
   addClient(client: Client): void {
     this.clients.add(client);
+    this.connectionsOpened += 1;
+    this.clientsOfUser.set(client.user, (this.clientsOfUser.get(client.user) ?? 0) + 1);
     client.vhost.clients.add(client);
   }
 
   /** To be called once for each client added, after it has given up its consumers. */
   clientGone(client: Client): void {
     if (!this.clients.delete(client)) return;
+    const left = (this.clientsOfUser.get(client.user) ?? 1) - 1;
+    if (left === 0) this.clientsOfUser.delete(client.user);
+    else this.clientsOfUser.set(client.user, left);
     client.vhost.clientGone(client);
   }
 
@@ -110,6 +174,8 @@ export class Broker implements VhostHost {
     const byId = new Map<number, LocalQueue>();
     this.sequence = recovered.lastSequence;
     this.queueId = recovered.lastQueueId;
+    for (const [name] of recovered.entries(vhostKind)) this.addVhost(name);
+    for (const [key, value] of recovered.entries(policyKind)) this.addVhost(vhostOfPolicy(key)).policies.restore(value);
     for (const [key, value] of recovered.entries('exchange')) {
       const [vhost] = definitions.splitKey(key);
       this.addVhost(vhost).addExchange(definitions.decodeExchange(value));

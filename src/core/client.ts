@@ -16,6 +16,8 @@ export interface Client {
   readonly connectedAtMs: number;
   /** Publishers are to wait, null: no longer. A protocol that cannot say so may hold their octets. */
   onAlarm?(why: string | null): void;
+  /** What the client calls itself (MQTT, STOMP), if it does; patterns of topic permissions may name it. */
+  readonly clientId?: string | undefined;
   /** Tells the peer in its protocol, and closes. */
   close(why: Condition, text: string): void;
 }

@@ -12,6 +12,7 @@ import { bindingId } from './exchange/identity.ts';
 import { computeRoute, type Route, Router } from './exchange/route.ts';
 import type { Journal, Position, PublishReceipt } from './journal.ts';
 import type { DeathReason, Message } from './message.ts';
+import { Policies } from './policies.ts';
 import { type Headers, noHeaders } from './properties.ts';
 import {
   demandEquivalent,
@@ -43,6 +44,8 @@ export interface VhostHost {
   /** Whose retained messages MQTT's subscribers get: what is published to another exchange is not retained. */
   readonly retainedExchange: string;
   readonly retainedLimits: RetainedLimits;
+  /** Queues of a virtual host at most. */
+  readonly queuesPerVhost: number;
   nextSequence(): number;
   nextQueueId(): number;
 }
@@ -58,6 +61,7 @@ export class Vhost implements QueueOwner {
   readonly exchanges = new Map<string, Exchange>();
   readonly queues = new Map<string, LocalQueue>();
   readonly clients = new Set<Client>();
+  readonly policies: Policies;
   readonly router: Router;
   readonly replies: ReplyAliases;
   readonly retained: Retained;
@@ -74,6 +78,7 @@ export class Vhost implements QueueOwner {
     this.name = name;
     this.host = host;
     this.journal = host.journal;
+    this.policies = new Policies(name, host.journal);
     this.router = new Router(this);
     this.replies = new ReplyAliases({ ...replyDefaults, clock: host.clock, createToken: host.createToken });
     this.retained = new Retained(name, host.journal, host.retainedLimits);
@@ -360,6 +365,13 @@ export class Vhost implements QueueOwner {
 
   /** For queues that the broker itself makes for a session or subscription: no permission is asked. */
   createQueue(spec: QueueSpec): LocalQueue {
+    const { queuesPerVhost } = this.host;
+    if (this.queues.size >= queuesPerVhost) {
+      throw new BrokerError(
+        'precondition-failed',
+        `cannot declare queue '${spec.name}': queue limit in vhost '${this.name}' (${queuesPerVhost}) is reached`,
+      );
+    }
     const queue = this.addQueue(spec, spec.durable ? this.host.nextQueueId() : 0);
     if (spec.durable) {
       this.journal.put('queue', definitions.nameKey(this.name, spec.name), definitions.encodeQueue(spec, queue.id));
@@ -403,13 +415,13 @@ export class Vhost implements QueueOwner {
 
   /** Binds a queue or exchange; binding again what is bound does nothing. */
   bind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
-    this.demandBinding(client, source, destination);
+    this.demandBinding(client, source, destination, key);
     if (this.getExchange(source).spec.type === 'x-consistent-hash') ConsistentHashMatcher.checkWeight(key);
     this.addBinding(this.getExchange(source), destination, key, parsePattern(key), args, null);
   }
 
   unbind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
-    this.demandBinding(client, source, destination);
+    this.demandBinding(client, source, destination, key);
     const exchange = this.getExchange(source);
     const binding = exchange.bindings.get(bindingId(destination, key, args));
     if (binding !== undefined) this.removeBinding(binding);
@@ -479,9 +491,20 @@ export class Vhost implements QueueOwner {
     this.router.change();
   }
 
-  /** @throws BrokerError unauthorized-access in RabbitMQ's words */
-  demand(client: Client, operation: Operation, resource: Resource, name: string): void {
-    demand(client.access, client.user, operation, resource, name, this.name);
+  /**
+   * @param exchange where the topic is meant, for resource `topic`
+   * @throws BrokerError unauthorized-access in RabbitMQ's words
+   */
+  demand(client: Client, operation: Operation, resource: Resource, name: string, exchange = 'amq.topic'): void {
+    const topic = resource === 'topic' ? { exchange, clientId: client.clientId ?? '' } : undefined;
+    demand(client.access, client.user, operation, resource, name, this.name, topic);
+  }
+
+  /** The virtual host itself is deleted: all that is in it goes with it. */
+  clear(): void {
+    for (const queue of [...this.queues.values()]) this.removeQueue(queue);
+    for (const exchange of [...this.exchanges.values()]) this.removeExchange(exchange);
+    for (const { name } of this.policies.all()) this.policies.delete(name);
   }
 
   /** Deletes what belonged to a connection alone. */
@@ -500,12 +523,13 @@ export class Vhost implements QueueOwner {
     if (exchange.spec.durable) this.journal.delete('exchange', definitions.nameKey(this.name, exchange.name));
   }
 
-  private demandBinding(client: Client, source: string, destination: Queue | Exchange): void {
+  private demandBinding(client: Client, source: string, destination: Queue | Exchange, key: string): void {
     const isExchange = destination instanceof Exchange;
     demandNotDefault(source);
     if (isExchange) demandNotDefault(destination.name);
     this.demand(client, 'write', isExchange ? 'exchange' : 'queue', destination.name);
     this.demand(client, 'read', 'exchange', source);
+    if (this.exchanges.get(source)?.spec.type === 'topic') this.demand(client, 'read', 'topic', key, source);
   }
 
   private demandUnlocked(queue: LocalQueue, client: Client): void {

@@ -5,13 +5,21 @@ export interface ManagementListener {
   close(): Promise<void>;
 }
 
+/** What /metrics shows. */
+export interface MetricsPage {
+  readonly contentType: string;
+  render(): Promise<string>;
+}
+
 /** The HTTP side: for now whether the broker lives and is ready. */
 export async function listenManagement(
   options: { readonly host: string | undefined; readonly port: number },
   isReady: () => boolean,
+  metrics: MetricsPage,
 ): Promise<ManagementListener> {
   const app: FastifyInstance = fastify({ forceCloseConnections: true });
   app.get('/', async (_request, reply) => reply.type('text/html').send(page));
+  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.render()));
   app.get('/health/live', async () => ({ status: 'ok' }));
   app.get('/health/ready', async (_request, reply) => {
     const ready = isReady();

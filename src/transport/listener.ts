@@ -1,8 +1,14 @@
+import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type Server, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Protocol } from './protocol.ts';
 import { Stream } from './stream.ts';
+import type { Certificate } from './tls.ts';
+import { WebSocketDoor, type WebSocketOptions } from './websocket.ts';
 
 export interface ListenerOptions {
   /** undefined: every interface. */
@@ -10,24 +16,95 @@ export interface ListenerOptions {
   readonly port: number;
 }
 
+export interface ListenerParts {
+  readonly protocol: Protocol;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Connections from one address at most; shared by all listeners that are given it. */
+  readonly addresses: AddressLimit;
+  /** null: the octets come as they are. */
+  readonly certificate: Certificate | null;
+  /** null: a connection's octets are the protocol's; else they are WebSocket's. */
+  readonly webSocket: WebSocketOptions | null;
+}
+
+/** Counts connections by address, before anybody has logged in. */
+export class AddressLimit {
+  private readonly counts = new Map<string, number>();
+  private readonly max: number;
+
+  constructor(max: number) {
+    this.max = max;
+  }
+
+  /** @returns false when the address has as many as it may */
+  enter(address: string): boolean {
+    const count = this.counts.get(address) ?? 0;
+    if (count >= this.max) return false;
+    this.counts.set(address, count + 1);
+    return true;
+  }
+
+  leave(address: string): void {
+    const count = (this.counts.get(address) ?? 1) - 1;
+    if (count === 0) this.counts.delete(address);
+    else this.counts.set(address, count);
+  }
+}
+
+/** A handshake of TLS or WebSocket that takes longer is given up. */
+const handshakeMs = 10_000;
+
 /** One buffer for all sockets: a read is handled before the next one begins. */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
-/** A TCP port and the protocol spoken on it. */
+/** A port, what its octets are wrapped in, and the protocol spoken on it. */
 export class Listener {
   readonly server: Server;
-  private readonly clock: Clock;
-  private readonly log: Logger;
-  private readonly protocol: Protocol;
+  private readonly parts: ListenerParts;
   private readonly streams = new Set<Stream>();
 
-  constructor(protocol: Protocol, clock: Clock, log: Logger) {
-    this.protocol = protocol;
-    this.clock = clock;
-    this.log = log;
-    this.server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) =>
-      this.accept(socket),
-    );
+  constructor(parts: ListenerParts) {
+    this.parts = parts;
+    this.server = this.createServer(parts);
+  }
+
+  private createServer({ certificate, webSocket }: ListenerParts): Server {
+    if (webSocket === null && certificate === null) {
+      return createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) =>
+        this.accept(socket),
+      );
+    }
+    const secure =
+      certificate === null
+        ? {}
+        : {
+            ...certificate.read(),
+            requestCert: certificate.options.verify !== 'none',
+            rejectUnauthorized: certificate.options.verify === 'required',
+            handshakeTimeout: handshakeMs,
+            noDelay: true,
+          };
+    if (webSocket === null) {
+      const server = createTlsServer({ ...secure, allowHalfOpen: true }, (socket) => this.acceptSecure(socket));
+      return this.follow(server);
+    }
+    const server = certificate === null ? createHttpServer({ noDelay: true }) : createHttpsServer(secure);
+    server.on('request', (_request, response) => response.writeHead(426, { Upgrade: 'websocket' }).end());
+    server.headersTimeout = handshakeMs;
+    const door = new WebSocketDoor(webSocket, (duplex, request) => this.acceptWebSocket(duplex, request.socket));
+    server.on('upgrade', (request, socket, head) => door.onUpgrade(request, socket, head));
+    return certificate === null ? server : this.follow(server as unknown as TlsServer);
+  }
+
+  // A new certificate is for the connections to come.
+  private follow(server: TlsServer): Server {
+    const { certificate, log } = this.parts;
+    certificate?.followers.add((options) => server.setSecureContext(options));
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+      log.info({ peer: socket.remoteAddress ?? '', reason: error.message }, 'refused: no TLS handshake');
+    });
+    return server;
   }
 
   /** @returns the port; rejects with the runtime's error when it is in use. */
@@ -57,20 +134,68 @@ export class Listener {
   }
 
   private accept(accepted: Socket): void {
-    const remote = {
-      address: (accepted.remoteAddress ?? '').replace(/^::ffff:/, ''),
-      port: accepted.remotePort ?? 0,
-      encrypted: false,
-    };
+    const remote = remoteOf(accepted, false);
+    if (!this.enter(remote.address, accepted)) return;
     const { socket, attach } = takeOver(accepted);
     socket.setNoDelay(true);
-    const stream = new Stream(socket, this.clock, this.log, remote);
-    attach(stream);
-    this.streams.add(stream);
-    socket.once('close', () => this.streams.delete(stream));
-    stream.handler = this.protocol.accept(stream);
+    attach(this.adopt(socket, remote));
     socket.resume();
   }
+
+  private acceptSecure(socket: TLSSocket): void {
+    const { certificate, log } = this.parts;
+    const remote = remoteOf(socket, true);
+    if (certificate?.options.verify === 'optional' && !socket.authorized && hasCertificate(socket)) {
+      log.info({ peer: remote.address, reason: String(socket.authorizationError) }, 'refused: certificate');
+      socket.destroy();
+      return;
+    }
+    if (!this.enter(remote.address, socket)) return;
+    const stream = this.adopt(socket, remote);
+    socket.on('data', (chunk: Buffer) => stream.receive(chunk, chunk.length));
+  }
+
+  private acceptWebSocket(duplex: Duplex, socket: Socket): void {
+    const remote = remoteOf(socket, this.parts.certificate !== null);
+    if (!this.enter(remote.address, duplex)) return;
+    const stream = this.adopt(duplex, remote);
+    duplex.on('data', (chunk: Buffer) => stream.receive(chunk, chunk.length));
+  }
+
+  private enter(address: string, duplex: Duplex): boolean {
+    const { addresses, log } = this.parts;
+    if (addresses.enter(address)) return true;
+    log.info({ peer: address }, 'refused: too many connections from this address');
+    duplex.destroy();
+    return false;
+  }
+
+  private adopt(duplex: Duplex, remote: Remote): Stream {
+    const { clock, log, protocol, addresses } = this.parts;
+    const stream = new Stream(duplex, clock, log, remote);
+    this.streams.add(stream);
+    duplex.once('close', () => {
+      this.streams.delete(stream);
+      addresses.leave(remote.address);
+    });
+    stream.handler = protocol.accept(stream);
+    return stream;
+  }
+}
+
+interface Remote {
+  readonly address: string;
+  readonly port: number;
+  readonly encrypted: boolean;
+}
+
+function remoteOf(socket: Socket, encrypted: boolean): Remote {
+  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
+  return { address, port: socket.remotePort ?? 0, encrypted };
+}
+
+function hasCertificate(socket: TLSSocket): boolean {
+  return Object.keys(socket.getPeerCertificate()).length > 0;
 }
 
 interface Taken {

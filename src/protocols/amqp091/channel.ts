@@ -286,7 +286,7 @@ export class Channel {
       native = copies.native;
       const { vhost } = this.connection;
       if (route.exchange.spec.type === 'topic') {
-        for (const key of copies.keys) vhost.demand(this.connection, 'write', 'topic', key);
+        for (const key of copies.keys) vhost.demand(this.connection, 'write', 'topic', key, route.exchange.name);
       }
       to = vhost.routeForAll(route.exchange.name, [route.routingKey, ...copies.keys]);
     }
@@ -343,7 +343,7 @@ export class Channel {
     const route = vhost.routeFor(exchange, routingKey);
     if (route.isReply) return route;
     vhost.demand(this.connection, 'write', 'exchange', exchange);
-    if (route.exchange.spec.type === 'topic') vhost.demand(this.connection, 'write', 'topic', routingKey);
+    if (route.exchange.spec.type === 'topic') vhost.demand(this.connection, 'write', 'topic', routingKey, exchange);
     if (route.exchange.spec.internal) {
       throw new BrokerError(
         'unauthorized-access',

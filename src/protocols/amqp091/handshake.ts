@@ -230,6 +230,7 @@ export class Handshake implements StreamHandler {
     if (access === null) {
       throw new BrokerError('not-allowed', `access to vhost '${vhost.name}' refused for user '${this.user}'`);
     }
+    broker.demandRoom(this.user, vhost);
     this.send(methods.connectionOpenOk);
     this.protocol.handshakes.delete(this);
     this.state = 'closed';
@@ -246,7 +247,11 @@ export class Handshake implements StreamHandler {
 
   private fail(error: unknown): void {
     if (error instanceof ProtocolError) return this.close(error.code, error.message);
-    if (error instanceof BrokerError) return this.close(codeOf[error.condition], error.message);
+    if (error instanceof BrokerError) {
+      // before the connection is open a limit is a matter of who may come in [RabbitMQ: per-vhost and per-user limits]
+      const code = error.condition === 'quota-exceeded' ? ReplyCode.notAllowed : codeOf[error.condition];
+      return this.close(code, error.message);
+    }
     this.protocol.log.error({ peer: this.stream.peer, error }, 'amqp: handshake failed by a fault of ours');
     this.close(ReplyCode.internalError, 'internal error');
   }

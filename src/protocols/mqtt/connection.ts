@@ -226,6 +226,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (vhost === undefined || access === null) {
       return this.refuse(ReasonCode.notAuthorized, `user '${user}' may not open vhost '${vhostName}'`);
     }
+    try {
+      broker.demandRoom(user, vhost);
+    } catch (error) {
+      if (error instanceof BrokerError) return this.refuse(codeOf[error.condition], error.message);
+      throw error;
+    }
     this.user = user;
     this.open(connect, vhost, access);
   }
@@ -447,7 +453,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     const { exchange } = this.door.options;
     const key = toRoutingKey(topic);
     vhost.demand(this, 'write', 'exchange', exchange);
-    vhost.demand(this, 'write', 'topic', key);
+    vhost.demand(this, 'write', 'topic', key, this.door.options.exchange);
     return vhost.routeFor(exchange, key);
   }
 
@@ -653,7 +659,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       if (wanted.kind === 'queue') vhost.demand(this, 'read', 'queue', wanted.queue);
       else {
         vhost.demand(this, 'read', 'exchange', this.door.options.exchange);
-        vhost.demand(this, 'read', 'topic', toRoutingKey(wanted.filter));
+        vhost.demand(this, 'read', 'topic', toRoutingKey(wanted.filter), this.door.options.exchange);
         const name =
           wanted.kind === 'shared'
             ? `mqtt-shared.${wanted.group}.${wanted.filter}`

@@ -75,7 +75,7 @@ export class Endpoints {
     const route = vhost.routeFor(exchange, key);
     if (route.isReply) return route; // an alias grants publishing to the address behind it
     vhost.demand(connection, 'write', 'exchange', exchange);
-    if (route.exchange.spec.type === 'topic') vhost.demand(connection, 'write', 'topic', key);
+    if (route.exchange.spec.type === 'topic') vhost.demand(connection, 'write', 'topic', key, exchange);
     if (route.exchange.spec.internal) {
       throw new ProtocolError('Access refused', `cannot publish to internal exchange '${exchange}'`);
     }
@@ -210,7 +210,7 @@ export class Endpoints {
   private bindTo(exchange: string, queue: Queue, key: string, args: Headers): void {
     const { connection } = this;
     const { vhost } = connection;
-    if (vhost.getExchange(exchange).spec.type === 'topic') vhost.demand(connection, 'read', 'topic', key);
+    if (vhost.getExchange(exchange).spec.type === 'topic') vhost.demand(connection, 'read', 'topic', key, exchange);
     vhost.bind(connection, exchange, queue, key, args);
   }
 

@@ -1,4 +1,5 @@
 import type { Access, Credentials } from '../../core/auth.ts';
+import { BrokerError } from '../../core/errors.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Connection } from './connection.ts';
@@ -102,6 +103,12 @@ export class Handshake implements StreamHandler {
     const access = vhost === undefined ? null : broker.authenticator.findAccess(user, vhost.name);
     if (vhost === undefined || access === null) {
       return this.end('Bad CONNECT', `Virtual host '${headers.get('host') ?? options.vhost}' access denied`);
+    }
+    try {
+      broker.demandRoom(user, vhost);
+    } catch (error) {
+      if (error instanceof BrokerError) return this.end('Bad CONNECT', error.message);
+      throw error;
     }
     this.leave();
     const connection = new Connection(this.stream, this.door, {
