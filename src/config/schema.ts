@@ -53,14 +53,6 @@ const user = z.strictObject({
     .optional(),
 });
 
-const policy = z.strictObject({
-  vhost: z.string().default('/'),
-  pattern: z.string(),
-  applyTo: z.enum(['queues', 'exchanges', 'all']).default('all'),
-  priority: z.int().default(0),
-  definition: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
-});
-
 export const schema = z.strictObject({
   dataDir: z.string().min(1),
   logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']),
@@ -78,8 +70,6 @@ export const schema = z.strictObject({
   auth: z.strictObject({
     scryptCost: z.int().min(1024).max(1_048_576).refine(isPowerOfTwo, 'a power of two is expected'),
   }),
-  policies: z.record(z.string(), policy),
-  definitions: z.strictObject({ load: z.string() }),
   anonymous: z.strictObject({ enabled: z.boolean(), user: z.string() }),
   limits: z.strictObject({
     messageBytes: bytes,
@@ -134,7 +124,6 @@ export type ListenerConfig = z.infer<typeof listener>;
 export const mapShapes: Record<string, readonly string[]> = {
   listeners: Object.keys(listener.shape),
   users: Object.keys(user.shape),
-  policies: Object.keys(policy.shape),
 };
 
 function on(protocol: ListenerConfig['protocol'], port: number): ListenerConfig {
@@ -164,8 +153,6 @@ export const defaults: Config = {
     },
   },
   auth: { scryptCost: 16_384 },
-  policies: {},
-  definitions: { load: '' },
   anonymous: { enabled: false, user: 'guest' },
   limits: {
     messageBytes: 16 * 1024 * 1024,
