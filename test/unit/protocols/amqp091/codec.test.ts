@@ -92,7 +92,8 @@ describe('field tables', () => {
         fc.boolean(),
         fc.constant(null),
         fc.integer(),
-        fc.double({ noNaN: true, min: -1e15, max: 1e15 }),
+        // −0 is written by amqplib as the integer 0
+        fc.double({ noNaN: true, min: -1e15, max: 1e15 }).filter((number) => !Object.is(number, -0)),
         fc.array(fc.integer()),
       ),
       { noNullPrototype: true },
