@@ -206,8 +206,8 @@ export class PublishFacts {
     while (!reader.done) {
       const id = reader.octet();
       if (id !== PropertyId.userProperty) {
-        if (id > 0x23 || (seen & (1 << (id & 31))) !== 0) throw unexpected(id, seen);
-        seen |= 1 << (id & 31);
+        if (id > 0x23 || (seen & bitOf(id)) !== 0) throw unexpected(id, seen);
+        seen |= bitOf(id);
       }
       switch (id) {
         case PropertyId.payloadFormatIndicator:
@@ -245,8 +245,13 @@ export class PublishFacts {
 }
 
 function unexpected(id: number, seen: number): ProtocolError {
-  if (id <= 0x23 && (seen & (1 << (id & 31))) !== 0 && kindOf.has(id)) {
+  if (id <= 0x23 && (seen & bitOf(id)) !== 0 && kindOf.has(id)) {
     return new ProtocolError(ReasonCode.protocolError, `property 0x${id.toString(16)} repeats`);
   }
   return malformed(`property 0x${id.toString(16)} has no place here`);
+}
+
+// 31, not 32: a topic alias (0x23) is no content type (0x03).
+function bitOf(id: number): number {
+  return 1 << (id % 31);
 }
