@@ -10,7 +10,7 @@ RUN mkdir /data && chown node:node /data
 USER node
 VOLUME /data
 ENV ROSETTAMQ_DATA_DIR=/data
-EXPOSE 5672 1883 61613 15672
+EXPOSE 5672 1883 61613 15672 15674 15675
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:15672/health/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]

@@ -273,9 +273,31 @@ function watchResources(broker: Broker, { memory, disk }: Config, directory: str
   });
 }
 
-/** With a certificate each protocol has its TLS port too, unless the configuration says otherwise. */
-function allListeners({ listeners, tls }: Config): Record<string, ListenerConfig> {
-  if (tls.cert === '' || tls.key === '') return listeners;
+/**
+ * With a certificate each protocol has its TLS port too, unless the configuration says otherwise. Where a protocol's own
+ * listener takes a free port, its companions that were left at their defaults do too: a second broker on the machine
+ * meets the first on none of them.
+ */
+function allListeners(config: Config): Record<string, ListenerConfig> {
+  const listeners = withSecure(config);
+  for (const [name, sibling, port] of companions) {
+    const listener = listeners[name];
+    if (listener?.port !== port || listeners[sibling]?.port !== 0) continue;
+    listeners[name] = { ...listener, port: 0 };
+  }
+  return listeners;
+}
+
+const companions = [
+  ['mqttWs', 'mqtt', 15_675],
+  ['stompWs', 'stomp', 15_674],
+  ['amqps', 'amqp', 5671],
+  ['mqtts', 'mqtt', 8883],
+  ['stomps', 'stomp', 61_614],
+] as const;
+
+function withSecure({ listeners, tls }: Config): Record<string, ListenerConfig> {
+  if (tls.cert === '' || tls.key === '') return { ...listeners };
   const secure = (protocol: ListenerConfig['protocol'], port: number): ListenerConfig => ({
     enabled: true,
     protocol,

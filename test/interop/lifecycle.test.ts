@@ -34,10 +34,7 @@ test('asked to stop, the broker tells every client in its protocol and exits wit
 
 /** The broker as `npm start` runs it. */
 async function npmStart(dataDir: string): Promise<{ npm: ReturnType<typeof spawn>; brokerPid: number }> {
-  const ports = ['amqp', 'mqtt', 'stomp', 'mqttWs', 'stompWs', 'management'].flatMap((name) => [
-    '--set',
-    `listeners.${name}.port=0`,
-  ]);
+  const ports = ['amqp', 'mqtt', 'stomp', 'management'].flatMap((name) => ['--set', `listeners.${name}.port=0`]);
   const npm = spawn('npm', ['start', '--', '--data-dir', dataDir, ...ports], {
     stdio: ['ignore', 'pipe', 'ignore'],
     env: { ...process.env, ROSETTAMQ_LOG_LEVEL: 'silent' },

@@ -33,10 +33,7 @@ export class BrokerProcess {
 
   static async start(options: BrokerOptions = {}): Promise<BrokerProcess> {
     const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'rosettamq-')));
-    const ports = ['amqp', 'mqtt', 'stomp', 'mqttWs', 'stompWs', 'management'].flatMap((name) => [
-      '--set',
-      `listeners.${name}.port=0`,
-    ]);
+    const ports = ['amqp', 'mqtt', 'stomp', 'management'].flatMap((name) => ['--set', `listeners.${name}.port=0`]);
     const child = spawn(
       process.execPath,
       [
