@@ -3,12 +3,14 @@ import { Broker } from '../../src/core/broker.ts';
 import type { Client } from '../../src/core/client.ts';
 import { type MessageFormat, register } from '../../src/core/format.ts';
 import { Message, noDeaths } from '../../src/core/message.ts';
+import type { Properties, Value } from '../../src/core/properties.ts';
 import type { QueueEntry } from '../../src/core/queue/entry.ts';
 import type { Consumer, Queue } from '../../src/core/queue/queue.ts';
-import type { Vhost } from '../../src/core/vhost.ts';
+import type { PublishResult, Vhost } from '../../src/core/vhost.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import { silent } from '../../src/lib/log.ts';
 import { Timers } from '../../src/lib/timers.ts';
+import { amqp091Format } from '../../src/protocols/amqp091/message.ts';
 import { MemoryJournal } from '../../src/storage/memory.ts';
 
 /** Time that stands until a test moves it. */
@@ -39,25 +41,42 @@ export const plainFormat: MessageFormat = register({
 
 let tokens = 0;
 
-export interface Core {
-  readonly clock: ManualClock;
+/** The core alone, on a clock that the test moves. */
+export class Core {
+  readonly clock = new ManualClock();
   readonly broker: Broker;
   readonly vhost: Vhost;
   readonly client: Client;
-}
 
-export function createCore(): Core {
-  const clock = new ManualClock();
-  const broker = new Broker({
-    journal: new MemoryJournal(),
-    clock,
-    timers: clock.timers,
-    log: silent,
-    createToken: () => `token-${++tokens}`,
-    authenticator: openDoor,
-  });
-  const vhost = broker.addVhost('/');
-  return { clock, broker, vhost, client: createClient(vhost) };
+  constructor() {
+    const { clock } = this;
+    this.broker = new Broker({
+      journal: new MemoryJournal(),
+      clock,
+      timers: clock.timers,
+      log: silent,
+      createToken: () => `token-${++tokens}`,
+      authenticator: openDoor,
+    });
+    this.vhost = this.broker.addVhost('/');
+    this.client = createClient(this.vhost);
+  }
+
+  declare(name: string, args: Readonly<Record<string, Value>> = {}, durable = false): Queue {
+    return this.vhost.declareQueue(this.client, {
+      name,
+      durable,
+      autoDelete: false,
+      exclusiveTo: null,
+      arguments: new Map(Object.entries(args)),
+    });
+  }
+
+  publish(exchange: string, key: string, body: string, properties: Partial<Properties> = {}): PublishResult {
+    const expiresAtMs = properties.ttlMs === undefined ? 0 : this.clock.nowMs + properties.ttlMs;
+    const message = createMessage(body, { exchange, key, properties, expiresAtMs, publisher: this.client });
+    return this.vhost.publish(this.vhost.routeFor(exchange, key), message, null, 0);
+  }
 }
 
 export const everything: Access = { allows: () => true };
@@ -97,16 +116,21 @@ export interface MessageOptions {
   readonly priority?: number;
   readonly expiresAtMs?: number;
   readonly publisher?: Client;
+  readonly properties?: Partial<Properties>;
 }
 
+/** Without properties it is of the plain format; with, of AMQP 0-9-1's. */
 export function createMessage(body: string, options: MessageOptions = {}): Message {
-  const bytes = Buffer.from(body);
+  const { properties } = options;
+  const format = properties === undefined ? plainFormat : amqp091Format;
+  const native = format.encode({ headers: new Map(), ...properties }, null as never);
+  const bytes = Buffer.concat([native, Buffer.from(body)]);
   return new Message({
-    format: plainFormat,
+    format,
     exchange: options.exchange ?? '',
     routingKey: options.key ?? '',
     durable: options.durable ?? false,
-    priority: options.priority ?? -1,
+    priority: options.priority ?? properties?.priority ?? -1,
     expiresAtMs: options.expiresAtMs ?? 0,
     qos: -1,
     retain: false,
@@ -116,10 +140,24 @@ export function createMessage(body: string, options: MessageOptions = {}): Messa
     start: 0,
     end: bytes.length,
     nativeStart: 0,
-    nativeEnd: 0,
-    bodyStart: 0,
+    nativeEnd: native.length,
+    bodyStart: native.length,
     bodyEnd: bytes.length,
   });
+}
+
+export function int(value: number): Value {
+  return { type: 'int', value };
+}
+
+/** Takes all that is ready, and its bodies. */
+export function drain(queue: Queue): string[] {
+  const bodies: string[] = [];
+  for (let entry = queue.get() as QueueEntry | undefined; entry !== undefined; entry = queue.get() as typeof entry) {
+    bodies.push(entry.message.body.toString());
+    entry.ack();
+  }
+  return bodies;
 }
 
 /** Remembers what it is given; `credit` deliveries at most. */

@@ -1,14 +1,13 @@
 import { expect, test } from 'vitest';
 import { Transaction } from '../../../src/core/transaction.ts';
-import { TestConsumer } from '../../support/core.ts';
-import { CoreBroker, drain, int } from '../../support/core-broker.ts';
+import { Core, createMessage, drain, int, TestConsumer } from '../../support/core.ts';
 
-function publish(core: CoreBroker, transaction: Transaction, key: string, body: string): void {
-  transaction.publish(core.vhost.routeFor('', key), core.message(body, {}, { routingKey: key }));
+function publish(core: Core, transaction: Transaction, key: string, body: string): void {
+  transaction.publish(core.vhost.routeFor('', key), createMessage(body, { key }));
 }
 
 test('nothing is seen of a transaction before its commit, and all of it after', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const queue = core.declare('q');
   const consumer = new TestConsumer(core.client, { credit: 1 });
   queue.attach(consumer);
@@ -23,7 +22,7 @@ test('nothing is seen of a transaction before its commit, and all of it after', 
 });
 
 test('a rollback gives the entries back and forgets the messages', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const queue = core.declare('q');
   core.publish('', 'q', 'm');
   const entry = queue.get() as never;
@@ -36,7 +35,7 @@ test('a rollback gives the entries back and forgets the messages', () => {
 });
 
 test('a queue that would refuse one message of the transaction refuses all of it', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const full = core.declare('full', { 'x-max-length': int(1), 'x-overflow': 'reject-publish' });
   const other = core.declare('other');
   const transaction = new Transaction(core.vhost);
@@ -48,7 +47,7 @@ test('a queue that would refuse one message of the transaction refuses all of it
 });
 
 test('a message whose queue came after it was published finds it at the commit', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const transaction = new Transaction(core.vhost);
   publish(core, transaction, 'late', 'm');
   publish(core, transaction, 'nowhere', 'lost');

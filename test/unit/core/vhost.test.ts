@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { ExchangeType } from '../../../src/core/exchange/exchange.ts';
 import { noHeaders } from '../../../src/core/properties.ts';
-import { type Core, createClient, createCore, createMessage, TestConsumer } from '../../support/core.ts';
+import { Core, createClient, createMessage, TestConsumer } from '../../support/core.ts';
 
 function declareQueue(
-  { vhost, client }: Core,
+  { vhost, client }: Pick<Core, 'vhost' | 'client'>,
   name: string,
   options: { durable?: boolean; autoDelete?: boolean } = {},
 ) {
@@ -17,7 +17,12 @@ function declareQueue(
   });
 }
 
-function declareExchange({ vhost, client }: Core, name: string, type: ExchangeType, args = noHeaders) {
+function declareExchange(
+  { vhost, client }: Pick<Core, 'vhost' | 'client'>,
+  name: string,
+  type: ExchangeType,
+  args = noHeaders,
+) {
   const spec = { name, type, durable: true, autoDelete: false, internal: false, arguments: args };
   return vhost.declareExchange(client, spec);
 }
@@ -28,7 +33,7 @@ function publish({ vhost }: Core, exchange: string, key: string, body = 'x') {
 
 describe('routing', () => {
   test('the default exchange leads to the queue of the name', () => {
-    const core = createCore();
+    const core = new Core();
     const queue = declareQueue(core, 'orders');
     expect(publish(core, '', 'orders')).toBe('routed');
     expect(publish(core, '', 'others')).toBe('unroutable');
@@ -36,7 +41,7 @@ describe('routing', () => {
   });
 
   test('a queue bound twice gets a message once', () => {
-    const core = createCore();
+    const core = new Core();
     const queue = declareQueue(core, 'q');
     core.vhost.bind(core.client, 'amq.topic', queue, 'a.*', noHeaders);
     core.vhost.bind(core.client, 'amq.topic', queue, 'a.#', noHeaders);
@@ -45,7 +50,7 @@ describe('routing', () => {
   });
 
   test('a route that was memoised is made anew when a binding comes or goes', () => {
-    const core = createCore();
+    const core = new Core();
     const queue = declareQueue(core, 'q');
     expect(publish(core, 'amq.direct', 'k')).toBe('unroutable');
     const route = core.vhost.routeFor('amq.direct', 'k');
@@ -57,7 +62,7 @@ describe('routing', () => {
   });
 
   test('exchanges bound to exchanges are followed, in circles too', () => {
-    const core = createCore();
+    const core = new Core();
     const [a, b] = [declareExchange(core, 'a', 'fanout'), declareExchange(core, 'b', 'direct')];
     const queue = declareQueue(core, 'q');
     core.vhost.bind(core.client, 'a', b, 'k', noHeaders);
@@ -68,7 +73,7 @@ describe('routing', () => {
   });
 
   test('what an exchange cannot route goes to its alternate exchange', () => {
-    const core = createCore();
+    const core = new Core();
     const queue = declareQueue(core, 'lost');
     declareExchange(core, 'main', 'direct', new Map([['alternate-exchange', 'amq.fanout']]));
     core.vhost.bind(core.client, 'amq.fanout', queue, '', noHeaders);
@@ -78,7 +83,7 @@ describe('routing', () => {
 
 describe('declaring', () => {
   test('the same again is the same queue; with another property it is refused in RabbitMQ’s words', () => {
-    const core = createCore();
+    const core = new Core();
     const queue = declareQueue(core, 'orders');
     expect(declareQueue(core, 'orders')).toBe(queue);
     expect(() => declareQueue(core, 'orders', { durable: false })).toThrow(
@@ -87,7 +92,7 @@ describe('declaring', () => {
   });
 
   test('a queue of another connection is locked, and goes with it', () => {
-    const { vhost, client } = createCore();
+    const { vhost, client } = new Core();
     const spec = { name: 'own', durable: false, autoDelete: false, exclusiveTo: client, arguments: noHeaders };
     vhost.declareQueue(client, spec);
     expect(() => vhost.getQueue('own', createClient(vhost))).toThrow(/exclusive access to locked queue 'own'/);
@@ -96,7 +101,7 @@ describe('declaring', () => {
   });
 
   test('an auto-delete queue goes with its last consumer, not before the first', () => {
-    const core = createCore();
+    const core = new Core();
     const queue = declareQueue(core, 'q', { autoDelete: true });
     const consumer = new TestConsumer(core.client);
     expect(core.vhost.queues.has('q')).toBe(true);
@@ -106,7 +111,7 @@ describe('declaring', () => {
   });
 
   test('deleting a queue tells its consumers and removes its bindings', () => {
-    const core = createCore();
+    const core = new Core();
     const queue = declareQueue(core, 'q');
     const consumer = new TestConsumer(core.client);
     queue.attach(consumer);
@@ -117,15 +122,15 @@ describe('declaring', () => {
   });
 
   test('names that begin with amq. are the broker’s', () => {
-    const core = createCore();
+    const core = new Core();
     expect(() => declareQueue(core, 'amq.mine')).toThrow(/reserved prefix/);
     expect(() => core.vhost.deleteExchange(core.client, 'amq.topic', false)).toThrow(/system exchange/);
   });
 
   test('a permission that is missing is named, and nothing is changed', () => {
-    const core = createCore();
+    const core = new Core();
     const stranger = createClient(core.vhost, { allows: () => false });
-    expect(() => declareQueue({ ...core, client: stranger }, 'q')).toThrow(
+    expect(() => declareQueue({ vhost: core.vhost, client: stranger }, 'q')).toThrow(
       "configure access to queue 'q' in vhost '/' refused for user 'guest'",
     );
     expect(core.vhost.queues.has('q')).toBe(false);

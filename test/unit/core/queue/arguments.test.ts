@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Value } from '../../../../src/core/properties.ts';
-import { CoreBroker, int } from '../../../support/core-broker.ts';
+import { Core, int } from '../../../support/core.ts';
 
 test.each<[string, Value, string]>([
   ['x-message-ttl', int(-1), '{value_negative,-1}'],
@@ -14,7 +14,7 @@ test.each<[string, Value, string]>([
   ['x-max-priority', int(256), '{max_value_exceeded,256}'],
   ['x-single-active-consumer', int(1), '{unacceptable_type,signedint}'],
 ])('%s of %o is refused', (name, value, why) => {
-  const core = new CoreBroker();
+  const core = new Core();
   expect(() => core.declare('orders', { [name]: value })).toThrow(
     `invalid arg '${name}' for queue 'orders' in vhost '/': ${why}`,
   );
@@ -22,7 +22,7 @@ test.each<[string, Value, string]>([
 });
 
 test('declaring again with the same arguments, whatever the width of their numbers, finds the queue', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const queue = core.declare('orders', { 'x-message-ttl': int(5), 'x-own': 'a' });
   expect(core.declare('orders', { 'x-message-ttl': { type: 'long', value: 5n }, 'x-own': 'b' })).toBe(queue);
 });
@@ -32,7 +32,7 @@ test.each<[Record<string, Value>, Record<string, Value>, string]>([
   [{ 'x-message-ttl': int(5) }, {}, "received none but current is the value '5' of type 'signedint'"],
   [{ 'x-message-ttl': int(5) }, { 'x-message-ttl': { type: 'long', value: 6n } }, "received '6' but current is '5'"],
 ])('declaring again differently is refused (%#)', (current, wanted, text) => {
-  const core = new CoreBroker();
+  const core = new Core();
   core.declare('orders', current);
   expect(() => core.declare('orders', wanted)).toThrow(
     `inequivalent arg 'x-message-ttl' for queue 'orders' in vhost '/': ${text}`,
@@ -40,7 +40,7 @@ test.each<[Record<string, Value>, Record<string, Value>, string]>([
 });
 
 test('the plain fields are compared first', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   core.declare('orders', {}, true);
   expect(() => core.declare('orders', {}, false)).toThrow(
     "inequivalent arg 'durable' for queue 'orders' in vhost '/': received 'false' but current is 'true'",

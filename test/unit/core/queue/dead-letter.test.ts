@@ -2,8 +2,7 @@ import { expect, test } from 'vitest';
 import type { Value } from '../../../../src/core/properties.ts';
 import type { QueueEntry } from '../../../../src/core/queue/entry.ts';
 import type { Queue } from '../../../../src/core/queue/queue.ts';
-import { TestConsumer } from '../../../support/core.ts';
-import { CoreBroker, drain, int } from '../../../support/core-broker.ts';
+import { Core, drain, int, TestConsumer } from '../../../support/core.ts';
 
 function take(queue: Queue): QueueEntry {
   const entry = queue.get() as QueueEntry | undefined;
@@ -18,7 +17,7 @@ function header(entry: QueueEntry, name: string): Value | undefined {
 const toDead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' };
 
 test('a rejected message goes to where its queue says, with its death beside it', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const work = core.declare('work', toDead);
   const dead = core.declare('dead');
   core.publish('', 'work', 'm');
@@ -43,11 +42,11 @@ test('a rejected message goes to where its queue says, with its death beside it'
 });
 
 test('an expired message goes there without its expiration, which the death remembers', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   core.declare('work', toDead);
   const dead = core.declare('dead');
   core.publish('', 'work', 'm', { ttlMs: 50 });
-  core.pass(50);
+  core.clock.advance(50);
   const entry = take(dead);
   expect(entry.message.properties.ttlMs).toBeUndefined();
   expect(entry.message.expiresAtMs).toBe(0);
@@ -66,7 +65,7 @@ test('an expired message goes there without its expiration, which the death reme
 });
 
 test('deaths of one queue and reason are counted in one row, the latest first', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const retry = core.declare('retry', {
     'x-message-ttl': int(10),
     'x-dead-letter-exchange': '',
@@ -77,7 +76,7 @@ test('deaths of one queue and reason are counted in one row, the latest first', 
   for (let round = 0; round < 3; round++) {
     take(work).reject();
     expect(retry.counts.ready).toBe(1);
-    core.pass(10);
+    core.clock.advance(10);
   }
   const { deaths } = take(work).message;
   expect(deaths.map(({ queue, reason, count, first }) => ({ queue, reason, count, first }))).toEqual([
@@ -87,7 +86,7 @@ test('deaths of one queue and reason are counted in one row, the latest first', 
 });
 
 test('a message that comes back to its queue without having been rejected is dropped', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const a = core.declare('a', {
     'x-message-ttl': int(10),
     'x-dead-letter-exchange': '',
@@ -99,14 +98,14 @@ test('a message that comes back to its queue without having been rejected is dro
     'x-dead-letter-routing-key': 'a',
   });
   core.publish('', 'a', 'm');
-  core.pass(10);
+  core.clock.advance(10);
   expect(b.counts.ready).toBe(1);
-  core.pass(10);
+  core.clock.advance(10);
   expect([a.counts.ready, b.counts.ready]).toEqual([0, 0]);
 });
 
 test('without a routing key of the queue the message keeps its own', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   core.vhost.declareExchange(core.client, {
     name: 'dlx',
     type: 'direct',
@@ -124,7 +123,7 @@ test('without a routing key of the queue the message keeps its own', () => {
 });
 
 test('a queue without dead-letter exchange, or one that does not exist, drops', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const plain = core.declare('plain');
   const lost = core.declare('lost', { 'x-dead-letter-exchange': 'nowhere' });
   core.publish('', 'plain', 'm');
@@ -135,7 +134,7 @@ test('a queue without dead-letter exchange, or one that does not exist, drops', 
 });
 
 test('a chain of dead letters through many queues does not recurse', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const depth = 2000;
   for (let i = 0; i < depth; i++) {
     core.declare(`q${i}`, {
@@ -150,7 +149,7 @@ test('a chain of dead letters through many queues does not recurse', () => {
 });
 
 test('x-max-length drops the oldest ready message', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const queue = core.declare('q', { 'x-max-length': int(2), ...toDead });
   const dead = core.declare('dead');
   for (const body of ['1', '2', '3']) core.publish('', 'q', body);
@@ -161,7 +160,7 @@ test('x-max-length drops the oldest ready message', () => {
 });
 
 test('x-max-length-bytes counts the bodies of ready messages, not of unacked ones', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const queue = core.declare('q', { 'x-max-length-bytes': int(4) });
   const consumer = new TestConsumer(core.client, { credit: 1 });
   queue.attach(consumer);
@@ -175,7 +174,7 @@ test.each([
   ['reject-publish', 0],
   ['reject-publish-dlx', 1],
 ])('%s refuses what is too much', (overflow, deadLetters) => {
-  const core = new CoreBroker();
+  const core = new Core();
   const queue = core.declare('q', { 'x-max-length': int(1), 'x-overflow': overflow, ...toDead });
   const dead = core.declare('dead');
   expect(core.publish('', 'q', '1')).toBe('routed');
@@ -185,7 +184,7 @@ test.each([
 });
 
 test('x-max-priority serves the highest first, and what has no priority last', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const queue = core.declare('q', { 'x-max-priority': int(5) });
   core.publish('', 'q', 'none');
   core.publish('', 'q', 'three', { priority: 3 });
@@ -195,7 +194,7 @@ test('x-max-priority serves the highest first, and what has no priority last', (
 });
 
 test('x-single-active-consumer serves one until it leaves', () => {
-  const core = new CoreBroker();
+  const core = new Core();
   const queue = core.declare('q', { 'x-single-active-consumer': true });
   const [first, second] = [new TestConsumer(core.client, { credit: 1 }), new TestConsumer(core.client)];
   queue.attach(first);

@@ -1,11 +1,11 @@
 import { describe } from 'vitest';
 import { noHeaders } from '../../../../src/core/properties.ts';
 import { queueSuite } from '../../../suites/queue.ts';
-import { createCore, createMessage } from '../../../support/core.ts';
+import { Core, createMessage } from '../../../support/core.ts';
 
 describe.each([{ durable: false }, { durable: true }])('a local queue, durable: $durable', ({ durable }) => {
   queueSuite(() => {
-    const { vhost, client } = createCore();
+    const { vhost, client } = new Core();
     const spec = { name: 'q', durable, autoDelete: false, exclusiveTo: null, arguments: noHeaders };
     const queue = vhost.declareQueue(client, spec);
     return {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { noHeaders } from '../../../../src/core/properties.ts';
-import { type Core, createCore, createMessage, TestConsumer } from '../../../support/core.ts';
+import { Core, createMessage, TestConsumer } from '../../../support/core.ts';
 
 class SelectingConsumer extends TestConsumer {
   readonly selector: (message: { readonly body: Buffer }) => boolean;
@@ -12,7 +12,7 @@ class SelectingConsumer extends TestConsumer {
 }
 
 function setUp() {
-  const core = createCore();
+  const core = new Core();
   const queue = core.vhost.declareQueue(core.client, {
     name: 'q',
     durable: true,
