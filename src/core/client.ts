@@ -1,5 +1,6 @@
 import type { Access } from './auth.ts';
 import type { Condition } from './errors.ts';
+import type { Headers } from './properties.ts';
 import type { Vhost } from './vhost.ts';
 
 /** A connection that has authenticated and opened a virtual host, as the core and the management see it. */
@@ -20,4 +21,51 @@ export interface Client {
   readonly clientId?: string | undefined;
   /** Tells the peer in its protocol, and closes. */
   close(why: Condition, text: string): void;
+  /** For management: made when somebody asks. */
+  describe(): ClientView;
+  /** What works inside the connection: channels or sessions as its protocol has them, at least one where it has none. */
+  describeChannels(): ChannelView[];
+}
+
+/** What management is told of a connection. A number that the protocol does not have is 0. */
+export interface ClientView {
+  /** Protocol and version in RabbitMQ's spelling: `AMQP 0-9-1`, `AMQP 1-0`, `MQTT 5-0`, `STOMP 1.2`. */
+  readonly protocol: string;
+  /** `host:port` that the peer connected to. */
+  readonly local: string;
+  readonly encrypted: boolean;
+  /** How it logged in: `PLAIN`, `ANONYMOUS`, … */
+  readonly mechanism: string;
+  /** blocked: it publishes, and is held because of an alarm. */
+  readonly state: 'running' | 'blocked' | 'closing';
+  readonly channelMax: number;
+  /** Octets of a frame or packet. */
+  readonly frameMax: number;
+  readonly heartbeatSeconds: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** What the client said of itself. */
+  readonly properties: Headers;
+}
+
+/** What management is told of a channel or session. */
+export interface ChannelView {
+  /** Unique in its connection. */
+  readonly number: number;
+  readonly state: 'running' | 'closing';
+  readonly consumers: number;
+  readonly unacked: number;
+  /** Published and not yet confirmed. */
+  readonly unconfirmed: number;
+  /** Deliveries that a new consumer, and all together, may have unacked; 0 = any number. */
+  readonly prefetch: number;
+  readonly globalPrefetch: number;
+  readonly confirms: boolean;
+  readonly transactional: boolean;
+  /** In the transaction under way. */
+  readonly uncommittedMessages: number;
+  readonly uncommittedAcks: number;
+  /** Messages so far. */
+  readonly published: number;
+  readonly delivered: number;
 }

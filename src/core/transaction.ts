@@ -25,6 +25,11 @@ export class Transaction {
     this.vhost = vhost;
   }
 
+  /** Messages gathered. */
+  get published(): number {
+    return this.messages.length;
+  }
+
   get empty(): boolean {
     return this.messages.length === 0 && this.entries.length === 0;
   }

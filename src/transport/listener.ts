@@ -6,7 +6,7 @@ import { createServer as createTlsServer, type TLSSocket, type Server as TlsServ
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Protocol } from './protocol.ts';
-import { Stream } from './stream.ts';
+import { type Remote, Stream } from './stream.ts';
 import type { Certificate } from './tls.ts';
 import { WebSocketDoor, type WebSocketOptions } from './websocket.ts';
 
@@ -183,15 +183,14 @@ export class Listener {
   }
 }
 
-interface Remote {
-  readonly address: string;
-  readonly port: number;
-  readonly encrypted: boolean;
+function remoteOf(socket: Socket, encrypted: boolean): Remote {
+  const local = `${plain(socket.localAddress)}:${socket.localPort ?? 0}`;
+  return { address: plain(socket.remoteAddress), port: socket.remotePort ?? 0, local, encrypted };
 }
 
-function remoteOf(socket: Socket, encrypted: boolean): Remote {
-  const address = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
-  return { address, port: socket.remotePort ?? 0, encrypted };
+// IPv4 as it is written, also on a socket of both
+function plain(address: string | undefined): string {
+  return (address ?? '').replace(/^::ffff:/, '');
 }
 
 function hasCertificate(socket: TLSSocket): boolean {

@@ -65,6 +65,8 @@ function endTurn(): void {
 export interface Remote {
   readonly address: string;
   readonly port: number;
+  /** `host:port` that it connected to. */
+  readonly local: string;
   readonly encrypted: boolean;
 }
 
@@ -91,6 +93,7 @@ export class Stream {
   handler: StreamHandler = noHandler;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  readonly local: string;
   readonly encrypted: boolean;
 
   private readonly duplex: Duplex;
@@ -126,6 +129,7 @@ export class Stream {
     this.lastWriteMs = clock.nowMs;
     this.remoteAddress = remote.address;
     this.remotePort = remote.port;
+    this.local = remote.local;
     this.encrypted = remote.encrypted;
     duplex.on('drain', () => this.drained());
     duplex.on('error', (error: Error) => this.closed(error.message));

@@ -106,6 +106,20 @@ export function createClient(vhost: Vhost, access: Access = everything): Client 
     peer: '127.0.0.1:1',
     connectedAtMs: 0,
     close() {},
+    describe: () => ({
+      protocol: 'AMQP 0-9-1',
+      local: '127.0.0.1:2',
+      encrypted: false,
+      mechanism: 'PLAIN',
+      state: 'running',
+      channelMax: 0,
+      frameMax: 0,
+      heartbeatSeconds: 0,
+      bytesIn: 0,
+      bytesOut: 0,
+      properties: new Map(),
+    }),
+    describeChannels: () => [],
   };
 }
 
@@ -166,6 +180,9 @@ export class TestConsumer implements Consumer {
   readonly bodies: string[] = [];
   readonly client: Client;
   readonly tag = 'test';
+  readonly channel = 1;
+  readonly prefetch = 0;
+  readonly arguments = new Map();
   readonly settles: boolean;
   readonly priority: number;
   readonly exclusive: boolean;

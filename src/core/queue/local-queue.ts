@@ -43,6 +43,8 @@ export class LocalQueue implements Queue {
   dropped = 0;
 
   readonly options: QueueOptions;
+  /** By priority, highest first; those of one priority take turns. */
+  readonly consumers: Consumer[] = [];
 
   private readonly owner: QueueOwner;
   private readonly journaled: boolean;
@@ -56,8 +58,6 @@ export class LocalQueue implements Queue {
   private readonly idleAlarm: IdleAlarm | null;
   /** x-single-active-consumer: who alone is served, until it leaves. */
   private active: Consumer | null = null;
-  /** By priority, highest first; those of one priority take turns. */
-  private readonly consumers: Consumer[] = [];
   /** How many of them have a selector. */
   private selecting = 0;
   /** With selectors: something that waits may be for a consumer that was not ready, or is new. */
@@ -105,6 +105,11 @@ export class LocalQueue implements Queue {
       unacked: this.unacked,
       consumers: this.consumers.length,
     };
+  }
+
+  /** False for one that waits until x-single-active-consumer lets it be served. */
+  isActive(consumer: Consumer): boolean {
+    return !this.options.singleActiveConsumer || consumer === this.active;
   }
 
   publish(message: Message, match: Match | null): Verdict {

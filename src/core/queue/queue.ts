@@ -2,6 +2,7 @@ import type { Client } from '../client.ts';
 import type { Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { Message } from '../message.ts';
+import type { Headers } from '../properties.ts';
 import type { QueueOptions } from './arguments.ts';
 import type { QueueEntry } from './entry.ts';
 import type { QueueSpec } from './spec.ts';
@@ -25,6 +26,11 @@ export interface Consumer {
   readonly client: Client;
   /** As its protocol names it, for management. */
   readonly tag: string;
+  /** The channel or session of the client that it belongs to, as `describeChannels` numbers them. */
+  readonly channel: number;
+  /** Unacked deliveries at most; 0 = any number. */
+  readonly prefetch: number;
+  readonly arguments: Headers;
   /** With `settles` the entry and a flying message are valid only during the call. */
   deliver(entry: QueueEntry): void;
   /** The queue is gone, or will not have this consumer any longer. */

@@ -1,3 +1,4 @@
+import type { ChannelView } from '../../core/client.ts';
 import { BrokerError } from '../../core/errors.ts';
 import { type ExchangeType, exchangeTypes } from '../../core/exchange/exchange.ts';
 import type { Route } from '../../core/exchange/route.ts';
@@ -46,6 +47,7 @@ export class Channel {
 
   private readonly unacked = new Unacked();
   private lastDeliveryTag = 0;
+  private published = 0;
   /** For consumers to come; 0 = no limit. */
   private prefetch = 0;
   /** For the channel as a whole; 0 = no limit. */
@@ -76,6 +78,25 @@ export class Channel {
 
   send(frame: Buffer): void {
     this.connection.stream.write(frame);
+  }
+
+  describe(): ChannelView {
+    const { confirms, transaction } = this;
+    return {
+      number: this.id,
+      state: this.state === 'open' ? 'running' : 'closing',
+      consumers: this.consumers.size,
+      unacked: this.unacked.count,
+      unconfirmed: confirms?.unsettled ?? 0,
+      prefetch: this.prefetch,
+      globalPrefetch: this.channelPrefetch,
+      confirms: confirms !== null,
+      transactional: transaction !== null,
+      uncommittedMessages: transaction?.core.published ?? 0,
+      uncommittedAcks: transaction?.settled.length ?? 0,
+      published: this.published,
+      delivered: this.lastDeliveryTag,
+    };
   }
 
   // — publishing ——————————————————————————————————————————————————————————————————————————————————————————————————
@@ -235,6 +256,7 @@ export class Channel {
     flags: number,
   ): void {
     const vhost = this.connection.vhost;
+    this.published += 1;
     const message = new Message({
       format: amqp091Format,
       exchange: route.exchange.name,
@@ -680,6 +702,7 @@ export class Channel {
       exclusive: args.bit('exclusive'),
       priority: readConsumerPriority(args.table('arguments'), what),
       prefetch: args.bit('noAck') ? 0 : this.prefetch,
+      arguments: args.table('arguments'),
     });
     this.connection.settled(queue.attach(consumer), () => {
       this.consumers.set(tag, consumer);

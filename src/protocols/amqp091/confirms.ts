@@ -20,6 +20,11 @@ export class Confirms implements PublishReceipt {
     this.dirty = dirty;
   }
 
+  /** Publishes not answered for. */
+  get unsettled(): number {
+    return this.published - this.settledTo - this.ahead.size;
+  }
+
   confirmed(tag: number): void {
     this.settle(tag);
     this.dirty();

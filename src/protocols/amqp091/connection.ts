@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Access } from '../../core/auth.ts';
-import type { Client } from '../../core/client.ts';
+import type { ChannelView, Client, ClientView } from '../../core/client.ts';
 import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Headers } from '../../core/properties.ts';
 import type { Vhost } from '../../core/vhost.ts';
@@ -16,6 +16,7 @@ type State = 'open' | 'closing' | 'closed';
 
 export interface Opened {
   readonly user: string;
+  readonly mechanism: string;
   readonly vhost: Vhost;
   readonly access: Access;
   readonly frameMax: number;
@@ -35,6 +36,7 @@ export class Connection implements StreamHandler, Client {
   readonly id: string;
   readonly peer: string;
   readonly user: string;
+  readonly mechanism: string;
   readonly vhost: Vhost;
   readonly access: Access;
   readonly connectedAtMs: number;
@@ -66,6 +68,7 @@ export class Connection implements StreamHandler, Client {
     this.id = door.nextConnectionId();
     this.peer = stream.peer;
     this.user = opened.user;
+    this.mechanism = opened.mechanism;
     this.vhost = opened.vhost;
     this.access = opened.access;
     this.frameMax = opened.frameMax;
@@ -88,6 +91,27 @@ export class Connection implements StreamHandler, Client {
 
   get limits(): Limits {
     return this.door.options;
+  }
+
+  describe(): ClientView {
+    const { stream } = this;
+    return {
+      protocol: 'AMQP 0-9-1',
+      local: stream.local,
+      encrypted: stream.encrypted,
+      mechanism: this.mechanism,
+      state: this.state !== 'open' ? 'closing' : this.blocked ? 'blocked' : 'running',
+      channelMax: this.channelMax,
+      frameMax: this.frameMax,
+      heartbeatSeconds: this.heartbeatSeconds,
+      bytesIn: stream.bytesIn,
+      bytesOut: stream.bytesOut,
+      properties: this.clientProperties,
+    };
+  }
+
+  describeChannels(): ChannelView[] {
+    return [...this.channels.values()].map((channel) => channel.describe());
   }
 
   // — frames ——————————————————————————————————————————————————————————————————————————————————————————————————————

@@ -1,5 +1,6 @@
 import type { Client } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
+import type { Headers } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
 import { emptyBuffer, encodeText } from '../../lib/bytes.ts';
@@ -15,6 +16,7 @@ export interface ConsumeOptions {
   readonly priority: number;
   /** Unacked deliveries at most; 0 = no limit. */
   readonly prefetch: number;
+  readonly arguments: Headers;
 }
 
 /** basic.consume: what the queue hands over goes out as deliver, header and body frames in one piece. */
@@ -25,11 +27,12 @@ export class ChannelConsumer implements Consumer {
   readonly exclusive: boolean;
   readonly priority: number;
   readonly client: Client;
+  readonly prefetch: number;
+  readonly arguments: Headers;
   unacked = 0;
   private started = false;
 
-  private readonly channel: Channel;
-  private readonly prefetch: number;
+  private readonly owner: Channel;
   /** The deliver frame up to the delivery tag. */
   private readonly head: Buffer;
   private exchange = '';
@@ -38,13 +41,14 @@ export class ChannelConsumer implements Consumer {
   private address: Buffer = emptyBuffer;
 
   constructor(channel: Channel, queue: Queue, options: ConsumeOptions) {
-    this.channel = channel;
+    this.owner = channel;
     this.queue = queue;
     this.tag = options.tag;
     this.settles = options.noAck;
     this.exclusive = options.exclusive;
     this.priority = options.priority;
     this.prefetch = options.prefetch;
+    this.arguments = options.arguments;
     this.client = channel.connection;
     const tag = encodeText(options.tag);
     this.head = Buffer.alloc(12 + tag.length);
@@ -57,12 +61,16 @@ export class ChannelConsumer implements Consumer {
     this.setAddress('', '');
   }
 
+  get channel(): number {
+    return this.owner.id;
+  }
+
   get ready(): boolean {
     return (
       this.started &&
-      !this.channel.connection.stream.blocked &&
+      !this.owner.connection.stream.blocked &&
       (this.prefetch === 0 || this.unacked < this.prefetch) &&
-      (this.settles || this.channel.hasCredit)
+      (this.settles || this.owner.hasCredit)
     );
   }
 
@@ -76,9 +84,9 @@ export class ChannelConsumer implements Consumer {
     const message = entry.message;
     const { exchange, routingKey } = message;
     if (exchange !== this.exchange || routingKey !== this.routingKey) this.setAddress(exchange, routingKey);
-    const tag = this.channel.nextDelivery(entry, this.settles);
+    const tag = this.owner.nextDelivery(entry, this.settles);
     if (!this.settles) this.unacked += 1;
-    const { stream, frameMax } = this.channel.connection;
+    const { stream, frameMax } = this.owner.connection;
     const head = this.head;
     const address = this.address;
     const methodBytes = head.length + 9 + address.length + 1;
@@ -94,15 +102,15 @@ export class ChannelConsumer implements Consumer {
     address.copy(out, at);
     at += address.length;
     out[at] = frameEnd;
-    writeContent(out, at + 1, message, this.channel.id, frameMax);
+    writeContent(out, at + 1, message, this.owner.id, frameMax);
     stream.advance(bytes);
   }
 
   /** The queue is gone: the client is told if it understands that [RabbitMQ: consumer cancel notification]. */
   cancelled(_why: Condition): void {
-    this.channel.consumers.delete(this.tag);
-    if (!this.channel.connection.capabilities.consumerCancelNotify) return;
-    this.channel.send(encodeMethod(this.channel.id, methods.basicCancel, { consumerTag: this.tag, noWait: true }));
+    this.owner.consumers.delete(this.tag);
+    if (!this.owner.connection.capabilities.consumerCancelNotify) return;
+    this.owner.send(encodeMethod(this.owner.id, methods.basicCancel, { consumerTag: this.tag, noWait: true }));
   }
 
   private setAddress(exchange: string, routingKey: string): void {

@@ -36,6 +36,7 @@ export class Handshake implements StreamHandler {
   private state: State = 'awaiting-header';
   private readonly since: number;
   private user = '';
+  private mechanism = '';
   private clientProperties: Headers = new Map();
   private channelMax: number;
   private frameMax: number;
@@ -152,6 +153,7 @@ export class Handshake implements StreamHandler {
     this.clientProperties = args.table('clientProperties');
     const mechanism = args.text('mechanism');
     const credentials = parseCredentials(mechanism, args.octets('response'));
+    this.mechanism = mechanism;
     if (credentials.mechanism === 'ANONYMOUS' && !this.protocol.options.anonymous) {
       throw new ProtocolError(ReplyCode.commandInvalid, 'unknown authentication mechanism ANONYMOUS');
     }
@@ -236,6 +238,7 @@ export class Handshake implements StreamHandler {
     this.state = 'closed';
     this.stream.handler = new Connection(this.stream, this.protocol, {
       user: this.user,
+      mechanism: this.mechanism,
       vhost,
       access,
       frameMax: this.frameMax,

@@ -1,5 +1,5 @@
 import type { Access, Credentials } from '../../core/auth.ts';
-import type { Client } from '../../core/client.ts';
+import type { ChannelView, Client, ClientView } from '../../core/client.ts';
 import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Match } from '../../core/exchange/binding.ts';
 import type { Route } from '../../core/exchange/route.ts';
@@ -54,9 +54,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   readonly connectedAtMs: number;
   readonly stream: Stream;
   user = '';
+  private mechanism = '';
   version: Version = 4;
   /** PUBLISH packets of QoS 0 that a full outbox had no room for. */
   dropped = 0;
+  private publishedIn = 0;
+  private publishedOut = 0;
 
   private readonly door: Mqtt;
   private state: State = 'awaiting-connect';
@@ -65,7 +68,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   clientId = '';
   private keepAliveSeconds = 0;
   /** The peer's receive maximum: deliveries of QoS > 0 that may wait for their acknowledgement. */
-  private receiveMaximum = 0;
+  receiveMaximum = 0;
   private packetMax = Number.POSITIVE_INFINITY;
   /** Seconds that the session outlives the connection. */
   expirySeconds = 0;
@@ -110,6 +113,48 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   get session(): Session {
     return this.get().session;
+  }
+
+  describe(): ClientView {
+    const { stream } = this;
+    return {
+      protocol: `MQTT ${versionNames[this.version]}`,
+      local: stream.local,
+      encrypted: stream.encrypted,
+      mechanism: this.mechanism,
+      state: this.state === 'open' ? 'running' : 'closing',
+      channelMax: 1,
+      frameMax: this.door.options.packetBytes,
+      heartbeatSeconds: this.keepAliveSeconds,
+      bytesIn: stream.bytesIn,
+      bytesOut: stream.bytesOut,
+      properties: new Map([
+        ['product', 'MQTT client'],
+        ['client_id', this.clientId],
+      ]),
+    };
+  }
+
+  /** One: MQTT has no channels. */
+  describeChannels(): ChannelView[] {
+    const { session } = this;
+    return [
+      {
+        number: 1,
+        state: this.state === 'open' ? 'running' : 'closing',
+        consumers: session.consumerCount,
+        unacked: session.inflight.size,
+        unconfirmed: this.unconfirmed + session.incomingCount,
+        prefetch: this.receiveMaximum,
+        globalPrefetch: 0,
+        confirms: true,
+        transactional: false,
+        uncommittedMessages: 0,
+        uncommittedAcks: 0,
+        published: this.publishedIn,
+        delivered: this.publishedOut,
+      },
+    ];
   }
 
   private get(): { vhost: Vhost; access: Access; session: Session } {
@@ -233,6 +278,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       throw error;
     }
     this.user = user;
+    this.mechanism = credentials.mechanism;
     this.open(connect, vhost, access);
   }
 
@@ -375,6 +421,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       bodyStart: position,
       bodyEnd,
     });
+    this.publishedIn += 1;
     this.door.publishedIn += 1;
     if (qos === 0) this.vhost.publish(route, message, null, 0);
     else this.publishAcknowledged(route, message, packetId);
@@ -538,6 +585,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   private sendPublish(message: Message, match: Match, qos: number, packetId: number, duplicate: boolean): boolean {
+    this.publishedOut += 1;
     this.door.publishedOut += 1;
     delivery.version = this.version;
     delivery.qos = qos;
@@ -835,6 +883,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     this.closeWith(ReasonCode.keepAliveTimeout, 'keep alive timeout');
   }
 }
+
+const versionNames: Record<Version, string> = { 3: '3-1', 4: '3-1-1', 5: '5-0' };
 
 /** Topics that a client may publish to: the broker's own are not for it. */
 function isPublishable(topic: string): boolean {

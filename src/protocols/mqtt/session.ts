@@ -282,6 +282,10 @@ export class Session {
     for (const [filter, binding] of this.bindings) if (binding.destination === queue) this.bindings.delete(filter);
   }
 
+  get consumerCount(): number {
+    return this.consumers.size;
+  }
+
   // — deliveries ——————————————————————————————————————————————————————————————————————————————————————————————————
 
   /** There is room in the peer's window or in the outbox again. */
@@ -471,6 +475,8 @@ class SessionConsumer implements Consumer {
   readonly exclusive = false;
   readonly client: Connection;
   readonly tag: string;
+  readonly channel = 1;
+  readonly arguments = noHeaders;
   /** Of a queue that is not the session's own. */
   readonly subscription: Subscription | null;
   private readonly session: Session;
@@ -497,6 +503,10 @@ class SessionConsumer implements Consumer {
   // The session's own queue of QoS 0 is always served: what the outbox has no room for is dropped there, and counted.
   get ready(): boolean {
     return this.settles || (this.client.hasRoom && !this.session.inflight.hasUnsent);
+  }
+
+  get prefetch(): number {
+    return this.settles ? 0 : this.client.receiveMaximum;
   }
 
   get open(): boolean {

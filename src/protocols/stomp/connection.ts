@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Access } from '../../core/auth.ts';
-import type { Client } from '../../core/client.ts';
+import type { ChannelView, Client, ClientView } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
 import type { Position } from '../../core/journal.ts';
 import type { Message } from '../../core/message.ts';
+import type { Value } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { startsWith } from '../../lib/bytes.ts';
@@ -39,6 +40,7 @@ export class Connection implements StreamHandler, Client {
   readonly vhost: Vhost;
   readonly access: Access;
   readonly clientId: string | undefined;
+  readonly mechanism: string;
   readonly session = `session-${randomBytes(12).toString('base64url')}`;
   /** What ids of deliveries begin with. */
   readonly idStart = Buffer.from(`${this.session}@@`, 'latin1');
@@ -66,6 +68,7 @@ export class Connection implements StreamHandler, Client {
     this.vhost = opened.vhost;
     this.access = opened.access;
     this.clientId = opened.clientId;
+    this.mechanism = opened.mechanism;
     this.sendEveryMs = opened.sendEveryMs;
     this.expectEveryMs = opened.expectEveryMs;
     this.dialect = door.options.dialect;
@@ -82,6 +85,48 @@ export class Connection implements StreamHandler, Client {
 
   get subscriber(): object {
     return this;
+  }
+
+  describe(): ClientView {
+    const { stream, clientId } = this;
+    const properties = new Map<string, Value>([['product', 'STOMP client']]);
+    if (clientId !== undefined) properties.set('client_id', clientId);
+    return {
+      protocol: `STOMP ${this.version}`,
+      local: stream.local,
+      encrypted: stream.encrypted,
+      mechanism: this.mechanism,
+      state: this.state === 'open' ? 'running' : 'closing',
+      channelMax: 1,
+      frameMax: 0,
+      heartbeatSeconds: Math.ceil(this.expectEveryMs / 1000),
+      bytesIn: stream.bytesIn,
+      bytesOut: stream.bytesOut,
+      properties,
+    };
+  }
+
+  /** One: STOMP has no channels. */
+  describeChannels(): ChannelView[] {
+    const { subscriptions, transactions, publisher } = this;
+    const { uncommitted } = transactions;
+    return [
+      {
+        number: 1,
+        state: this.state === 'open' ? 'running' : 'closing',
+        consumers: subscriptions.count,
+        unacked: subscriptions.unacked.count,
+        unconfirmed: publisher.waiting,
+        prefetch: 0,
+        globalPrefetch: 0,
+        confirms: publisher.waiting > 0,
+        transactional: transactions.count > 0,
+        uncommittedMessages: uncommitted.publishes,
+        uncommittedAcks: uncommitted.settles,
+        published: publisher.sent,
+        delivered: this.deliveries + this.untracked,
+      },
+    ];
   }
 
   get position(): Position {

@@ -17,6 +17,7 @@ export interface Opened {
   readonly vhost: Vhost;
   readonly access: Access;
   readonly clientId: string | undefined;
+  readonly mechanism: string;
   /** Milliseconds between heart-beats of ours, and of the peer's; 0 = none. */
   readonly sendEveryMs: number;
   readonly expectEveryMs: number;
@@ -117,6 +118,7 @@ export class Handshake implements StreamHandler {
       vhost,
       access,
       clientId: headers.get('client-id'),
+      mechanism: credentials.mechanism,
       sendEveryMs: theyWant === 0 ? 0 : Math.max(theyWant, options.heartBeatMs),
       expectEveryMs: theySend === 0 ? 0 : Math.max(theySend, options.heartBeatMs),
     });

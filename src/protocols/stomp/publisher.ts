@@ -33,6 +33,8 @@ export class Publisher implements PublishReceipt {
   /** Receipt ids, octets as they came, that wait for their message to be safe, by publish tag. */
   private readonly receipts = new Map<number, string>();
   private tag = 0;
+  /** SEND frames so far. */
+  sent = 0;
 
   private lastDestination: Buffer = emptyBuffer;
   private lastRoutes: Route[] = [];
@@ -65,6 +67,7 @@ export class Publisher implements PublishReceipt {
   onSend(chunk: Buffer): void {
     const { connection, frame } = this;
     const { version } = connection;
+    this.sent += 1;
     if (frame.hasEscapes) frame.checkEscapes(version);
     this.sort();
     if (this.destination < 0) throw new ProtocolError('Missing header', "SEND needs 'destination'");

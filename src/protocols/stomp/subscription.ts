@@ -1,6 +1,7 @@
 import type { Client } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
 import type { Message } from '../../core/message.ts';
+import { type Headers, noHeaders } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
 import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
@@ -43,12 +44,14 @@ export class Subscription implements Consumer {
   readonly exclusive = false;
   readonly client: Client;
   readonly tag: string;
+  readonly channel = 1;
+  readonly prefetch: number;
+  readonly arguments: Headers = noHeaders;
   unacked = 0;
   /** Not before the receipt of its SUBSCRIBE has left. */
   started = false;
 
   private readonly connection: Connection;
-  private readonly prefetch: number;
   /** What its selector lets through, where the queue has other consumers: the queue gives it nothing else. */
   readonly selector: ((message: Message) => boolean) | null;
   /** The same where the queue is its own: what does not pass is nobody's. */

@@ -25,8 +25,8 @@ export class OpenTransaction {
   readonly settles: Settle[] = [];
   /** Receipt ids of its SENDs, octets as they came: due when the messages are safe. */
   readonly receipts: string[] = [];
+  publishes = 0;
   private readonly transaction: Transaction;
-  private publishes = 0;
 
   constructor(vhost: Vhost) {
     this.transaction = new Transaction(vhost);
@@ -67,6 +67,19 @@ export class Transactions {
 
   constructor(vhost: Vhost) {
     this.vhost = vhost;
+  }
+
+  get count(): number {
+    return this.open.size;
+  }
+
+  /** Publishes and settlements that wait for a COMMIT. */
+  get uncommitted(): { readonly publishes: number; readonly settles: number } {
+    const all = [...this.open.values()];
+    return {
+      publishes: all.reduce((sum, { publishes }) => sum + publishes, 0),
+      settles: all.reduce((sum, { settles }) => sum + settles.length, 0),
+    };
   }
 
   /** @throws ProtocolError when it is open already */

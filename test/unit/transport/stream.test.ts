@@ -91,7 +91,12 @@ function open(announces = true) {
   const peer = new Peer();
   const faults: unknown[] = [];
   const log = { debug() {}, info() {}, warn() {}, error: (fields: object) => faults.push(fields) };
-  const stream = new Stream(peer, clock, log, { address: '127.0.0.1', port: 1, encrypted: false });
+  const stream = new Stream(peer, clock, log, {
+    address: '127.0.0.1',
+    port: 1,
+    local: '127.0.0.1:2',
+    encrypted: false,
+  });
   const handler = new Frames(stream, announces);
   stream.handler = handler;
   peer.on('data', (chunk: Buffer) => stream.receive(chunk, chunk.length));
