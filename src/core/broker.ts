@@ -6,7 +6,7 @@ import type { Client } from './client.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
 import type { Journal, Recovered, RecoveredMessage } from './journal.ts';
-import { policyKind, vhostOfPolicy } from './policies.ts';
+import { operatorPolicyKind, policyKind, vhostOfPolicy } from './policies.ts';
 import { QueueEntry } from './queue/entry.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
 import { type RetainedLimits, retainedKind } from './retained.ts';
@@ -176,6 +176,9 @@ export class Broker implements VhostHost {
     this.queueId = recovered.lastQueueId;
     for (const [name] of recovered.entries(vhostKind)) this.addVhost(name);
     for (const [key, value] of recovered.entries(policyKind)) this.addVhost(vhostOfPolicy(key)).policies.restore(value);
+    for (const [key, value] of recovered.entries(operatorPolicyKind)) {
+      this.addVhost(vhostOfPolicy(key)).operatorPolicies.restore(value);
+    }
     for (const [key, value] of recovered.entries('exchange')) {
       const [vhost] = definitions.splitKey(key);
       this.addVhost(vhost).addExchange(definitions.decodeExchange(value));

@@ -12,14 +12,17 @@ import { bindingId } from './exchange/identity.ts';
 import { computeRoute, type Route, Router } from './exchange/route.ts';
 import type { Journal, Position, PublishReceipt } from './journal.ts';
 import type { DeathReason, Message } from './message.ts';
-import { Policies } from './policies.ts';
+import { operatorPolicyKind, Policies, policyKind } from './policies.ts';
 import { type Headers, noHeaders } from './properties.ts';
 import {
   demandEquivalent,
+  demandType,
   type Field,
+  fixedArguments,
   queueArguments,
   readExchangeName,
   readQueueArguments,
+  sameArguments,
 } from './queue/arguments.ts';
 import { type DeadLetterAddress, makeDeadLetter } from './queue/dead-letter.ts';
 import type { QueueEntry } from './queue/entry.ts';
@@ -62,6 +65,8 @@ export class Vhost implements QueueOwner {
   readonly queues = new Map<string, LocalQueue>();
   readonly clients = new Set<Client>();
   readonly policies: Policies;
+  /** What operators cap the policies of users with. */
+  readonly operatorPolicies: Policies;
   readonly router: Router;
   readonly replies: ReplyAliases;
   readonly retained: Retained;
@@ -78,7 +83,10 @@ export class Vhost implements QueueOwner {
     this.name = name;
     this.host = host;
     this.journal = host.journal;
-    this.policies = new Policies(name, host.journal);
+    this.policies = new Policies(name, host.journal, policyKind);
+    this.operatorPolicies = new Policies(name, host.journal, operatorPolicyKind);
+    this.policies.onChanged = () => this.governAll();
+    this.operatorPolicies.onChanged = () => this.governAll();
     this.router = new Router(this);
     this.replies = new ReplyAliases({ ...replyDefaults, clock: host.clock, createToken: host.createToken });
     this.retained = new Retained(name, host.journal, host.retainedLimits);
@@ -321,6 +329,26 @@ export class Vhost implements QueueOwner {
     this.removeExchange(exchange);
   }
 
+  // — policies ————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  private governAll(): void {
+    for (const exchange of this.exchanges.values()) this.governExchange(exchange);
+    for (const queue of [...this.queues.values()]) this.governQueue(queue);
+    this.router.change(); // alternates may lead elsewhere
+  }
+
+  private governQueue(queue: LocalQueue): void {
+    const { policyKind: kind, name } = queue;
+    const policy = this.policies.find(kind, name) ?? null;
+    const operatorPolicy = this.operatorPolicies.find(kind, name) ?? null;
+    if (policy !== queue.policy || operatorPolicy !== queue.operatorPolicy) queue.govern(policy, operatorPolicy);
+  }
+
+  private governExchange(exchange: Exchange): void {
+    exchange.policy = this.policies.find('exchanges', exchange.name) ?? null;
+    exchange.operatorPolicy = this.operatorPolicies.find('exchanges', exchange.name) ?? null;
+  }
+
   // — queues ——————————————————————————————————————————————————————————————————————————————————————————————————————
 
   /** @throws BrokerError not-found, or resource-locked when it is another connection's own */
@@ -351,16 +379,36 @@ export class Vhost implements QueueOwner {
         ['durable', spec.durable, current.spec.durable],
         ['auto_delete', spec.autoDelete, current.spec.autoDelete],
       ];
-      demandEquivalent(what, fields, spec.arguments, current.spec.arguments, queueArguments);
+      if (current.options.migrates) this.migrateQueue(current, spec, what, fields);
+      else demandEquivalent(what, fields, spec.arguments, current.spec.arguments, queueArguments);
       current.used();
       return current;
     }
-    const { deadLetterExchange } = readQueueArguments(spec.arguments, what);
+    const options = readQueueArguments(spec.arguments, what);
+    const { deadLetterExchange } = options;
+    demandType(options, spec, what);
+    if (options.type === 'quorum' && origin === 'generated') {
+      throw new BrokerError('precondition-failed', 'Cannot declare a server-named queue for type rabbit_quorum_queue');
+    }
     if (deadLetterExchange !== null) {
       this.demand(client, 'read', 'queue', spec.name);
       this.demand(client, 'write', 'exchange', deadLetterExchange);
     }
     return this.createQueue(spec);
+  }
+
+  // Under `redeclare: migrate` other arguments are a wish, where they can be fulfilled.
+  private migrateQueue(queue: LocalQueue, spec: QueueSpec, what: string, fields: readonly Field[]): void {
+    demandEquivalent(what, fields, spec.arguments, queue.spec.arguments, fixedArguments);
+    readQueueArguments(spec.arguments, what);
+    if (sameArguments(spec.arguments, queue.spec.arguments, queueArguments)) return;
+    queue.migrate(spec.arguments);
+    if (queue.id !== 0) this.putQueue(queue);
+  }
+
+  private putQueue(queue: LocalQueue): void {
+    const { spec, id } = queue;
+    this.journal.put('queue', definitions.nameKey(this.name, spec.name), definitions.encodeQueue(spec, id));
   }
 
   /** For queues that the broker itself makes for a session or subscription: no permission is asked. */
@@ -373,9 +421,7 @@ export class Vhost implements QueueOwner {
       );
     }
     const queue = this.addQueue(spec, spec.durable ? this.host.nextQueueId() : 0);
-    if (spec.durable) {
-      this.journal.put('queue', definitions.nameKey(this.name, spec.name), definitions.encodeQueue(spec, queue.id));
-    }
+    if (spec.durable) this.putQueue(queue);
     return queue;
   }
 
@@ -466,6 +512,7 @@ export class Vhost implements QueueOwner {
   addExchange(spec: ExchangeSpec): Exchange {
     const exchange = new Exchange(spec);
     this.exchanges.set(spec.name, exchange);
+    this.governExchange(exchange);
     this.router.change();
     return exchange;
   }
@@ -473,6 +520,7 @@ export class Vhost implements QueueOwner {
   addQueue(spec: QueueSpec, id: number): LocalQueue {
     const queue = new LocalQueue(spec, id, this);
     this.queues.set(spec.name, queue);
+    this.governQueue(queue);
     if (spec.exclusiveTo !== null) {
       const own = this.exclusive.get(spec.exclusiveTo);
       if (own === undefined) this.exclusive.set(spec.exclusiveTo, new Set([queue]));
@@ -504,7 +552,9 @@ export class Vhost implements QueueOwner {
   clear(): void {
     for (const queue of [...this.queues.values()]) this.removeQueue(queue);
     for (const exchange of [...this.exchanges.values()]) this.removeExchange(exchange);
-    for (const { name } of this.policies.all()) this.policies.delete(name);
+    for (const policies of [this.policies, this.operatorPolicies]) {
+      for (const { name } of policies.all()) policies.delete(name);
+    }
   }
 
   /** Deletes what belonged to a connection alone. */

@@ -1,4 +1,5 @@
 import type { Message } from '../message.ts';
+import { mergeDefinitions, type Policy, type PolicyDefinition } from '../policies.ts';
 import type { Headers } from '../properties.ts';
 import type { Binding } from './binding.ts';
 import { ConsistentHashMatcher, readHashOn } from './consistent-hash.ts';
@@ -39,6 +40,9 @@ export class Exchange {
   readonly sources = new Set<Binding>();
   deleted = false;
   publishedIn = 0;
+  /** The policies that hold for it. */
+  policy: Policy | null = null;
+  operatorPolicy: Policy | null = null;
 
   constructor(spec: ExchangeSpec) {
     this.spec = spec;
@@ -49,9 +53,15 @@ export class Exchange {
     return this.spec.name;
   }
 
+  /** Where goes what no binding takes: as declared, else as a policy says. */
   get alternateExchange(): string | null {
-    const name = this.spec.arguments.get('alternate-exchange');
+    const name = this.spec.arguments.get('alternate-exchange') ?? this.policyDefinition['alternate-exchange'];
     return typeof name === 'string' ? name : null;
+  }
+
+  /** Both policies together, as they are in force. */
+  get policyDefinition(): PolicyDefinition {
+    return mergeDefinitions(this.policy?.definition ?? {}, this.operatorPolicy?.definition ?? {});
   }
 }
 

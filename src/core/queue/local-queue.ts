@@ -3,6 +3,8 @@ import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { Journal } from '../journal.ts';
 import type { DeathReason, Message } from '../message.ts';
+import { mergeDefinitions, type Policy, type PolicyDefinition, type PolicyKind, withDefinition } from '../policies.ts';
+import type { Headers } from '../properties.ts';
 import type { ReplyAliases } from '../reply.ts';
 import { type QueueOptions, readQueueArguments } from './arguments.ts';
 import { type DeadLetterAddress, findDeadLetterAddress } from './dead-letter.ts';
@@ -32,7 +34,8 @@ export interface QueueOwner {
 
 /** A queue in this process. */
 export class LocalQueue implements Queue {
-  readonly spec: QueueSpec;
+  /** As declared, or as migrated by a later declaration. */
+  spec: QueueSpec;
   readonly id: number;
   readonly bindings = new Set<Binding>();
   deleted = false;
@@ -42,20 +45,27 @@ export class LocalQueue implements Queue {
   /** QoS 0 messages for which nobody had room. */
   dropped = 0;
 
-  readonly options: QueueOptions;
+  /** The policies that hold for it. */
+  policy: Policy | null = null;
+  operatorPolicy: Policy | null = null;
+  /** Both together, as they are in force. */
+  policyDefinition: PolicyDefinition = {};
+  /** The arguments as they are in force: the declaration's under the policies. */
+  effective: Headers;
+  options: QueueOptions;
   /** By priority, highest first; those of one priority take turns. */
   readonly consumers: Consumer[] = [];
 
   private readonly owner: QueueOwner;
   private readonly journaled: boolean;
-  private readonly ready: ReadyList | PriorityList;
+  private ready: ReadyList | PriorityList;
   private unacked = 0;
-  private readonly limit: LengthLimit | null;
-  private readonly deadLetters: DeadLetterAddress | null;
-  private readonly messageTtlMs: number;
+  private limit: LengthLimit | null;
+  private deadLetters: DeadLetterAddress | null;
+  private messageTtlMs: number;
   /** Made when the first entry that can expire comes. */
   private headAlarm: HeadAlarm | null = null;
-  private readonly idleAlarm: IdleAlarm | null;
+  private idleAlarm: IdleAlarm | null = null;
   /** x-single-active-consumer: who alone is served, until it leaves. */
   private active: Consumer | null = null;
   /** How many of them have a selector. */
@@ -74,12 +84,76 @@ export class LocalQueue implements Queue {
     this.id = id;
     this.owner = owner;
     this.journaled = id !== 0;
-    const options = readQueueArguments(spec.arguments, `queue '${spec.name}' in vhost '${owner.name}'`);
+    this.effective = spec.arguments;
+    const options = readQueueArguments(spec.arguments, this.what);
     this.options = options;
     this.ready = options.maxPriority < 0 ? new ReadyList() : new PriorityList(options.maxPriority);
     this.limit = LengthLimit.of(options);
     this.deadLetters = findDeadLetterAddress(options);
     this.messageTtlMs = options.messageTtlMs;
+    this.watchIdle();
+  }
+
+  // In RabbitMQ's words, for errors.
+  private get what(): string {
+    return `queue '${this.name}' in vhost '${this.owner.name}'`;
+  }
+
+  /** Which policies are for it. */
+  get policyKind(): PolicyKind {
+    return this.options.type === 'quorum' ? 'quorum_queues' : 'classic_queues';
+  }
+
+  /** Policies came, changed or went: what they say holds at once, for what waits already too. */
+  govern(policy: Policy | null, operatorPolicy: Policy | null): void {
+    this.policy = policy;
+    this.operatorPolicy = operatorPolicy;
+    this.policyDefinition = mergeDefinitions(policy?.definition ?? {}, operatorPolicy?.definition ?? {});
+    this.configure();
+  }
+
+  /** Declared again with other arguments, where that changes them. */
+  migrate(args: Headers): void {
+    this.spec = { ...this.spec, arguments: args };
+    this.configure();
+  }
+
+  private configure(): void {
+    const before = this.options;
+    this.effective = withDefinition(this.spec.arguments, this.policyDefinition);
+    const options = readQueueArguments(this.effective, this.what);
+    this.options = options;
+    this.limit = LengthLimit.of(options);
+    this.deadLetters = findDeadLetterAddress(options);
+    this.messageTtlMs = options.messageTtlMs;
+    if (options.maxPriority !== before.maxPriority) this.rebuild();
+    if (options.expiresMs !== before.expiresMs) this.watchIdle();
+    if (options.messageTtlMs !== before.messageTtlMs) this.shorten();
+    this.tidy();
+    this.wake();
+  }
+
+  // What waits moves to a list of the kind that is asked for now.
+  private rebuild(): void {
+    const waiting = [...this.ready].sort((a, b) => a.message.sequence - b.message.sequence);
+    const { maxPriority } = this.options;
+    this.ready = maxPriority < 0 ? new ReadyList() : new PriorityList(maxPriority);
+    for (const entry of waiting) this.ready.push(entry);
+  }
+
+  // What waits lives as if it had come now; what has less time left keeps that.
+  private shorten(): void {
+    if (this.messageTtlMs < 0) return;
+    const dueMs = this.owner.nowMs + this.messageTtlMs;
+    for (const entry of this.ready) {
+      if (entry.expiresAtMs === 0 || entry.expiresAtMs > dueMs) entry.expiresAtMs = dueMs;
+    }
+    if (this.ready.length > 0) this.expects();
+  }
+
+  private watchIdle(): void {
+    this.idleAlarm?.cancel();
+    const { owner, options } = this;
     this.idleAlarm =
       options.expiresMs < 0
         ? null
@@ -89,6 +163,7 @@ export class LocalQueue implements Queue {
             () => owner.nowMs,
             () => owner.queueUnused(this),
           );
+    if (this.consumers.length > 0) this.idleAlarm?.consumed(true);
   }
 
   get name(): string {
@@ -264,6 +339,16 @@ export class LocalQueue implements Queue {
     return entry;
   }
 
+  browse(after: number, count: number): readonly QueueEntry[] {
+    const found: QueueEntry[] = [];
+    for (const entry of this.ready) {
+      if (entry.message.sequence <= after) continue;
+      found.push(entry);
+      if (found.length === count) break;
+    }
+    return found;
+  }
+
   purge(): number {
     const count = this.ready.length;
     for (const entry of this.ready) this.settle(entry);
@@ -364,7 +449,10 @@ export class LocalQueue implements Queue {
     entry.state = 'unacked';
     this.unacked += 1;
     entry.consumer = consumer;
+    const own = this.unwritten;
+    this.unwritten = null; // a delivery that publishes to this queue again has an entry of its own to write
     consumer.deliver(entry);
+    this.unwritten = own;
   }
 
   // — selectors ———————————————————————————————————————————————————————————————————————————————————————————————————
