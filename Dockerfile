@@ -4,6 +4,7 @@ WORKDIR /opt/rosettamq
 COPY package.json package-lock.json .npmrc ./
 # The image brings Node 24 itself: the optional packages that carry it are left out.
 RUN npm ci --omit=dev --omit=optional && npm cache clean --force
+COPY bin ./bin
 COPY config ./config
 COPY src ./src
 RUN mkdir /data && chown node:node /data

@@ -1,16 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { destination, pino } from 'pino';
-import { ConfigError, loadConfig } from './config/load.ts';
-import type { Config } from './config/schema.ts';
-import { ListenError, type Listening, Server } from './server.ts';
-import { DirectoryInUse } from './storage/lock.ts';
-import { JournalDamage } from './storage/segment.ts';
+import { version } from './config/version.ts';
+import { readConfig, run } from './run.ts';
 
-const ExitCode = { ok: 0, failure: 1, usage: 64, configuration: 78 } as const;
+const usageExitCode = 64;
 
-const help = `Usage: npm start -- [options]        (or: node src/main.ts [options])
+const help = `Usage: npm start -- [options]        (or: node src/main.ts [options], rosettamq start [options])
 
   --config FILE       configuration file (default: config/rosettamq.yaml beside the program)
   --data-dir DIR      where the journal lives (dataDir)
@@ -22,20 +16,13 @@ const help = `Usage: npm start -- [options]        (or: node src/main.ts [option
 The environment overrides the file, flags override both: ROSETTAMQ_DATA_DIR, ROSETTAMQ_LISTENERS_MQTT_PORT, …
 `;
 
-const startedMs = performance.now();
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
-
-await main();
-
-async function main(): Promise<void> {
-  const flags = readFlags();
-  if (flags.help) return say(help);
-  if (flags.version) return say(`rosettamq ${version}\n`);
-  const config = readConfig(flags);
-  if (flags.check) return say('the configuration is valid\n');
-  await run(config);
+const flags = readFlags();
+if (flags.help) say(help);
+else if (flags.version) say(`rosettamq ${version}\n`);
+else {
+  const config = readConfig({ config: flags.config, dataDir: flags['data-dir'], set: flags.set ?? [] });
+  if (flags.check) say('the configuration is valid\n');
+  else await run(config);
 }
 
 interface Flags {
@@ -60,92 +47,11 @@ function readFlags(): Flags {
       },
     }).values;
   } catch (error) {
-    return fail(`${(error as Error).message.split('\n')[0]} (--help lists the options)`, ExitCode.usage);
+    process.stderr.write(`rosettamq: ${(error as Error).message.split('\n')[0]} (--help lists the options)\n`);
+    process.exit(usageExitCode);
   }
-}
-
-function readConfig(flags: Flags): Config {
-  const sets: [string, string][] = [];
-  for (const text of flags.set ?? []) {
-    const equals = text.indexOf('=');
-    if (equals < 1) fail(`--set ${text}: KEY=VALUE is expected`, ExitCode.configuration);
-    sets.push([text.slice(0, equals), text.slice(equals + 1)]);
-  }
-  if (flags['data-dir'] !== undefined) sets.push(['dataDir', JSON.stringify(flags['data-dir'])]);
-  const own = fileURLToPath(new URL('../config/rosettamq.yaml', import.meta.url));
-  try {
-    return loadConfig({ file: flags.config ?? (existsSync(own) ? own : undefined), env: process.env, sets });
-  } catch (error) {
-    if (error instanceof ConfigError) return fail(`configuration: ${error.message}`, ExitCode.configuration);
-    throw error;
-  }
-}
-
-async function run(config: Config): Promise<void> {
-  const log = pino({ level: config.logLevel, base: null }, destination({ fd: 2, sync: true }));
-  let server: Server;
-  try {
-    server = await Server.start({ config, log, version });
-  } catch (error) {
-    if (error instanceof ListenError || error instanceof DirectoryInUse || error instanceof JournalDamage) {
-      return fail(error.message, ExitCode.failure);
-    }
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== undefined) return fail(`dataDir: '${config.dataDir}' cannot be used (${code})`, ExitCode.failure);
-    throw error;
-  }
-  stopOnSignals(server);
-  say(`${table(server.listening)}ready in ${Math.round(performance.now() - startedMs)} ms\n`);
-}
-
-/** A signal that npm or the terminal sends a second time at once is the same signal. */
-const sameSignalMs = 500;
-
-function stopOnSignals(server: Server): void {
-  let stoppingSinceMs = 0;
-  const stop = (): void => {
-    if (stoppingSinceMs > 0) {
-      if (performance.now() - stoppingSinceMs > sameSignalMs) process.exit(ExitCode.failure);
-      return;
-    }
-    stoppingSinceMs = performance.now();
-    server.stop().then(
-      () => process.exit(ExitCode.ok),
-      (error) => fail((error as Error).message, ExitCode.failure),
-    );
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
-  if (process.env['npm_lifecycle_event'] !== 'start') return;
-  // Killed without a word, npm leaves its child behind: a broker that it started goes with it.
-  const parent = process.ppid;
-  server.broker.timers.every(1000, () => {
-    if (process.ppid !== parent) stop();
-  });
-}
-
-function table(listening: readonly Listening[]): string {
-  const rows = [
-    ['listener', 'protocol', 'host', 'port'],
-    ...listening.map((each) => [each.name, each.protocol, each.host, String(each.port)]),
-  ];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column]!))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
 }
 
 function say(text: string): void {
   process.stdout.write(text);
-}
-
-function fail(text: string, code: number): never {
-  process.stderr.write(`rosettamq: ${text}\n`);
-  process.exit(code);
 }

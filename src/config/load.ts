@@ -16,6 +16,8 @@ export interface Sources {
 type Tree = { [key: string]: unknown };
 
 const envPrefix = 'ROSETTAMQ_';
+/** Variables of the command line's, which may stand in the same environment. */
+const notConfiguration = new Set(['ROSETTAMQ_URL', 'ROSETTAMQ_USER', 'ROSETTAMQ_PASSWORD', 'ROSETTAMQ_VHOST']);
 /** Given at all, these replace the default instead of being merged with it. */
 const replaced = new Set(['users', 'vhosts']);
 /** Keys that are text even where no default stands to tell. */
@@ -26,7 +28,7 @@ export function loadConfig({ file, env, sets }: Sources): Config {
   const tree = structuredClone(defaults) as unknown as Tree;
   if (file !== undefined) merge(tree, readFile(file));
   for (const [name, value] of Object.entries(env)) {
-    if (!name.startsWith(envPrefix) || value === undefined) continue;
+    if (!name.startsWith(envPrefix) || value === undefined || notConfiguration.has(name)) continue;
     set(tree, pathOfVariable(name, tree), value, name);
   }
   for (const [key, value] of sets) set(tree, key.split('.'), value, key);

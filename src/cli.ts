@@ -1,0 +1,15 @@
+import { check } from './cli/check.ts';
+import { type Command, type Group, runWords } from './cli/command.ts';
+import { list } from './cli/list.ts';
+import { start } from './cli/start.ts';
+import { status } from './cli/status.ts';
+import { ProcessTerminal } from './cli/terminal.ts';
+import { version } from './config/version.ts';
+
+/** Every command has a file of its own under `cli/`, and a line here. */
+const commands: readonly (Command | Group)[] = [start, check, status, list];
+
+const words = process.argv.slice(2);
+const terminal = new ProcessTerminal(process);
+if (words[0] === '--version') terminal.say(`rosettamq ${version}\n`);
+else process.exitCode = await runWords(commands, words, terminal, process.env);
