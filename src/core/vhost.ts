@@ -126,6 +126,24 @@ export class Vhost implements QueueOwner {
     return this.router.routeFor(this.getExchange(exchange), routingKey);
   }
 
+  /**
+   * As `routeFor`, for a message that the client publishes. Who may not is not told what is there.
+   * @throws BrokerError unauthorized-access, not-found
+   */
+  routeFrom(client: Client, exchange: string, routingKey: string): Route {
+    if (exchange === '' && this.isReplyAlias(routingKey)) return this.routeFor(exchange, routingKey);
+    this.demand(client, 'write', 'exchange', exchange);
+    const { spec } = this.getExchange(exchange);
+    if (spec.internal) {
+      throw new BrokerError(
+        'unauthorized-access',
+        `cannot publish to internal exchange '${exchange}' in vhost '${this.name}'`,
+      );
+    }
+    if (spec.type === 'topic') this.demand(client, 'write', 'topic', routingKey, exchange);
+    return this.routeFor(exchange, routingKey);
+  }
+
   /** The way to the address behind a reply alias; undefined when there is no such alias any longer. */
   findReplyRoute(token: string): Route | undefined {
     const address = this.replies.find(token);
@@ -196,7 +214,9 @@ export class Vhost implements QueueOwner {
     if (message.exchange !== this.host.retainedExchange) return false;
     if (message.retain) return true;
     if (!asksToBeRetained(message)) return false;
-    return message.publisher?.access.allows('write', 'topic', message.routingKey) === true;
+    const { publisher, exchange, routingKey } = message;
+    const clientId = publisher?.clientId ?? '';
+    return publisher?.access.allows('write', 'topic', routingKey, { exchange, clientId }) === true;
   }
 
   /** The queues that the message would reach. */
@@ -461,13 +481,13 @@ export class Vhost implements QueueOwner {
 
   /** Binds a queue or exchange; binding again what is bound does nothing. */
   bind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
-    this.demandBinding(client, source, destination, key);
+    this.demandBinding(client, source, destination instanceof Exchange ? 'exchange' : 'queue', destination.name, key);
     if (this.getExchange(source).spec.type === 'x-consistent-hash') ConsistentHashMatcher.checkWeight(key);
     this.addBinding(this.getExchange(source), destination, key, parsePattern(key), args, null);
   }
 
   unbind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
-    this.demandBinding(client, source, destination, key);
+    this.demandBinding(client, source, destination instanceof Exchange ? 'exchange' : 'queue', destination.name, key);
     const exchange = this.getExchange(source);
     const binding = exchange.bindings.get(bindingId(destination, key, args));
     if (binding !== undefined) this.removeBinding(binding);
@@ -548,6 +568,19 @@ export class Vhost implements QueueOwner {
     demand(client.access, client.user, operation, resource, name, this.name, topic);
   }
 
+  /**
+   * May the client bind and unbind these? Asked first by whoever has only their names: who may not is not told what
+   * is there.
+   * @throws BrokerError unauthorized-access
+   */
+  demandBinding(client: Client, source: string, kind: 'queue' | 'exchange', destination: string, key: string): void {
+    this.demand(client, 'write', kind, destination);
+    demandNotDefault(source);
+    if (kind === 'exchange') demandNotDefault(destination);
+    this.demand(client, 'read', 'exchange', source);
+    if (this.exchanges.get(source)?.spec.type === 'topic') this.demand(client, 'read', 'topic', key, source);
+  }
+
   /** The virtual host itself is deleted: all that is in it goes with it. */
   clear(): void {
     for (const queue of [...this.queues.values()]) this.removeQueue(queue);
@@ -571,15 +604,6 @@ export class Vhost implements QueueOwner {
     this.exchanges.delete(exchange.name);
     this.router.change();
     if (exchange.spec.durable) this.journal.delete('exchange', definitions.nameKey(this.name, exchange.name));
-  }
-
-  private demandBinding(client: Client, source: string, destination: Queue | Exchange, key: string): void {
-    const isExchange = destination instanceof Exchange;
-    demandNotDefault(source);
-    if (isExchange) demandNotDefault(destination.name);
-    this.demand(client, 'write', isExchange ? 'exchange' : 'queue', destination.name);
-    this.demand(client, 'read', 'exchange', source);
-    if (this.exchanges.get(source)?.spec.type === 'topic') this.demand(client, 'read', 'topic', key, source);
   }
 
   private demandUnlocked(queue: LocalQueue, client: Client): void {

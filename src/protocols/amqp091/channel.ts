@@ -218,7 +218,7 @@ export class Channel {
     const { native, bodyBytes, mandatory } = assembly;
     const bytes = bodyBytes === 0 ? native : assembly.body;
     facts.read(native, 0, native.length);
-    const route = this.routeTo(assembly.exchange, assembly.routingKey);
+    const route = this.connection.vhost.routeFrom(this.connection, assembly.exchange, assembly.routingKey);
     const end = native.length + bodyBytes;
     this.publish(route, bytes, 0, end, 0, native.length, native.length, end, mandatory ? 1 : 0);
   }
@@ -353,25 +353,10 @@ export class Channel {
     const exchangeEnd = address + 1 + chunk[address]!;
     const exchange = decodeText(chunk, address + 1, exchangeEnd);
     const routingKey = decodeText(chunk, exchangeEnd + 1, address + addressBytes);
-    const route = this.routeTo(exchange, routingKey);
+    const route = this.connection.vhost.routeFrom(this.connection, exchange, routingKey);
     this.lastAddress = Buffer.from(chunk.subarray(address, address + addressBytes));
     this.lastAddressBytes = addressBytes;
     this.lastRoute = route;
-    return route;
-  }
-
-  private routeTo(exchange: string, routingKey: string): Route {
-    const { vhost } = this.connection;
-    const route = vhost.routeFor(exchange, routingKey);
-    if (route.isReply) return route;
-    vhost.demand(this.connection, 'write', 'exchange', exchange);
-    if (route.exchange.spec.type === 'topic') vhost.demand(this.connection, 'write', 'topic', routingKey, exchange);
-    if (route.exchange.spec.internal) {
-      throw new BrokerError(
-        'unauthorized-access',
-        `cannot publish to internal exchange '${exchange}' in vhost '${vhost.name}'`,
-      );
-    }
     return route;
   }
 
@@ -487,14 +472,7 @@ export class Channel {
       case methods.queueDeclare:
         return this.onQueueDeclare(args);
       case methods.queueBind:
-        this.connection.vhost.bind(
-          this.connection,
-          args.text('exchange'),
-          this.getQueue(args.text('queue')),
-          this.bindingKey(args),
-          args.table('arguments'),
-        );
-        return this.reply(args.bit('noWait'), methods.queueBindOk);
+        return this.onQueueBind(args);
       case methods.queueUnbind:
         return this.onQueueUnbind(args);
       case methods.queuePurge:
@@ -591,30 +569,38 @@ export class Channel {
   }
 
   private onExchangeBind(args: Arguments, bind: boolean): void {
-    const { vhost } = this.connection;
-    const [source, key, table] = [args.text('source'), args.text('routingKey'), args.table('arguments')];
-    if (bind) vhost.bind(this.connection, source, vhost.getExchange(args.text('destination')), key, table);
+    const { connection } = this;
+    const { vhost } = connection;
+    const [source, name, key] = [args.text('source'), args.text('destination'), args.text('routingKey')];
+    const table = args.table('arguments');
+    vhost.demandBinding(connection, source, 'exchange', name, key);
+    if (bind) vhost.bind(connection, source, vhost.getExchange(name), key, table);
     else {
-      const destination = vhost.exchanges.get(args.text('destination'));
+      const destination = vhost.exchanges.get(name);
       // [RabbitMQ] what is not bound, or is not there, is unbound already
       if (destination !== undefined && vhost.exchanges.has(source)) {
-        vhost.unbind(this.connection, source, destination, key, table);
+        vhost.unbind(connection, source, destination, key, table);
       }
     }
     this.reply(args.bit('noWait'), bind ? methods.exchangeBindOk : methods.exchangeUnbindOk);
   }
 
+  private onQueueBind(args: Arguments): void {
+    const { connection } = this;
+    const { vhost } = connection;
+    const [source, name, key] = [args.text('exchange'), this.queueName(args.text('queue')), this.bindingKey(args)];
+    vhost.demandBinding(connection, source, 'queue', name, key);
+    vhost.bind(connection, source, vhost.getQueue(name, connection), key, args.table('arguments'));
+    this.reply(args.bit('noWait'), methods.queueBindOk);
+  }
+
   private onQueueUnbind(args: Arguments): void {
-    const { vhost } = this.connection;
-    const name = this.queueName(args.text('queue'));
-    if (vhost.queues.has(name) && vhost.exchanges.has(args.text('exchange'))) {
-      vhost.unbind(
-        this.connection,
-        args.text('exchange'),
-        vhost.getQueue(name, this.connection),
-        this.bindingKey(args),
-        args.table('arguments'),
-      );
+    const { connection } = this;
+    const { vhost } = connection;
+    const [source, name, key] = [args.text('exchange'), this.queueName(args.text('queue')), this.bindingKey(args)];
+    vhost.demandBinding(connection, source, 'queue', name, key);
+    if (vhost.queues.has(name) && vhost.exchanges.has(source)) {
+      vhost.unbind(connection, source, vhost.getQueue(name, connection), key, args.table('arguments'));
     }
     this.reply(false, methods.queueUnbindOk);
   }
@@ -660,8 +646,7 @@ export class Channel {
   }
 
   private onQueuePurge(args: Arguments): void {
-    const queue = this.getQueue(args.text('queue'));
-    this.connection.vhost.demand(this.connection, 'read', 'queue', queue.name);
+    const queue = this.getReadable(args.text('queue'));
     this.connection.settled(queue.purge(), (messageCount) =>
       this.reply(args.bit('noWait'), methods.queuePurgeOk, { messageCount }),
     );
@@ -689,8 +674,7 @@ export class Channel {
   }
 
   private onConsume(args: Arguments): void {
-    const queue = args.text('queue') === replyTo ? this.openReplyQueue(args) : this.getQueue(args.text('queue'));
-    if (queue !== this.replyQueue) this.connection.vhost.demand(this.connection, 'read', 'queue', queue.name);
+    const queue = args.text('queue') === replyTo ? this.openReplyQueue(args) : this.getReadable(args.text('queue'));
     const tag = args.text('consumerTag') || this.connection.generateName('amq.ctag-');
     if (this.consumers.has(tag)) {
       throw new ProtocolError(ReplyCode.notAllowed, `attempt to reuse consumer tag '${tag}'`);
@@ -739,8 +723,7 @@ export class Channel {
   }
 
   private onGet(args: Arguments): void {
-    const queue = this.getQueue(args.text('queue'));
-    this.connection.vhost.demand(this.connection, 'read', 'queue', queue.name);
+    const queue = this.getReadable(args.text('queue'));
     const noAck = args.bit('noAck');
     this.connection.settled(queue.get(), (entry) => {
       if (entry === undefined) return this.reply(false, methods.basicGetEmpty);
@@ -756,6 +739,14 @@ export class Channel {
       this.sendContent(method, message);
       if (noAck) entry.ack();
     });
+  }
+
+  // Who may not read it is not told whether it is there.
+  private getReadable(name: string): Queue {
+    const { connection } = this;
+    const queue = this.queueName(name);
+    connection.vhost.demand(connection, 'read', 'queue', queue);
+    return connection.vhost.getQueue(queue, connection);
   }
 
   private getQueue(name: string): Queue {
