@@ -250,7 +250,7 @@ describe('frames and headers', () => {
     test(`${what} is an ERROR, and the end of the connection`, async () => {
       const wire = await login();
       wire.send(octets);
-      await expectError(wire, /^(Bad command|Malformed frame|Message too large|Missing header)$/);
+      await expectError(wire, /^(Bad command|Malformed frame|Message too large|Missing destination)$/);
     });
   }
 

@@ -204,7 +204,7 @@ describe('selectors', () => {
   test('one that is none is an ERROR', async () => {
     const wire = await login();
     wire.send(`SUBSCRIBE\nid:0\ndestination:/topic/a\nselector:price >\n\n\0`);
-    expect((await wire.next()).headers['message']).toBe('Invalid header');
+    expect((await wire.next()).headers['message']).toBe('precondition_failed');
     await wire.closed();
   });
 });
