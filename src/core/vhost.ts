@@ -588,6 +588,7 @@ export class Vhost implements QueueOwner {
     for (const policies of [this.policies, this.operatorPolicies]) {
       for (const { name } of policies.all()) policies.delete(name);
     }
+    this.retained.clearAll();
   }
 
   /** Deletes what belonged to a connection alone. */

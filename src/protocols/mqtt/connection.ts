@@ -7,6 +7,7 @@ import type { Position, PublishReceipt } from '../../core/journal.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import { aliasTopicPrefix } from '../../core/reply.ts';
 import { copyOf } from '../../core/retained.ts';
+import { showPattern } from '../../core/topic.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
@@ -20,10 +21,11 @@ import { PropertyId, PropertyWriter, PublishFacts, readProperties } from './prop
 import type { Mqtt } from './protocol.ts';
 import { codeOf, ProtocolError, ReasonCode, returnCodeOf } from './reason-code.ts';
 import { queueName, type Session } from './session.ts';
-import { isSystemFilter, readFilter, retainedMatchOf, type Subscription } from './subscription.ts';
-import { findQueueName, isTopicName, toPattern, toRoutingKey } from './topic.ts';
+import { sharedQueueName } from './shared.ts';
+import { isSystemFilter, readFilter, retainedMatchOf, type Subscription, type Wanted } from './subscription.ts';
+import { addressOf, isTopicName, toPattern } from './topic.ts';
 import { TopicAliases } from './topic-alias.ts';
-import { readWill, type Will } from './will.ts';
+import { mayPublishWill, readWill, type Will } from './will.ts';
 
 type State = 'awaiting-connect' | 'authenticating' | 'open' | 'closed';
 
@@ -286,11 +288,14 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     const { door } = this;
     const { options } = door;
     const { values } = connect.properties;
-    this.will = readWill(connect, this.user);
-    if (this.will !== null && !this.mayPublish(access, toRoutingKey(this.will.topic))) {
+    this.clientId = connect.clientId === '' ? door.generateClientId() : connect.clientId;
+    this.will = readWill(connect, this.user, this.clientId);
+    if (this.will !== null && !mayPublishWill(this.will, options.exchange, access)) {
       return this.refuse(ReasonCode.notAuthorized, `user '${this.user}' may not publish to '${this.will.topic}'`);
     }
-    this.clientId = connect.clientId === '' ? door.generateClientId() : connect.clientId;
+    if (!door.mayTakeSession(vhost, connect, this.clientId, access)) {
+      return this.refuse(ReasonCode.notAuthorized, `user '${this.user}' may not take session '${this.clientId}'`);
+    }
     // [MQTT-3.2.2-21] who is told another keep alive has it
     const longest = options.keepAliveMaxSeconds;
     const asked = connect.keepAliveSeconds;
@@ -314,12 +319,6 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       this.stream.write(connack);
       session.attach(this);
     });
-  }
-
-  private mayPublish(access: Access, routingKey: string): boolean {
-    return (
-      access.allows('write', 'exchange', this.door.options.exchange) && access.allows('write', 'topic', routingKey)
-    );
   }
 
   private connackProperties(connect: Connect): PropertyWriter {
@@ -385,14 +384,18 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       if (facts.expirySeconds >= 0) expiresAtMs = this.door.broker.nowMs + facts.expirySeconds * 1000;
     }
     let route = this.lastRoute;
-    if (alias !== 0) route = this.findAliased(chunk, body + 2, topicBytes, alias);
-    else if (
-      route === null ||
-      topicBytes !== this.lastTopicBytes ||
-      !startsWith(chunk, body + 2, this.lastTopic, topicBytes) ||
-      !this.vhost.current(route)
-    ) {
-      route = this.findRoute(chunk, body + 2, topicBytes);
+    try {
+      if (alias !== 0) route = this.findAliased(chunk, body + 2, topicBytes, alias);
+      else if (
+        route === null ||
+        topicBytes !== this.lastTopicBytes ||
+        !startsWith(chunk, body + 2, this.lastTopic, topicBytes) ||
+        !this.vhost.current(route)
+      ) {
+        route = this.findRoute(chunk, body + 2, topicBytes);
+      }
+    } catch (error) {
+      return this.refusePublish(error, qos, packetId);
     }
     let bytes = chunk;
     let bodyEnd = next;
@@ -446,6 +449,19 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     this.unmatched = false;
   }
 
+  /**
+   * What may not be published is acknowledged as such where the version has a word for it; QoS 0 and 3.1.1 have none, and
+   * lose the connection [MQTT 3.1.1: MQTT-3.3.5-2].
+   */
+  private refusePublish(error: unknown, qos: number, packetId: number): void {
+    if (!(error instanceof BrokerError) || this.version < 5 || qos === 0) throw error;
+    this.door.log.info({ peer: this.peer, user: this.user, reason: error.message }, 'mqtt: publish refused');
+    // [MQTT-4.3.3-10] sent again after the permission was lost, it is still the message that everybody has
+    const known = qos === 2 ? this.session.findIncoming(packetId) : undefined;
+    if (known !== undefined) return this.whenDurable(known, packetId | Due.pubrec);
+    this.acknowledge(qos === 1 ? Head.puback : Head.pubrec, packetId, codeOf[error.condition]);
+  }
+
   // [MQTT-3.3.2-9] an alias is given with its topic first, and then stands for it
   private findAliased(chunk: Buffer, start: number, bytes: number, alias: number): Route {
     const { aliases } = this;
@@ -454,9 +470,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     }
     if (bytes > 0) {
       const topic = Buffer.from(chunk.subarray(start - 2, start + bytes));
-      const route = this.findRoute(topic, 2, bytes);
-      aliases.learn(alias, topic);
-      return route;
+      aliases.learn(alias, topic); // whether or not the topic is one that may be published to
+      return this.findRoute(topic, 2, bytes);
     }
     const topic = aliases.find(alias);
     if (topic === undefined) {
@@ -483,25 +498,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (!isPublishable(topic)) {
       throw new BrokerError('not-allowed', `topic '${topic}' is not for clients to publish to`);
     }
-    const route = this.routeOf(topic);
+    const [exchange, routingKey] = addressOf(topic, this.door.options.exchange);
+    const route = vhost.routeFrom(this, exchange, routingKey);
     this.lastTopic = Buffer.from(chunk.subarray(start, start + bytes));
     this.lastTopicBytes = bytes;
     this.lastRoute = route;
     return route;
-  }
-
-  private routeOf(topic: string): Route {
-    const { vhost } = this;
-    const queue = findQueueName(topic);
-    if (queue !== null) {
-      vhost.demand(this, 'write', 'exchange', '');
-      return vhost.routeFor('', queue);
-    }
-    const { exchange } = this.door.options;
-    const key = toRoutingKey(topic);
-    vhost.demand(this, 'write', 'exchange', exchange);
-    vhost.demand(this, 'write', 'topic', key, this.door.options.exchange);
-    return vhost.routeFor(exchange, key);
   }
 
   /** Every queue has it, and it is on disk if it is durable; or a record is, that something waits for. */
@@ -703,17 +705,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       return ReasonCode.topicFilterInvalid;
     }
     try {
-      const { vhost } = this;
-      if (wanted.kind === 'queue') vhost.demand(this, 'read', 'queue', wanted.queue);
-      else {
-        vhost.demand(this, 'read', 'exchange', this.door.options.exchange);
-        vhost.demand(this, 'read', 'topic', toRoutingKey(wanted.filter), this.door.options.exchange);
-        const name =
-          wanted.kind === 'shared'
-            ? `mqtt-shared.${wanted.group}.${wanted.filter}`
-            : queueName(this.clientId, subscription.qos);
-        for (const operation of ['configure', 'write', 'read'] as const) vhost.demand(this, operation, 'queue', name);
-      }
+      this.demandSubscription(subscription, wanted);
       const isNew = this.session.subscribe(subscription);
       const { retainHandling } = subscription;
       // [MQTT-3.3.1-9, -10, -11]
@@ -729,6 +721,20 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       );
       return failure(codeOf[error.condition]);
     }
+  }
+
+  /** @throws BrokerError unauthorized-access: as for declaring, binding and consuming the queue behind it */
+  demandSubscription(subscription: Subscription, wanted: Wanted): void {
+    const { vhost } = this;
+    if (wanted.kind === 'queue') return vhost.demand(this, 'read', 'queue', wanted.queue);
+    const { exchange } = this.door.options;
+    vhost.demand(this, 'read', 'exchange', exchange);
+    vhost.demand(this, 'read', 'topic', showPattern(toPattern(wanted.filter)), exchange);
+    const name =
+      wanted.kind === 'shared'
+        ? sharedQueueName(wanted.group, wanted.filter)
+        : queueName(this.clientId, subscription.qos);
+    for (const operation of ['configure', 'write', 'read'] as const) vhost.demand(this, operation, 'queue', name);
   }
 
   private sendRetained(subscription: Subscription): void {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Credentials } from '../../core/auth.ts';
+import type { Access, Credentials } from '../../core/auth.ts';
 import type { Broker } from '../../core/broker.ts';
 import { splitKey } from '../../core/definitions.ts';
 import { Exchange, type ExchangeSpec } from '../../core/exchange/exchange.ts';
@@ -225,6 +225,11 @@ export class Mqtt implements Protocol {
     const connection = new Connection(stream, this);
     this.connections.add(connection);
     return connection;
+  }
+
+  /** False when the client id has a session that is not for whom `access` is. */
+  mayTakeSession(vhost: Vhost, { cleanStart }: Connect, clientId: string, access: Access): boolean {
+    return this.sessions.of(vhost).sessions.get(clientId)?.isOpenTo(access, cleanStart) ?? true;
   }
 
   /** The session of a client id: the one that is there, taken over from its connection, or a new one. */

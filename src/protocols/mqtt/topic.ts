@@ -51,6 +51,12 @@ export function toQueueTopic(queue: string): string {
   return queuePrefix + encodePercent(queue);
 }
 
+/** Where a message published to the topic goes: the exchange of topics, or the default one to a queue by its name. */
+export function addressOf(topic: string, topics: string): readonly [exchange: string, routingKey: string] {
+  const queue = findQueueName(topic);
+  return queue === null ? [topics, toRoutingKey(topic)] : ['', queue];
+}
+
 function swap(text: string): string {
   if (!text.includes('/') && !text.includes('.')) return text;
   let swapped = '';

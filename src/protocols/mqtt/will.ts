@@ -1,15 +1,17 @@
-import type { Authenticator } from '../../core/auth.ts';
+import type { Access, Authenticator } from '../../core/auth.ts';
 import type { Client } from '../../core/client.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import type { Connect } from './connect.ts';
 import { mqtt3Format, mqtt5Format } from './message.ts';
 import { type PropertyBlock, PropertyId, PropertyWriter } from './properties.ts';
-import { toRoutingKey } from './topic.ts';
+import { addressOf } from './topic.ts';
 
 /** What is published in a client's name when its connection ends without a farewell [MQTT-3.1.2-8]. */
 export interface Will {
   readonly user: string;
+  /** Patterns of topic permissions may name it. */
+  readonly clientId: string;
   readonly topic: string;
   readonly payload: Buffer;
   readonly qos: number;
@@ -21,12 +23,13 @@ export interface Will {
   readonly expirySeconds: number;
 }
 
-export function readWill(connect: Connect, user: string): Will | null {
+export function readWill(connect: Connect, user: string, clientId: string): Will | null {
   const { will } = connect;
   if (will === undefined) return null;
   const { values } = will.properties;
   return {
     user,
+    clientId,
     topic: will.topic,
     payload: will.payload,
     qos: will.qos,
@@ -37,17 +40,24 @@ export function readWill(connect: Connect, user: string): Will | null {
   };
 }
 
+/** May its user publish it, as things are now? Asked when the client comes, and when it is due. */
+export function mayPublishWill(will: Will, topics: string, access: Access): boolean {
+  const [exchange, routingKey] = addressOf(will.topic, topics);
+  if (!access.allows('write', 'exchange', exchange)) return false;
+  return exchange === '' || access.allows('write', 'topic', routingKey, { exchange, clientId: will.clientId });
+}
+
 /** Publishes it if its user may still do so; refusals are for nobody to hear. */
 export function publishWill(
   vhost: Vhost,
-  exchange: string,
+  topics: string,
   will: Will,
   publisher: Client | null,
   users: Authenticator,
 ): boolean {
-  const routingKey = toRoutingKey(will.topic);
   const access = users.findAccess(will.user, vhost.name);
-  if (!access?.allows('write', 'exchange', exchange) || !access.allows('write', 'topic', routingKey)) return false;
+  if (access === null || !mayPublishWill(will, topics, access)) return false;
+  const [exchange, routingKey] = addressOf(will.topic, topics);
   const native = will.native ?? Buffer.alloc(0);
   const bytes = Buffer.concat([native, will.payload]);
   const message = new Message({
