@@ -1,4 +1,5 @@
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet';
 
 export type Version = 3 | 4 | 5;
@@ -18,12 +19,12 @@ export type Received = any;
  */
 export class MqttPeer {
   readonly version: Version;
-  readonly socket: Socket;
+  readonly socket: Duplex;
   private readonly packets: Received[] = [];
   private readonly waiting: (() => void)[] = [];
   private ended = false;
 
-  private constructor(socket: Socket, version: Version) {
+  constructor(socket: Duplex, version: Version) {
     this.socket = socket;
     this.version = version;
     const parser = mqttPacket.parser({ protocolVersion: version === 5 ? 5 : 4 });

@@ -40,6 +40,11 @@ export function isTopicName(topic: string): boolean {
   return topic !== '' && !/[+#\0]/.test(topic);
 }
 
+/** Topics that a client may publish to: the broker's own are not for it. */
+export function isPublishable(topic: string): boolean {
+  return isTopicName(topic) && !/^\$(SYS|share|delayed)(\/|$)/.test(topic);
+}
+
 const queuePrefix = '$queue-of/';
 
 /** The queue that a topic or filter names instead of a topic; null when it does not. */
