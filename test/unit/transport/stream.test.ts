@@ -96,7 +96,6 @@ function open(announces = true) {
     port: 1,
     local: '127.0.0.1:2',
     encrypted: false,
-    certificateName: '',
   });
   const handler = new Frames(stream, announces);
   stream.handler = handler;
