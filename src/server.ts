@@ -12,6 +12,7 @@ import type { Logger } from './lib/log.ts';
 import { Timers } from './lib/timers.ts';
 import { listenManagement } from './management/api.ts';
 import { Metrics } from './metrics/metrics.ts';
+import { Amqp10 } from './protocols/amqp10/protocol.ts';
 import { Amqp091 } from './protocols/amqp091/protocol.ts';
 import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
 import { Stomp } from './protocols/stomp/protocol.ts';
@@ -19,6 +20,7 @@ import { freeBytes, openDisk } from './storage/disk.ts';
 import { SegmentJournal } from './storage/journal.ts';
 import { lockDirectory } from './storage/lock.ts';
 import { ResourceWatch } from './storage/resource-watch.ts';
+import { Detection } from './transport/detect.ts';
 import { AddressLimit, Listener } from './transport/listener.ts';
 import type { Protocol } from './transport/protocol.ts';
 import { Certificate } from './transport/tls.ts';
@@ -221,14 +223,7 @@ export class Server {
     const common = { loginTimeoutMs, anonymous: config.anonymous.enabled, vhost: config.defaultVhost, version };
     switch (protocol) {
       case 'amqp':
-        return new Amqp091(broker, {
-          ...common,
-          messageBytes,
-          frameMax: config.amqp.frameSizeMax,
-          channelMax: config.amqp.channelMax,
-          heartbeatSeconds: config.amqp.heartbeatSeconds,
-          consumerTimeoutMs: config.amqp.consumerTimeoutMs,
-        });
+        return this.createAmqp(common);
       case 'mqtt':
         return new Mqtt(broker, this.sessions, {
           ...common,
@@ -247,6 +242,28 @@ export class Server {
         });
     }
   }
+
+  /** Both versions on one port: the protocol header decides [AMQP 1.0 §2.2; 0-9-1 §4.2.2]. */
+  private createAmqp(common: CommonOptions): Protocol {
+    const { broker } = this;
+    const { config } = this.parts;
+    const { messageBytes } = config.limits;
+    const { frameSizeMax: frameMax, channelMax, heartbeatSeconds, consumerTimeoutMs } = config.amqp;
+    const shared = { ...common, messageBytes, frameMax, heartbeatSeconds };
+    const amqp091 = new Amqp091(broker, { ...shared, channelMax, consumerTimeoutMs });
+    const amqp10 = new Amqp10(broker, { ...shared, sessionsMax: channelMax, ...config.amqp10 });
+    // whatever the protocol id, version 1.0.0 is 1.0's business
+    const header = Buffer.from('AMQP\x00\x01\x00\x00', 'latin1');
+    const spoken = [{ protocol: amqp10, header, anyAt: [4] }];
+    return new Detection(spoken, amqp091, common.loginTimeoutMs, () => broker.nowMs);
+  }
+}
+
+interface CommonOptions {
+  readonly loginTimeoutMs: number;
+  readonly anonymous: boolean;
+  readonly vhost: string;
+  readonly version: string;
 }
 
 /** The heap may fill this part of what it can grow to before publishers wait. */

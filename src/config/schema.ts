@@ -85,6 +85,10 @@ export const schema = z.strictObject({
     heartbeatSeconds: z.int().min(0).max(65_535),
     consumerTimeoutMs: milliseconds,
   }),
+  amqp10: z.strictObject({
+    createQueues: z.boolean(),
+    unroutable: z.enum(['released', 'rejected']),
+  }),
   mqtt: z.strictObject({
     exchange: z.string().min(1),
     inflightMax: z.int().min(1).max(65_535),
@@ -94,7 +98,6 @@ export const schema = z.strictObject({
     keepAliveMaxSeconds: z.int().min(0).max(65_535),
     queueQos0Offline: z.boolean(),
     sessionQueueLength: z.int().min(0),
-    validatePayloadFormat: z.boolean(),
     retainedCountMax: z.int().min(0),
     retainedBytesMax: z.int().min(0),
     sysIntervalSeconds: z.int().min(0),
@@ -164,6 +167,7 @@ export const defaults: Config = {
     queuesPerVhost: 100_000,
   },
   amqp: { frameSizeMax: 131_072, channelMax: 2047, heartbeatSeconds: 60, consumerTimeoutMs: 1_800_000 },
+  amqp10: { createQueues: true, unroutable: 'released' },
   mqtt: {
     exchange: 'amq.topic',
     inflightMax: 1000,
@@ -173,7 +177,6 @@ export const defaults: Config = {
     keepAliveMaxSeconds: 0,
     queueQos0Offline: false,
     sessionQueueLength: 0,
-    validatePayloadFormat: false,
     retainedCountMax: 1_000_000,
     retainedBytesMax: 16 * 1024 * 1024,
     sysIntervalSeconds: 10,

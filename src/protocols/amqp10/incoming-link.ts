@@ -1,0 +1,375 @@
+import type { Condition } from '../../core/errors.ts';
+import type { Route } from '../../core/exchange/route.ts';
+import type { PublishReceipt } from '../../core/journal.ts';
+import { Message, noDeaths } from '../../core/message.ts';
+import { decodeText } from '../../lib/bytes.ts';
+import { AmqpError, ErrorCondition, toAmqpError } from './errors.ts';
+import type { Link } from './link.ts';
+import { amqp10Format, reshape } from './message.ts';
+import { accepted, rejected, released } from './outcome.ts';
+import { type Composite, toDescribed, type Values } from './performatives.ts';
+import { RoutingFacts, Sections } from './sections.ts';
+import type { Session } from './session.ts';
+import type { SuspendedLink } from './suspended.ts';
+import type { TargetNode } from './target.ts';
+import type { OpenTransaction } from './transactions.ts';
+import type { Transfer } from './transfer.ts';
+import { AmqpMap, Decoder } from './types.ts';
+
+/** Messages that a sender may have under way. */
+const creditMax = 1000;
+/** Outcomes that a suspended link remembers at most. */
+const outcomesMax = 10_000;
+
+const sections = new Sections();
+const facts = new RoutingFacts();
+
+/** A delivery in several transfers. */
+interface Assembly {
+  readonly deliveryId: number;
+  readonly tag: Buffer | null;
+  settled: boolean;
+  readonly state: Composite | null;
+  readonly resume: boolean;
+  readonly parts: Buffer[];
+  bytes: number;
+}
+
+/** The peer sends, the broker receives: each transfer is published where the target says. */
+export class IncomingLink implements Link, PublishReceipt {
+  readonly session: Session;
+  readonly name: string;
+  readonly handle: number;
+  readonly isSender = false;
+  open = true;
+  unconfirmed = 0;
+
+  private readonly attach: Values<'attach'>;
+  private readonly target: TargetNode;
+  /** The sender settles after us [AMQP 1.0 §2.6.12]. */
+  private readonly settlesSecond: boolean;
+  private readonly preSettled: boolean;
+  private creditLeft = 0;
+  private deliveryCount: number;
+  private assembly: Assembly | null = null;
+  /** With `settlesSecond`: tags of what is not settled by the sender, with the outcomes, by delivery. */
+  private readonly tags = new Map<number, Buffer>();
+  private readonly outcomes = new Map<number, Composite>();
+  private readonly resumed: ReadonlyMap<string, Composite>;
+
+  constructor(session: Session, attach: Values<'attach'>, target: TargetNode, resumed: SuspendedLink | null) {
+    this.session = session;
+    this.name = attach.name;
+    this.handle = attach.handle;
+    this.attach = attach;
+    this.target = target;
+    this.settlesSecond = attach.rcvSettleMode === 1;
+    this.preSettled = attach.sndSettleMode === 1;
+    this.deliveryCount = attach.initialDeliveryCount ?? 0;
+    this.resumed = resumed?.outcomes ?? new Map();
+  }
+
+  start(): void {
+    const { attach, session } = this;
+    const { messageBytes } = session.connection.options;
+    session.connection.send(session.channel, 'attach', {
+      name: this.name,
+      handle: this.handle,
+      role: true,
+      ...(attach.sndSettleMode === undefined ? {} : { sndSettleMode: attach.sndSettleMode }),
+      rcvSettleMode: this.settlesSecond ? 1 : 0,
+      ...(attach.source === undefined ? {} : { source: attach.source }),
+      target: this.target.shown,
+      ...(this.resumed.size === 0 ? {} : { unsettled: unsettledMap(this.resumed) }),
+      maxMessageSize: messageBytes,
+      ...(attach.properties === undefined ? {} : { properties: attach.properties }),
+    });
+    this.grant();
+  }
+
+  onFlow(flow: Values<'flow'>): void {
+    if (flow.deliveryCount !== undefined && this.assembly === null) {
+      // [§2.6.7] a sender may use up its credit without sending
+      const skipped = (flow.deliveryCount - this.deliveryCount) | 0;
+      if (skipped > 0 && skipped <= this.creditLeft) {
+        this.deliveryCount = flow.deliveryCount;
+        this.creditLeft -= skipped;
+      }
+    }
+    if (flow.echo === true) this.session.sendFlow({ handle: this.handle, ...this.credit() });
+    this.grant();
+  }
+
+  // — credit ——————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /** Grants credit if half of it is used, and neither an alarm nor what waits for the disk is against it. */
+  grant(): void {
+    if (!this.open || this.creditLeft > creditMax / 2 || this.unconfirmed >= creditMax) return;
+    if (this.session.connection.alarm !== null) return;
+    this.creditLeft = creditMax;
+    this.session.grantLater(this);
+  }
+
+  credit(): { deliveryCount: number; linkCredit: number } {
+    return { deliveryCount: this.deliveryCount, linkCredit: this.creditLeft };
+  }
+
+  // — transfers ———————————————————————————————————————————————————————————————————————————————————————————————————
+
+  onTransfer(transfer: Transfer, chunk: Buffer, at: number, end: number): void {
+    if (this.assembly !== null) return this.onContinuation(this.assembly, transfer, chunk, at, end);
+    if (transfer.aborted) return;
+    if (this.creditLeft <= 0) {
+      throw new AmqpError(ErrorCondition.transferLimitExceeded, 'link', 'transfer without credit');
+    }
+    if (transfer.deliveryId < 0) throw invalid('transfer.delivery-id is mandatory on the first transfer');
+    this.creditLeft -= 1;
+    this.deliveryCount = (this.deliveryCount + 1) >>> 0;
+    const number = this.session.incomingNumber(transfer.deliveryId);
+    if (!transfer.more) {
+      this.checkSize(end - at);
+      const settled = transfer.settled ?? this.preSettled;
+      if (transfer.stateAt < 0 && !transfer.resume && !this.settlesSecond) {
+        this.publish(chunk, at, end, number, settled, null);
+      } else this.onSpecial(chunk, at, end, number, settled, transfer.tag, transfer.state, transfer.resume);
+    } else {
+      this.assembly = {
+        deliveryId: number,
+        tag: transfer.tag,
+        settled: transfer.settled ?? this.preSettled,
+        state: transfer.state,
+        resume: transfer.resume,
+        parts: [Buffer.from(chunk.subarray(at, end))],
+        bytes: end - at,
+      };
+      this.checkSize(end - at);
+    }
+    if (this.creditLeft <= creditMax / 2) this.grant();
+  }
+
+  private onContinuation(assembly: Assembly, transfer: Transfer, chunk: Buffer, at: number, end: number): void {
+    if (transfer.aborted) {
+      // [§2.7.5] what came of it is as if it never had
+      this.assembly = null;
+      return;
+    }
+    if (transfer.deliveryId >= 0 && this.session.incomingNumber(transfer.deliveryId) !== assembly.deliveryId) {
+      throw invalid('delivery-id of a continuation differs from that of the first transfer');
+    }
+    if (transfer.settled === true) assembly.settled = true;
+    assembly.parts.push(Buffer.from(chunk.subarray(at, end)));
+    assembly.bytes += end - at;
+    this.checkSize(assembly.bytes);
+    if (transfer.more) return;
+    this.assembly = null;
+    const bytes = Buffer.concat(assembly.parts);
+    const { deliveryId, settled, tag, state, resume } = assembly;
+    this.onSpecial(bytes, 0, bytes.length, deliveryId, settled, tag, state, resume);
+  }
+
+  private checkSize(bytes: number): void {
+    const { messageBytes } = this.session.connection.options;
+    // a body of the largest size has a head as well
+    if (bytes <= messageBytes + headBytes) return;
+    this.assembly = null;
+    throw new AmqpError(
+      ErrorCondition.messageSizeExceeded,
+      'link',
+      `message size is larger than configured max size ${messageBytes}`,
+    );
+  }
+
+  // With a transaction, a resumed delivery, or one that is settled by the sender last.
+  private onSpecial(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    number: number,
+    settled: boolean,
+    tag: Buffer | null,
+    state: Composite | null,
+    resume: boolean,
+  ): void {
+    const { session } = this;
+    if (resume && tag !== null) {
+      const known = this.resumed.get(tag.toString('latin1'));
+      if (known !== undefined || state !== null) {
+        // it was received before, and is not published again
+        if (!settled) session.answer(number, known ?? accepted, true);
+        return;
+      }
+    }
+    if (this.settlesSecond && !settled && tag !== null) this.tags.set(number, tag);
+    const transaction = state?.is === 'transactionalState' ? session.connection.transactions.get(state.txnId) : null;
+    this.publish(bytes, start, end, number, settled, transaction);
+    if (transaction !== null && !settled) {
+      const { txnId } = state as Composite & { is: 'transactionalState' };
+      session.answer(number, { is: 'transactionalState', txnId, outcome: accepted }, !this.settlesSecond);
+    }
+  }
+
+  private publish(
+    bytes: Buffer,
+    start: number,
+    end: number,
+    number: number,
+    settled: boolean,
+    transaction: OpenTransaction | null,
+  ): void {
+    sections.read(bytes, start, end);
+    const { session, target } = this;
+    session.published += 1;
+    if (target.onMessage !== null) {
+      target.onMessage(bytes, sections, (state) => {
+        if (!settled) session.answer(number, state, true);
+      });
+      return;
+    }
+    facts.read(bytes, sections);
+    if (facts.userIdAt >= 0) this.demandUser(bytes, facts.userIdAt);
+    const route = this.findRoute(bytes, number, settled);
+    if (route === null) return;
+    let nativeEnd = sections.bodyAt;
+    let { dataStart, dataEnd } = sections;
+    if (!sections.plain) {
+      const { native, body } = reshape(bytes, start, sections);
+      bytes = Buffer.concat([native, body]);
+      start = 0;
+      nativeEnd = native.length;
+      dataStart = native.length;
+      dataEnd = bytes.length;
+    }
+    const { vhost } = session.connection;
+    const message = new Message({
+      format: amqp10Format,
+      exchange: route.exchange.name,
+      routingKey: route.routingKey,
+      durable: facts.durable,
+      priority: facts.priority,
+      expiresAtMs: facts.ttlMs >= 0 ? vhost.nowMs + facts.ttlMs : facts.absoluteExpiryMs,
+      qos: -1,
+      retain: false,
+      publisher: session.connection,
+      deaths: noDeaths,
+      bytes,
+      start,
+      end: dataEnd,
+      nativeStart: start,
+      nativeEnd,
+      bodyStart: dataStart,
+      bodyEnd: dataEnd,
+    });
+    if (transaction !== null) {
+      transaction.publish(route, message);
+      return;
+    }
+    if (settled) {
+      vhost.publish(route, message, null, 0);
+      return;
+    }
+    if (vhost.targetsOf(route, message).length === 0) {
+      vhost.publish(route, message, null, 0); // to be counted
+      this.answer(number, this.unroutable());
+      return;
+    }
+    this.unconfirmed += 1;
+    vhost.publish(route, message, this, number);
+  }
+
+  private unroutable(): Composite {
+    const { unroutable } = this.session.connection.options;
+    return unroutable === 'released' ? released : rejected('no-route', 'the message reaches no queue');
+  }
+
+  // A message that says itself where it goes may be wrong: that is its own outcome [anonymous terminus §2.2.2].
+  private findRoute(bytes: Buffer, number: number, settled: boolean): Route | null {
+    const { target } = this;
+    try {
+      return target.routeOf(bytes, sections);
+    } catch (error) {
+      if (!target.isAnonymous || settled) throw error;
+      const { condition, message } = toAmqpError(error);
+      this.answer(number, { is: 'rejected', error: { condition, description: message } });
+      return null;
+    }
+  }
+
+  private demandUser(bytes: Buffer, at: number): void {
+    const value = new Decoder(bytes, at).read();
+    const user = Buffer.isBuffer(value) ? decodeText(value, 0, value.length) : '';
+    if (user === this.session.connection.user) return;
+    throw new AmqpError(
+      ErrorCondition.unauthorizedAccess,
+      'link',
+      `user_id property set to '${user}' but authenticated user was '${this.session.connection.user}'`,
+    );
+  }
+
+  // — outcomes ————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  confirmed(number: number): void {
+    this.unconfirmed -= 1;
+    this.answer(number, accepted);
+  }
+
+  refused(number: number, why: Condition): void {
+    this.unconfirmed -= 1;
+    this.answer(number, rejected(why, 'a queue refused the message'));
+  }
+
+  private answer(number: number, state: Composite): void {
+    if (!this.open) return;
+    if (this.settlesSecond && this.tags.has(number)) this.outcomes.set(number, state);
+    this.session.answer(number, state, !this.settlesSecond);
+    if (this.creditLeft <= creditMax / 2) this.grant();
+  }
+
+  /** The sender has settled these. */
+  forget(first: number, last: number): void {
+    for (const number of this.tags.keys()) {
+      if (number < first || number > last) continue;
+      this.tags.delete(number);
+      this.outcomes.delete(number);
+    }
+  }
+
+  detached(closed: boolean): void {
+    this.open = false;
+    this.assembly = null;
+    if (!closed && this.settlesSecond) this.suspend();
+    this.target.release(closed);
+  }
+
+  private suspend(): void {
+    const { connection } = this.session;
+    const timeoutMs = this.target.timeoutMs;
+    if (timeoutMs === 0) return;
+    const outcomes = new Map<string, Composite>();
+    for (const [number, tag] of this.tags) {
+      const state = this.outcomes.get(number);
+      if (state !== undefined && outcomes.size < outcomesMax) outcomes.set(tag.toString('latin1'), state);
+    }
+    const until = connection.door.broker.nowMs + timeoutMs;
+    connection.door.suspended.keep(
+      suspensionKey(this.session, this.name, false),
+      { entries: new Map(), outcomes },
+      until,
+    );
+  }
+}
+
+/** Room for the sections before a body of the largest size. */
+const headBytes = 128 * 1024;
+
+export function suspensionKey(session: Session, name: string, isSender: boolean): string {
+  const { vhost, user, containerId } = session.connection;
+  return `${vhost.name}\0${user}\0${containerId}\0${isSender ? 's' : 'r'}\0${name}`;
+}
+
+function unsettledMap(outcomes: ReadonlyMap<string, Composite>): AmqpMap {
+  return new AmqpMap([...outcomes].map(([tag, state]) => [Buffer.from(tag, 'latin1'), toDescribed(state)]));
+}
+
+function invalid(text: string): AmqpError {
+  return new AmqpError(ErrorCondition.invalidField, 'link', text);
+}

@@ -1,0 +1,342 @@
+import type { Client } from '../../core/client.ts';
+import type { Condition } from '../../core/errors.ts';
+import type { Message } from '../../core/message.ts';
+import { type Headers, noHeaders } from '../../core/properties.ts';
+import type { QueueEntry } from '../../core/queue/entry.ts';
+import type { Consumer, Queue } from '../../core/queue/queue.ts';
+import { AmqpError, wireCondition } from './errors.ts';
+import { FrameType } from './frame.ts';
+import { suspensionKey } from './incoming-link.ts';
+import type { Link } from './link.ts';
+import { applyOutcome, isTerminal } from './outcome.ts';
+import { AddressAnnotations, Payload } from './payload.ts';
+import { type Composite, codeOf, encodePerformative, toComposite, type Values } from './performatives.ts';
+import type { Session } from './session.ts';
+import type { SourceNode } from './source.ts';
+import type { SuspendedLink } from './suspended.ts';
+import { AmqpMap, type Any, Described, integerOf } from './types.ts';
+
+/** Entries that one look at a queue shows a browser. */
+const browseCount = 100;
+
+const payload = new Payload();
+
+/** A copy for a browser is nobody's delivery. */
+const copied = { redelivered: false, deliveryCount: 0 };
+
+/**
+ * The broker sends, the peer receives: what the queue hands over leaves as a transfer, from a template.
+ *
+ *     │ size │ 2 0 channel │ 00 53 14 c0 size 5 │ 70 handle │ 70 delivery │ a0 4 tag │ 43 │ settled │ message …
+ */
+export class OutgoingLink implements Link, Consumer {
+  readonly session: Session;
+  readonly name: string;
+  readonly handle: number;
+  readonly isSender = true;
+  readonly settles: boolean;
+  readonly exclusive = false;
+  readonly priority: number;
+  readonly client: Client;
+  readonly tag: string;
+  readonly channel: number;
+  readonly arguments: Headers = noHeaders;
+  readonly queue: Queue;
+  readonly selector: ((message: Message) => boolean) | null;
+  readonly defaultOutcome: Composite | null;
+  open = true;
+  /** Credit that the peer gave last. */
+  prefetch = 0;
+
+  private readonly source: SourceNode;
+  private readonly attach: Values<'attach'>;
+  private readonly resumed: SuspendedLink | null;
+  /** What is dropped instead of sent: the queue is the link's own. */
+  private readonly drops: ((message: Message) => boolean) | null;
+  private readonly messageBytesMax: number;
+  private started = false;
+  private creditLeft = 0;
+  private deliveryCount = 0;
+  private drains = false;
+  private unsettled = 0;
+  private readonly head: Buffer;
+  private readonly address = new AddressAnnotations();
+  /** Of a browser: the message that it saw last. */
+  private seen = 0;
+  private browsing = false;
+
+  constructor(session: Session, attach: Values<'attach'>, source: SourceNode, resumed: SuspendedLink | null) {
+    this.session = session;
+    this.name = attach.name;
+    this.handle = attach.handle;
+    this.attach = attach;
+    this.source = source;
+    this.resumed = resumed;
+    this.queue = source.queue;
+    this.settles = attach.sndSettleMode === 1;
+    this.priority = integerOf(attach.properties?.get('rabbitmq:priority')) ?? 0;
+    this.client = session.connection;
+    this.tag = attach.name;
+    this.channel = session.channel;
+    this.selector = source.isOwn ? null : source.predicate;
+    this.drops = source.isOwn ? source.predicate : null;
+    this.defaultOutcome = source.defaultOutcome;
+    this.messageBytesMax =
+      attach.maxMessageSize === undefined || attach.maxMessageSize === 0 ? Infinity : attach.maxMessageSize;
+    this.head = Buffer.alloc(headBytes);
+    this.head[4] = 2;
+    this.head[5] = FrameType.amqp;
+    this.head.writeUInt16BE(session.channel, 6);
+    this.head.set([0, 0x53, codeOf('transfer'), 0xc0, headBytes - 13, 5, 0x70], 8);
+    this.head.writeUInt32BE(this.handle, 15);
+    this.head[19] = 0x70;
+    this.head[24] = 0xa0;
+    this.head[25] = 4;
+    this.head[30] = 0x43;
+    this.head[31] = this.settles ? 0x41 : 0x42;
+  }
+
+  get ready(): boolean {
+    return this.started && this.creditLeft > 0 && this.session.hasRoom;
+  }
+
+  start(): void {
+    const { attach, session, source, resumed } = this;
+    const tags = [...(resumed?.entries.keys() ?? [])];
+    session.connection.send(session.channel, 'attach', {
+      name: this.name,
+      handle: this.handle,
+      role: false,
+      sndSettleMode: this.settles ? 1 : 0,
+      rcvSettleMode: attach.rcvSettleMode ?? 0,
+      source: source.shown,
+      ...(attach.target === undefined ? {} : { target: attach.target }),
+      ...(tags.length === 0 ? {} : { unsettled: new AmqpMap(tags.map((tag) => [Buffer.from(tag, 'latin1'), null])) }),
+      initialDeliveryCount: 0,
+      ...(attach.maxMessageSize === undefined ? {} : { maxMessageSize: attach.maxMessageSize }),
+      ...(attach.properties === undefined ? {} : { properties: attach.properties }),
+    });
+    if (resumed !== null) this.resume(resumed);
+    this.started = true;
+    this.wake();
+  }
+
+  // [§2.6.13] What the peer has an outcome for is settled with it; anything else begins anew.
+  private resume({ entries }: SuspendedLink): void {
+    const theirs = new Map((this.attach.unsettled?.pairs ?? []).map(([tag, state]) => [tagText(tag), state]));
+    for (const [tag, entry] of entries) {
+      const described = theirs.get(tag);
+      const state = described instanceof Described ? toComposite(described) : null;
+      entry.consumer = this;
+      this.unsettled += 1;
+      if (theirs.has(tag)) this.sendResumed(Buffer.from(tag, 'latin1'), state);
+      if (isTerminal(state)) applyOutcome(entry, state);
+      else {
+        this.settledOne();
+        entry.redelivered = true;
+        entry.release();
+      }
+    }
+  }
+
+  private sendResumed(deliveryTag: Buffer, state: Composite | null): void {
+    const isDone = state !== null && isTerminal(state);
+    const { connection, channel } = this.session;
+    connection.send(channel, 'transfer', {
+      handle: this.handle,
+      deliveryId: this.session.nextDelivery(null) >>> 0,
+      deliveryTag,
+      messageFormat: 0,
+      settled: true,
+      ...(isDone ? { state } : {}),
+      resume: true,
+      ...(isDone ? {} : { aborted: true }),
+    });
+    this.session.sent();
+  }
+
+  // — credit ——————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  onFlow(flow: Values<'flow'>): void {
+    if (flow.linkCredit !== undefined) {
+      // [§2.6.7] what is under way uses up what the receiver thinks it gave
+      const left = (((flow.deliveryCount ?? 0) + flow.linkCredit) | 0) - (this.deliveryCount | 0);
+      this.creditLeft = Math.max(0, left | 0);
+      this.prefetch = flow.linkCredit;
+      this.drains = flow.drain ?? false;
+    }
+    this.wake();
+    if (flow.echo === true && !this.drains) this.tellCredit(false);
+  }
+
+  /** There is credit, or room again. */
+  wake(): void {
+    if (!this.started) return;
+    if (this.source.copies) this.browse();
+    else {
+      this.queue.wake();
+      this.endDrain();
+    }
+  }
+
+  // Everything that there was is sent: the rest of the credit is used up.
+  private endDrain(): void {
+    if (!this.drains || (this.creditLeft > 0 && !this.session.hasRoom)) return;
+    this.drains = false;
+    this.deliveryCount = (this.deliveryCount + this.creditLeft) >>> 0;
+    this.creditLeft = 0;
+    this.tellCredit(true);
+  }
+
+  private tellCredit(drain: boolean): void {
+    this.session.sendFlow({
+      handle: this.handle,
+      deliveryCount: this.deliveryCount,
+      linkCredit: this.creditLeft,
+      available: this.queue.counts.ready,
+      drain,
+    });
+  }
+
+  // — deliveries ——————————————————————————————————————————————————————————————————————————————————————————————————
+
+  deliver(entry: QueueEntry): void {
+    const { message } = entry;
+    if (this.drops !== null && !this.drops(message)) {
+      if (!this.settles) entry.ack();
+      return;
+    }
+    if (!this.send(message, entry, this.settles ? null : entry)) {
+      if (!this.settles) entry.reject();
+      return;
+    }
+    if (!this.settles) this.unsettled += 1;
+  }
+
+  /** @returns false when the message is larger than the peer takes: it is not sent */
+  private send(
+    message: Message,
+    facts: { redelivered: boolean; deliveryCount: number },
+    entry: QueueEntry | null,
+  ): boolean {
+    const { session, address, head } = this;
+    const { connection } = session;
+    if (message.exchange !== address.exchange || message.routingKey !== address.routingKey) {
+      address.set(message.exchange, message.routingKey);
+    }
+    const bytes = payload.prepare(message, facts, address, connection.vhost.nowMs);
+    if (bytes > this.messageBytesMax) {
+      connection.door.log.info(
+        { peer: connection.peer, link: this.name, bytes },
+        'amqp10: message is too large for its receiver',
+      );
+      return false;
+    }
+    this.creditLeft -= 1;
+    this.deliveryCount = (this.deliveryCount + 1) >>> 0;
+    const delivery = session.nextDelivery(entry);
+    if (headBytes + bytes > connection.frameMax) {
+      this.sendInParts(delivery, bytes);
+      return true;
+    }
+    const size = headBytes + bytes;
+    const { stream } = connection;
+    let at = stream.reserve(size);
+    const { out } = stream;
+    head.copy(out, at);
+    out.writeUInt32BE(size, at);
+    out.writeUInt32BE(delivery >>> 0, at + 20);
+    out.writeUInt32BE(delivery >>> 0, at + 26);
+    at += headBytes;
+    payload.write(out, at);
+    stream.advance(size);
+    session.sent();
+    return true;
+  }
+
+  private sendInParts(delivery: number, bytes: number): void {
+    const content = Buffer.allocUnsafe(bytes);
+    payload.write(content, 0);
+    const deliveryTag = Buffer.alloc(4);
+    deliveryTag.writeUInt32BE(delivery >>> 0);
+    this.session.sendInFrames(
+      (more, isFirst) =>
+        encodePerformative('transfer', {
+          handle: this.handle,
+          deliveryId: delivery >>> 0,
+          ...(isFirst ? { deliveryTag, messageFormat: 0, settled: this.settles } : {}),
+          more,
+        }),
+      content,
+    );
+  }
+
+  /** A delivery of the link is settled. */
+  settledOne(): void {
+    this.unsettled -= 1;
+  }
+
+  // — browsing ————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  // The next look begins behind what was seen last.
+  private browse(): void {
+    if (this.browsing || !this.ready) return this.endDrain();
+    this.browsing = true;
+    const { connection } = this.session;
+    connection.settled(this.queue.browse(this.seen, browseCount), this.session, (entries) => {
+      this.browsing = false;
+      this.show(entries);
+    });
+  }
+
+  private show(entries: readonly QueueEntry[]): void {
+    const { predicate } = this.source;
+    for (const { message } of entries) {
+      if (!this.ready) break;
+      this.seen = message.sequence;
+      if (predicate === null || predicate(message)) this.send(message, copied, null);
+    }
+    if (this.open && this.ready && entries.length === browseCount) this.browse();
+    else this.endDrain();
+  }
+
+  // — the end —————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  /** The queue is gone. */
+  cancelled(why: Condition): void {
+    if (!this.open) return;
+    const text = `queue '${this.queue.name}' in vhost '${this.session.connection.vhost.name}' is gone`;
+    this.session.failLink(this, new AmqpError(wireCondition(why), 'link', text));
+  }
+
+  detached(closed: boolean): void {
+    this.open = false;
+    this.started = false;
+    if (!this.source.copies) this.queue.detach(this);
+    const { timeoutMs } = this.source;
+    if (!closed && timeoutMs > 0 && this.unsettled > 0) this.suspend(timeoutMs);
+    else {
+      this.session.takeBack(this, (entry) => applyOutcome(entry, null));
+    }
+    this.source.release(closed);
+  }
+
+  private suspend(timeoutMs: number): void {
+    const { door } = this.session.connection;
+    const entries = new Map<string, QueueEntry>();
+    this.session.takeBack(this, (entry, delivery) => {
+      const tag = Buffer.alloc(4);
+      tag.writeUInt32BE(delivery >>> 0);
+      entries.set(tag.toString('latin1'), entry);
+    });
+    const key = suspensionKey(this.session, this.name, true);
+    door.suspended.keep(key, { entries, outcomes: new Map() }, door.broker.nowMs + timeoutMs);
+  }
+}
+
+/** Frame and transfer up to the message. */
+const headBytes = 32;
+
+function tagText(tag: Any): string {
+  return Buffer.isBuffer(tag) ? tag.toString('latin1') : '';
+}

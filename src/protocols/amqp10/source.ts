@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto';
+import type { Message } from '../../core/message.ts';
+import { type Headers, noHeaders } from '../../core/properties.ts';
+import type { Queue } from '../../core/queue/queue.ts';
+import { type Address, exchangeAddress, parseAddress, queueAddress } from './address.ts';
+import { createDynamicNode } from './dynamic.ts';
+import { AmqpError, ErrorCondition } from './errors.ts';
+import { readFilter } from './filter.ts';
+import type { Composite, Values } from './performatives.ts';
+import type { Session } from './session.ts';
+import { demandQueue } from './target.ts';
+
+/** Where a receiver's messages come from. */
+export interface SourceNode {
+  readonly queue: Queue;
+  /** As the broker attaches it. */
+  readonly shown: Composite;
+  /** What passes; null: everything. */
+  readonly predicate: ((message: Message) => boolean) | null;
+  /** The queue is the link's own: what does not pass is nobody's. */
+  readonly isOwn: boolean;
+  /** [AMQP 1.0 §3.5.6] Messages stay where they are. */
+  readonly copies: boolean;
+  readonly timeoutMs: number;
+  readonly defaultOutcome: Composite | null;
+  /** The link is gone, and has left the queue. */
+  release(closed: boolean): void;
+}
+
+type Source = Composite & { is: 'source' };
+type Node = Pick<SourceNode, 'queue' | 'isOwn' | 'release'> & { readonly shown: Source };
+
+/** @throws AmqpError, BrokerError when there can be no such link */
+export function openSource(session: Session, attach: Values<'attach'>): SourceNode {
+  const given = attach.source;
+  if (given !== undefined && given.is !== 'source') {
+    throw new AmqpError(ErrorCondition.notImplemented, 'link', 'a source of an unknown kind');
+  }
+  const source = given as Source | undefined;
+  const filter = readFilter(source?.filter, session.connection);
+  const node = source === undefined ? recoverNode(session, attach) : openNode(session, attach, source);
+  const { connection } = session;
+  if (!node.isOwn) connection.vhost.demand(connection, 'read', 'queue', node.queue.name);
+  const { filter: _asked, ...shown } = node.shown;
+  return {
+    ...node,
+    shown: { ...shown, outcomes: outcomeSymbols, ...(filter.shown === undefined ? {} : { filter: filter.shown }) },
+    predicate: filter.predicate,
+    copies: source?.distributionMode === 'copy',
+    timeoutMs: (source?.timeout ?? 0) * 1000,
+    defaultOutcome: source?.defaultOutcome ?? null,
+  };
+}
+
+const outcomeSymbols = ['amqp:accepted:list', 'amqp:rejected:list', 'amqp:released:list', 'amqp:modified:list'];
+
+function openNode(session: Session, attach: Values<'attach'>, source: Source): Node {
+  if (source.dynamic === true) {
+    const node = createDynamicNode(session, source.capabilities ?? [], source.dynamicNodeProperties);
+    const shown = { ...source, address: node.address, dynamicNodeProperties: node.properties };
+    if (node.queue === null) return subscribe(session, attach, shown, node.node as Address & { kind: 'exchange' });
+    const release = (closed: boolean): void => (closed ? node.release() : undefined);
+    return { queue: node.queue, isOwn: true, shown, release };
+  }
+  const { address } = source;
+  if (typeof address !== 'string') {
+    throw new AmqpError(ErrorCondition.invalidField, 'link', 'source.address is missing or no text');
+  }
+  const parsed = parseAddress(address, source.capabilities?.includes('topic'));
+  switch (parsed.kind) {
+    case 'queue': {
+      const { connection } = session;
+      demandQueue(session, parsed);
+      return { queue: connection.vhost.getQueue(parsed.name, connection), isOwn: false, shown: source, release() {} };
+    }
+    case 'exchange':
+      return subscribe(session, attach, source, parsed);
+    case 'management':
+      throw new AmqpError(ErrorCondition.notAllowed, 'link', 'the management node needs a pair of links');
+  }
+}
+
+// — subscriptions ———————————————————————————————————————————————————————————————————————————————————————————————————
+
+/**
+ * A subscription to a topic is a queue of its own. It outlives the link when the terminus is durable or never expires;
+ * then container and link name, up to the first `|` of a shared one, say which it is, as JMS clients expect.
+ */
+function subscribe(
+  session: Session,
+  attach: Values<'attach'>,
+  source: Source,
+  address: Address & { kind: 'exchange' },
+): Node {
+  const { connection } = session;
+  const { vhost } = connection;
+  const exchange = vhost.getExchange(address.exchange);
+  const key = address.key ?? (exchange.spec.type === 'topic' ? '#' : '');
+  const identity = identify(session, attach, source.capabilities ?? []);
+  const isDurable = (source.durable ?? 0) > 0 || source.expiryPolicy === 'never';
+  const { isShared } = identity;
+  const name = isDurable
+    ? identity.durableName
+    : isShared
+      ? `volatile:${identity.durableName}`
+      : `amqp-subscription-${randomBytes(16).toString('base64url')}`;
+  const current = vhost.queues.get(name);
+  if (current !== undefined) {
+    const isSame = [...current.bindings].some((each) => each.source === exchange && each.key === key);
+    const isUsed = current.counts.consumers > 0;
+    if (isUsed && (!isShared || !isSame)) {
+      throw new AmqpError(ErrorCondition.resourceLocked, 'link', `subscription '${name}' is in use`);
+    }
+    // another topic under the name of an old one is another subscription [JMS 2.0 §8.3.3]
+    if (!isSame) vhost.deleteQueue(connection, name, false, false);
+  }
+  const queue = vhost.declareQueue(connection, {
+    name,
+    durable: isDurable,
+    autoDelete: !isDurable,
+    exclusiveTo: isDurable || isShared ? null : connection,
+    arguments: isDurable ? expiryOf(source) : noHeaders,
+  });
+  try {
+    vhost.bind(connection, address.exchange, queue, key, noHeaders);
+  } catch (error) {
+    if (current === undefined) vhost.removeQueue(vhost.queues.get(name)!);
+    throw error;
+  }
+  return { queue, isOwn: !isShared, shown: source, release: (closed) => endSubscription(session, queue, closed) };
+}
+
+interface Identity {
+  readonly durableName: string;
+  readonly isShared: boolean;
+}
+
+function identify(session: Session, attach: Values<'attach'>, capabilities: readonly string[]): Identity {
+  const isShared = capabilities.includes('shared');
+  const isGlobal = capabilities.includes('global');
+  const bar = isShared || isGlobal ? attach.name.indexOf('|') : -1;
+  const base = bar < 0 ? attach.name : attach.name.slice(0, bar);
+  return { durableName: isGlobal ? `${base}:global` : `${session.connection.containerId}.${base}`, isShared };
+}
+
+// With an expiry policy that ends, a time-out says how long the queue outlives its links.
+function expiryOf({ expiryPolicy, timeout }: Source): Headers {
+  if (expiryPolicy === 'never' || timeout === undefined || timeout === 0) return noHeaders;
+  return new Map([['x-expires', { type: 'long', value: BigInt(timeout) * 1000n }]]);
+}
+
+function endSubscription({ connection }: Session, queue: Queue, closed: boolean): void {
+  const { vhost } = connection;
+  if (!closed || queue.deleted || queue.counts.consumers > 0) return;
+  const found = vhost.queues.get(queue.name);
+  if (found !== undefined) vhost.removeQueue(found);
+}
+
+/** A receiver without source asks for the terminus that its link has left: to go on with it, or to end it. */
+function recoverNode(session: Session, attach: Values<'attach'>): Node {
+  const { vhost } = session.connection;
+  const { durableName } = identify(session, attach, attach.desiredCapabilities ?? []);
+  const queue = vhost.queues.get(durableName);
+  if (queue === undefined) {
+    throw new AmqpError(ErrorCondition.notFound, 'link', `no subscription '${attach.name}' of this container`);
+  }
+  const [binding] = queue.bindings;
+  const address = binding === undefined ? queueAddress(queue.name) : exchangeAddress(binding.source.name, binding.key);
+  return {
+    queue,
+    isOwn: true,
+    shown: { is: 'source', address, durable: 2, expiryPolicy: 'never', capabilities: ['topic'] },
+    release: (closed) => endSubscription(session, queue, closed),
+  };
+}
