@@ -16,8 +16,7 @@ export interface Access {
 }
 
 export interface Credentials {
-  /** EXTERNAL: the user is the name in a certificate that has been verified; there is no password. */
-  readonly mechanism: 'PLAIN' | 'AMQPLAIN' | 'EXTERNAL' | 'ANONYMOUS';
+  readonly mechanism: 'PLAIN' | 'AMQPLAIN' | 'ANONYMOUS';
   readonly user: string;
   readonly password: string;
 }

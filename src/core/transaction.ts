@@ -2,13 +2,11 @@ import type { Target } from './exchange/binding.ts';
 import type { Route } from './exchange/route.ts';
 import type { Position } from './journal.ts';
 import type { Message } from './message.ts';
-import type { DeadLetterAddress } from './queue/dead-letter.ts';
 import type { QueueEntry } from './queue/entry.ts';
 import type { Queue } from './queue/queue.ts';
 import type { Vhost } from './vhost.ts';
 
-/** An address: rejected, and dead-lettered there if its queue has no address of its own. */
-export type Settlement = 'ack' | 'requeue' | 'reject' | DeadLetterAddress;
+export type Settlement = 'ack' | 'requeue' | 'reject';
 
 /**
  * Publishes and settlements that happen together or not at all. They are gathered here, without a trace elsewhere,
@@ -65,7 +63,7 @@ export class Transaction {
     }
     const queues = new Set<Queue>();
     for (const [i, entry] of entries.entries()) {
-      settleEntry(entry, settlements[i]!);
+      apply(entry, settlements[i]!);
       queues.add(entry.queue);
     }
     for (const queue of queues) queue.wake();
@@ -105,7 +103,7 @@ export class Transaction {
   }
 }
 
-export function settleEntry(entry: QueueEntry, settlement: Settlement): void {
+function apply(entry: QueueEntry, settlement: Settlement): void {
   switch (settlement) {
     case 'ack':
       return entry.ack();
@@ -113,7 +111,5 @@ export function settleEntry(entry: QueueEntry, settlement: Settlement): void {
       return entry.requeue();
     case 'reject':
       return entry.reject();
-    default:
-      return entry.reject(settlement);
   }
 }

@@ -1,13 +1,8 @@
-import { connect } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { connect, type Socket } from 'node:net';
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet';
+import type { BrokerProcess } from './broker-process.ts';
 
 export type Version = 3 | 4 | 5;
-
-/** A broker, as a process or in this one. */
-export interface Listening {
-  port(listener: string): number;
-}
 
 /** What arrives, with the fields that tests look at. */
 // biome-ignore lint/suspicious/noExplicitAny: the packets of a foreign codec, asserted field by field
@@ -19,12 +14,12 @@ export type Received = any;
  */
 export class MqttPeer {
   readonly version: Version;
-  readonly socket: Duplex;
+  readonly socket: Socket;
   private readonly packets: Received[] = [];
   private readonly waiting: (() => void)[] = [];
   private ended = false;
 
-  constructor(socket: Duplex, version: Version) {
+  private constructor(socket: Socket, version: Version) {
     this.socket = socket;
     this.version = version;
     const parser = mqttPacket.parser({ protocolVersion: version === 5 ? 5 : 4 });
@@ -41,7 +36,7 @@ export class MqttPeer {
     }
   }
 
-  static open(broker: Listening, version: Version = 5): Promise<MqttPeer> {
+  static open(broker: BrokerProcess, version: Version = 5): Promise<MqttPeer> {
     return new Promise((resolve, reject) => {
       const socket = connect({ port: broker.port('mqtt'), host: '127.0.0.1', noDelay: true });
       socket.once('error', reject);
@@ -51,7 +46,7 @@ export class MqttPeer {
 
   /** Connected, with its CONNACK. */
   static async connect(
-    broker: Listening,
+    broker: BrokerProcess,
     options: Partial<IConnectPacket> = {},
     version: Version = 5,
   ): Promise<{ peer: MqttPeer; connack: Received }> {

@@ -8,8 +8,6 @@ export const ReasonCode = {
   disconnectWithWill: 0x04,
   noMatchingSubscribers: 0x10,
   noSubscriptionExisted: 0x11,
-  continueAuthentication: 0x18,
-  reAuthenticate: 0x19,
   unspecifiedError: 0x80,
   malformedPacket: 0x81,
   protocolError: 0x82,
@@ -68,40 +66,12 @@ export const codeOf: Record<Condition, ReasonCode> = {
   'illegal-state': ReasonCode.protocolError,
   'invalid-field': ReasonCode.protocolError,
   'no-route': ReasonCode.noMatchingSubscribers,
-  'connection-forced': ReasonCode.administrativeAction,
+  'connection-forced': ReasonCode.serverShuttingDown,
   'internal-error': ReasonCode.unspecifiedError,
 };
 
-/** What a SUBACK may say of a filter that is refused [MQTT-3.9.3-2]. */
-export function subackCodeOf(condition: Condition): ReasonCode {
-  switch (condition) {
-    case 'not-found':
-    case 'illegal-state':
-    case 'invalid-field':
-      return ReasonCode.topicFilterInvalid;
-    case 'no-route':
-    case 'connection-forced':
-      return ReasonCode.unspecifiedError;
-    default:
-      return codeOf[condition];
-  }
-}
-
-/** What a PUBACK or PUBREC may say of a publish that is refused [MQTT-3.4.2-1] [MQTT-3.5.2-1]. */
-export function pubackCodeOf(condition: Condition): ReasonCode {
-  switch (condition) {
-    case 'illegal-state':
-    case 'invalid-field':
-      return ReasonCode.implementationSpecificError;
-    case 'connection-forced':
-      return ReasonCode.unspecifiedError;
-    default:
-      return codeOf[condition];
-  }
-}
-
-/** CONNACK return codes of 3.1.1 for the reason codes of 5.0; null: there is none, and nothing is said [3.1.1 MQTT-3.2.2-6]. */
-export function returnCodeOf(code: ReasonCode): number | null {
+/** CONNACK return codes of 3.1.1 [MQTT 3.1.1 §3.2.2.3] for the reason codes of 5.0. */
+export function returnCodeOf(code: ReasonCode): number {
   switch (code) {
     case ReasonCode.success:
       return 0;
@@ -109,16 +79,11 @@ export function returnCodeOf(code: ReasonCode): number | null {
       return 1;
     case ReasonCode.clientIdentifierNotValid:
       return 2;
-    case ReasonCode.serverUnavailable:
-    case ReasonCode.serverBusy:
-    case ReasonCode.serverShuttingDown:
-    case ReasonCode.quotaExceeded:
-      return 3;
     case ReasonCode.badUserNameOrPassword:
       return 4;
     case ReasonCode.notAuthorized:
       return 5;
     default:
-      return null;
+      return 3;
   }
 }

@@ -1,9 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { BrokerError } from '../../core/errors.ts';
 import type { Exchange } from '../../core/exchange/exchange.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import { type Headers, noHeaders, type Value } from '../../core/properties.ts';
-import type { DeadLetterAddress } from '../../core/queue/dead-letter.ts';
 import type { Queue } from '../../core/queue/queue.ts';
 import type { Connection } from './connection.ts';
 import { type Destination, parseDestination, topicExchange } from './destination.ts';
@@ -79,10 +77,10 @@ export class Endpoints {
     vhost.demand(connection, 'write', 'exchange', exchange);
     if (route.exchange.spec.type === 'topic') vhost.demand(connection, 'write', 'topic', key, exchange);
     if (route.exchange.spec.internal) {
-      throw new BrokerError('unauthorized-access', `cannot publish to internal exchange '${exchange}'`);
+      throw new ProtocolError('Access refused', `cannot publish to internal exchange '${exchange}'`);
     }
     if (exchange === topicExchange && reservedKeys.some((word) => key === word || key.startsWith(`${word}.`))) {
-      throw new BrokerError('unauthorized-access', `key '${key}' is reserved`);
+      throw new ProtocolError('Access refused', `key '${key}' is reserved`);
     }
     return route;
   }
@@ -99,7 +97,7 @@ export class Endpoints {
         if (queue === undefined && this.connection.dialect !== 'activemq') {
           throw new ProtocolError(
             'Invalid destination',
-            `'/temp-queue/${destination.name}' is not a valid destination for 'SEND'\n`,
+            `'/temp-queue/${destination.name}' is not a valid destination for 'SEND'`,
           );
         }
         return ['', (queue ?? this.tempQueue(destination.name)).name];
@@ -128,17 +126,10 @@ export class Endpoints {
     switch (destination.kind) {
       case 'queue':
         return { queue: this.useQueue(destination, headers), own: false };
-      case 'temp-queue': {
-        const queue = this.tempQueue(destination.name);
-        const shown = `/temp-queue/${destination.name}`;
-        return { queue, own: true, temporary: { exchange: '', key: queue.name, shown } };
-      }
-      case 'temp-topic': {
-        const key = this.tempTopic(destination.name);
-        const shown = `/temp-topic/${destination.name}`;
-        const source = this.bindQueue(topicExchange, key, headers, null);
-        return { ...source, temporary: { exchange: topicExchange, key, shown } };
-      }
+      case 'temp-queue':
+        return { queue: this.tempQueue(destination.name), own: true };
+      case 'temp-topic':
+        return this.bindQueue(topicExchange, this.tempTopic(destination.name), headers, null);
       case 'exchange':
         return this.bindQueue(destination.exchange, destination.key, headers, durable);
     }
@@ -149,7 +140,11 @@ export class Endpoints {
    * ActiveMQ's `activemq.subscriptionName` or Artemis' `durable-subscription-name` with the connection's `client-id`.
    */
   durableOf(headers: TextHeaders, destination: string): Durable | null {
-    const name = findDurableName(headers);
+    const name =
+      headers.get('durable-subscriber-name') ??
+      headers.get('durable-subscription-name') ??
+      headers.get('activemq.subscriptionName') ??
+      headers.get('activemq.subcriptionName'); // as ActiveMQ itself once spelled it
     if (name !== undefined) {
       const clientId = this.connection.clientId ?? headers.get('client-id');
       if (clientId === undefined) {
@@ -168,16 +163,6 @@ export class Endpoints {
     return { queue: `stomp-subscription-${digest}`, followsTopic: false };
   }
 
-  /** ActiveMQ's queue of dead letters, which is there when it is needed. */
-  deadLetters(): DeadLetterAddress {
-    const { vhost } = this.connection;
-    const name = activemqDeadLetters.routingKey as string;
-    if (!vhost.queues.has(name)) {
-      vhost.createQueue({ name, durable: true, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
-    }
-    return activemqDeadLetters;
-  }
-
   private useQueue(destination: Destination & { kind: 'queue' }, headers: TextHeaders): Queue {
     const { connection } = this;
     const { vhost } = connection;
@@ -192,7 +177,7 @@ export class Endpoints {
       const isExclusive = isTrue(headers.get('exclusive'));
       queue = vhost.declareQueue(connection, {
         name,
-        durable: isTrue(headers.get('durable') ?? 'true'),
+        durable: headers.get('durable') !== 'false',
         autoDelete: isTrue(headers.get('auto-delete')),
         exclusiveTo: isExclusive ? connection : null,
         // one consumer at a time, the others standing by
@@ -212,7 +197,7 @@ export class Endpoints {
       name:
         durable?.queue ?? headers.get('x-queue-name') ?? `stomp-subscription-${randomBytes(16).toString('base64url')}`,
       durable: durable !== null,
-      autoDelete: durable === null || (!durable.followsTopic && isTrue(headers.get('auto-delete') ?? 'true')),
+      autoDelete: durable === null || (!durable.followsTopic && headers.get('auto-delete') !== 'false'),
       exclusiveTo: durable === null ? connection : null,
       arguments: readArguments(headers),
     });
@@ -262,19 +247,6 @@ export class Endpoints {
     }
     return key;
   }
-}
-
-/** Where ActiveMQ puts what a client would not have, unless the queue says otherwise. */
-const activemqDeadLetters: DeadLetterAddress = { exchange: '', routingKey: 'ActiveMQ.DLQ' };
-
-/** The name of a durable subscription as ActiveMQ's and Artemis' clients give it. */
-export function findDurableName(headers: TextHeaders): string | undefined {
-  return (
-    headers.get('durable-subscriber-name') ??
-    headers.get('durable-subscription-name') ??
-    headers.get('activemq.subscriptionName') ??
-    headers.get('activemq.subcriptionName') // as ActiveMQ itself once spelled it
-  );
 }
 
 export function isDurable(headers: TextHeaders): boolean {

@@ -1,12 +1,36 @@
-import { describe, expect, test } from 'vitest';
-import { useStomp } from '../../support/stomp-suite.ts';
-import type { StompWire } from '../../support/stomp-wire.ts';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { BrokerProcess } from '../../support/broker-process.ts';
+import { StompWire } from '../../support/stomp-wire.ts';
 
-const suite = useStomp();
-const { open, login } = suite;
+let broker: BrokerProcess;
+const wires: StompWire[] = [];
+let unique = 0;
+
+beforeAll(async () => {
+  broker = await BrokerProcess.start();
+});
+afterAll(async () => {
+  await broker?.remove();
+});
+afterEach(() => {
+  for (const wire of wires.splice(0)) wire.destroy();
+});
+
+async function open(): Promise<StompWire> {
+  const wire = await StompWire.open(broker.port('stomp'));
+  wires.push(wire);
+  return wire;
+}
+
+async function login(version = '1.2', headers: Record<string, string> = {}): Promise<StompWire> {
+  const wire = await StompWire.login(broker.port('stomp'), version, headers);
+  wires.push(wire);
+  return wire;
+}
 
 function queueName(): string {
-  return `/queue/${suite.name()}`;
+  unique += 1;
+  return `/queue/frames-${unique}`;
 }
 
 async function expectError(wire: StompWire, message: RegExp, receipt?: string): Promise<void> {
@@ -226,7 +250,7 @@ describe('frames and headers', () => {
     test(`${what} is an ERROR, and the end of the connection`, async () => {
       const wire = await login();
       wire.send(octets);
-      await expectError(wire, /^(Bad command|Malformed frame|Message too large|Missing destination)$/);
+      await expectError(wire, /^(Bad command|Malformed frame|Message too large|Missing header)$/);
     });
   }
 

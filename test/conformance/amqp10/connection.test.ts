@@ -1,0 +1,205 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { encodeSaslFrame, protocolHeaders } from '../../../src/protocols/amqp10/frame.ts';
+import { textOf } from '../../../src/protocols/amqp10/types.ts';
+import { AmqpPeer } from '../../support/amqp-peer.ts';
+import { Amqp10Peer, data } from '../../support/amqp10-peer.ts';
+import { BrokerProcess } from '../../support/broker-process.ts';
+
+let broker: BrokerProcess;
+let port: number;
+beforeAll(async () => {
+  broker = await BrokerProcess.start({ args: ['--set', 'amqp.channelMax=4', '--set', 'amqp.heartbeatSeconds=1'] });
+  port = broker.port('amqp');
+});
+afterAll(() => broker?.remove());
+
+describe('the protocol header', () => {
+  test.each([
+    ['AMQP over TLS', 'AMQP\x02\x01\x00\x00'],
+    ['an id that nobody knows', 'AMQP\x07\x01\x00\x00'],
+    ['AMQP without SASL, where nobody is anonymous', 'AMQP\x00\x01\x00\x00'],
+  ])('[§2.2] %s is answered with the one that is spoken, and the connection closed', async (_name, header) => {
+    const peer = await Amqp10Peer.connect(port);
+    peer.write(Buffer.from(header, 'latin1'));
+    expect(await peer.end()).toEqual(protocolHeaders.sasl);
+  });
+
+  test('0-9-1 is spoken on the same port', async () => {
+    const peer = await AmqpPeer.openChannel(port);
+    expect(await peer.declare('detect-091')).toBe('detect-091');
+    peer.destroy();
+  });
+
+  test('octet by octet it is recognised as well', async () => {
+    const peer = await Amqp10Peer.connect(port);
+    for (const octet of protocolHeaders.sasl) {
+      peer.write(Buffer.from([octet]));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await peer.expectHeader(protocolHeaders.sasl);
+    expect((await peer.expect('saslMechanisms')).mechanisms).toEqual(['PLAIN']);
+    peer.destroy();
+  });
+});
+
+describe('SASL', () => {
+  async function init(mechanism: string, response: string): Promise<Amqp10Peer> {
+    const peer = await Amqp10Peer.connect(port);
+    peer.write(protocolHeaders.sasl);
+    await peer.expectHeader(protocolHeaders.sasl);
+    await peer.expect('saslMechanisms');
+    peer.write(encodeSaslFrame('saslInit', { mechanism, initialResponse: Buffer.from(response) }));
+    return peer;
+  }
+
+  test('[§5.3.3.6] PLAIN with the right password: outcome 0', async () => {
+    const peer = await init('PLAIN', '\0guest\0guest');
+    expect((await peer.expect('saslOutcome')).code).toBe(0);
+    peer.destroy();
+  });
+
+  test.each([
+    ['a wrong password', 'PLAIN', '\0guest\0wrong'],
+    ['a response without NUL', 'PLAIN', 'guest'],
+    ['ANONYMOUS where it is not offered', 'ANONYMOUS', ''],
+    ['a mechanism that is not there', 'GSSAPI', ''],
+  ])('[§5.3.3.6] %s: outcome 1, and the connection is closed', async (_name, mechanism, response) => {
+    const peer = await init(mechanism, response);
+    expect((await peer.expect('saslOutcome')).code).toBe(1);
+    await peer.end();
+  });
+
+  test('[§5.3.1] a frame of AMQP instead of one of SASL ends the connection', async () => {
+    const peer = await Amqp10Peer.connect(port);
+    peer.write(protocolHeaders.sasl);
+    await peer.expectHeader(protocolHeaders.sasl);
+    await peer.expect('saslMechanisms');
+    peer.send('open', { containerId: 'too early' });
+    await peer.end();
+  });
+});
+
+describe('open', () => {
+  test('says who the broker is, what it takes and what it can', async () => {
+    const peer = await Amqp10Peer.connect(port);
+    await peer.login();
+    const open = await peer.sendOpen();
+    expect(open).toMatchObject({
+      containerId: 'rosettamq',
+      maxFrameSize: 131_072,
+      channelMax: 3,
+      idleTimeout: 1000,
+      offeredCapabilities: expect.arrayContaining(['ANONYMOUS-RELAY', 'SHARED-SUBS']),
+    });
+    expect(textOf(open.properties?.get('product'))).toBe('RosettaMQ');
+    expect(textOf(open.properties?.get('version'))).toMatch(/^\d+\.\d+/);
+    peer.destroy();
+  });
+
+  test('the hostname names the virtual host', async () => {
+    const peer = await Amqp10Peer.open(port, { hostname: 'vhost:nowhere' });
+    expect((await peer.expect('close')).error).toMatchObject({
+      condition: 'amqp:not-found',
+      description: "vhost 'nowhere' not found",
+    });
+    const here = await Amqp10Peer.openSession(port, { hostname: 'vhost:/' });
+    const anywhere = await Amqp10Peer.openSession(port, { hostname: 'broker.example.org' });
+    here.destroy();
+    anywhere.destroy();
+  });
+
+  test('[§2.4.1] a max-frame-size below 512 is refused', async () => {
+    const peer = await Amqp10Peer.open(port, { maxFrameSize: 511 });
+    expect((await peer.expect('close')).error?.condition).toBe('amqp:frame-size-too-small');
+  });
+
+  test('[§2.4.5] the peer’s idle time-out is kept with empty frames', async () => {
+    const peer = await Amqp10Peer.open(port, { idleTimeout: 2000 });
+    peer.write(Buffer.from([0, 0, 0, 8, 2, 0, 0, 0]));
+    const [chunk] = (await once(peer)) as [Buffer];
+    expect(chunk.toString('hex')).toBe('0000000802000000');
+    peer.destroy();
+  });
+
+  test('[§2.4.5] a peer that says nothing for twice the idle time-out is told, and dropped', async () => {
+    const peer = await Amqp10Peer.open(port);
+    expect((await peer.expect('close')).error).toMatchObject({ condition: 'amqp:resource-limit-exceeded' });
+    await peer.end();
+  });
+
+  test('a container that wants to be alone is refused while it is there already', async () => {
+    const desiredCapabilities = ['sole-connection-for-container'];
+    const first = await Amqp10Peer.open(port, { containerId: 'sole', desiredCapabilities });
+    const second = await Amqp10Peer.open(port, { containerId: 'sole', desiredCapabilities });
+    const { error } = await second.expect('close');
+    expect(error?.condition).toBe('amqp:invalid-field');
+    expect(textOf(error?.info?.get('invalid-field'))).toBe('container-id');
+    first.destroy();
+  });
+});
+
+describe('errors of the connection close it', () => {
+  test.each([
+    ['a frame larger than agreed', Buffer.from('00100000020000ff', 'hex'), 'amqp:connection:framing-error'],
+    [
+      'a data offset before the frame’s body',
+      Buffer.from('0000000c0100000000000000', 'hex'),
+      'amqp:connection:framing-error',
+    ],
+    ['a data offset behind the frame', Buffer.from('0000000c0900000000000000', 'hex'), 'amqp:connection:framing-error'],
+    ['octets that are no performative', Buffer.from('0000000c0200000001020304', 'hex'), 'amqp:decode-error'],
+    [
+      'a performative on a channel without a session',
+      Buffer.from('0000000e02000001005317c00100', 'hex'),
+      'amqp:connection:framing-error',
+    ],
+  ])('[§2.8.15] %s', async (_name, octets, condition) => {
+    const peer = await Amqp10Peer.open(port);
+    peer.write(octets);
+    expect((await peer.expect('close')).error?.condition).toBe(condition);
+    peer.destroy();
+  });
+
+  test('[§2.7.1] a session above channel-max', async () => {
+    const peer = await Amqp10Peer.open(port);
+    peer.send('begin', { nextOutgoingId: 0, incomingWindow: 1, outgoingWindow: 1 }, 4);
+    expect((await peer.expect('close')).error?.condition).toBe('amqp:connection:framing-error');
+  });
+
+  test('one connection’s fault is nobody else’s', async () => {
+    const other = await Amqp10Peer.openSession(port);
+    const peer = await Amqp10Peer.open(port);
+    peer.write(Buffer.alloc(64, 0xff));
+    await peer.expect('close');
+    await other.sender(0, 'unharmed');
+    expect(await other.publish(0, data('x'))).toEqual({ is: 'accepted' });
+    other.destroy();
+  });
+});
+
+describe('close and end', () => {
+  test('are answered', async () => {
+    const peer = await Amqp10Peer.open(port);
+    await peer.begin(2);
+    peer.send('end', {}, 2);
+    expect((await peer.next()).channel).toBe(2);
+    await peer.begin(2);
+    peer.send('close', {});
+    await peer.expect('close');
+    expect(await peer.end()).toHaveLength(0);
+  });
+
+  test('[§2.5.5] a session that ended with an error discards what comes until its end is answered', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    peer.send('detach', { handle: 9 });
+    expect((await peer.expect('end')).error?.condition).toBe('amqp:session:unattached-handle');
+    peer.send('attach', { name: 'late', handle: 0, role: false });
+    peer.send('end', {});
+    await peer.begin();
+    peer.destroy();
+  });
+});
+
+function once(peer: Amqp10Peer): Promise<unknown[]> {
+  return new Promise((resolve) => peer.socket.once('data', (...args: unknown[]) => resolve(args)));
+}
