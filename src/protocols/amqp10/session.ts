@@ -330,7 +330,7 @@ export class Session {
       throw new AmqpError(ErrorCondition.framingError, 'connection', `handle ${handle} is above handle-max`);
     }
     for (const other of this.links.values()) {
-      if (other.name !== attach.name || other.isSender === attach.role) continue;
+      if (other.name !== attach.name || other.isSender !== attach.role) continue;
       if (other.open) this.failLink(other, new AmqpError(ErrorCondition.stolen, 'link', 'attached again'));
     }
     const { journal } = this.connection.door.broker;
