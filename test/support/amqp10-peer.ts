@@ -6,7 +6,7 @@ import {
   type Name,
   type Values,
 } from '../../src/protocols/amqp10/performatives.ts';
-import { type Any, Decoder, Described, encodeValue } from '../../src/protocols/amqp10/types.ts';
+import { AmqpMap, type Any, Decoder, Described, encodeValue } from '../../src/protocols/amqp10/types.ts';
 
 export interface Frame {
   readonly type: number;
@@ -35,6 +35,7 @@ export class Amqp10Peer {
   private ended = false;
   private waiting: (() => void)[] = [];
   private deliveries = 0;
+  private managementHandle = 900;
 
   private constructor(socket: Socket) {
     this.socket = socket;
@@ -216,6 +217,29 @@ export class Amqp10Peer {
     }
   }
 
+  /** A request to the management node, over a pair of links of its own. @returns status and body of the answer */
+  async manage(
+    method: string,
+    path: string,
+    body: Any = null,
+  ): Promise<{ readonly status: string; readonly body: Any }> {
+    const handle = this.managementHandle;
+    this.managementHandle += 2;
+    const name = `management-${handle}`;
+    await this.sender(handle, '/management', { name });
+    await this.receiver(handle + 1, '/management', 1, { name });
+    const properties = section(0x73, ['request', null, path, method, '$me']);
+    this.transfer(handle, Buffer.concat([properties, section(0x77, body)]), { settled: true });
+    const answer = sectionsOf((await this.message()).octets);
+    const [, , , status, , correlation] = answer.get(0x73) as Any[];
+    if (correlation !== 'request') throw new Error('the answer is not that of the request');
+    for (const each of [handle, handle + 1]) {
+      this.send('detach', { handle: each, closed: true });
+      await this.expect('detach');
+    }
+    return { status: status as string, body: answer.get(0x77) ?? null };
+  }
+
   /** The error that the link is detached with. */
   async detached(): Promise<{ condition: string; description: string | undefined; closed: boolean | undefined }> {
     const { error, closed } = await this.expect('detach');
@@ -279,4 +303,9 @@ export function bareOf(octets: Buffer): Buffer {
 
 export function bodyOf(octets: Buffer): string {
   return String(sectionsOf(octets).get(0x75));
+}
+
+/** A map with keys of text, as requests to the management node have it. */
+export function mapOf(entries: Record<string, Any>): AmqpMap {
+  return new AmqpMap(Object.entries(entries));
 }

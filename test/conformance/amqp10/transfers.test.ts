@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Composite } from '../../../src/protocols/amqp10/performatives.ts';
 import { AmqpMap, symbol, uint } from '../../../src/protocols/amqp10/types.ts';
-import { Amqp10Peer, bareOf, bodyOf, data, section, sectionsOf, toSource } from '../../support/amqp10-peer.ts';
+import { Amqp10Peer, bareOf, bodyOf, data, mapOf, section, sectionsOf, toSource } from '../../support/amqp10-peer.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
 
 let broker: BrokerProcess;
@@ -122,12 +122,8 @@ describe('what a sender is told', () => {
 
   test('rejected with the reason when a queue refuses', async () => {
     const peer = await Amqp10Peer.openSession(port);
-    await manage(peer, 'PUT', '/queues/full', {
-      arguments: [
-        ['x-max-length', uint(1)],
-        ['x-overflow', 'reject-publish'],
-      ],
-    });
+    const limits = mapOf({ 'x-max-length': uint(1), 'x-overflow': 'reject-publish' });
+    await peer.manage('PUT', '/queues/full', mapOf({ arguments: limits }));
     await peer.sender(0, '/queues/full');
     expect(await peer.publish(0, data('1'))).toEqual(accepted);
     expect(await peer.publish(0, data('2'))).toMatchObject({
@@ -252,13 +248,9 @@ describe('outcomes of a receiver', () => {
   ])('%s: the message is dead-lettered, and says so', async (_name, state, reason) => {
     const peer = await Amqp10Peer.openSession(port);
     const [queue, dead] = [`dying-${++queues}`, `dead-${queues}`];
-    await manage(peer, 'PUT', `/queues/${dead}`, {});
-    await manage(peer, 'PUT', `/queues/${queue}`, {
-      arguments: [
-        ['x-dead-letter-exchange', ''],
-        ['x-dead-letter-routing-key', dead],
-      ],
-    });
+    await peer.manage('PUT', `/queues/${dead}`, mapOf({}));
+    const deadLetters = mapOf({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': dead });
+    await peer.manage('PUT', `/queues/${queue}`, mapOf({ arguments: deadLetters }));
     await peer.sender(0, `/queues/${queue}`);
     await peer.receiver(1, `/queues/${queue}`, 1);
     await peer.receiver(2, `/queues/${dead}`, 1);
@@ -383,24 +375,3 @@ test('[RabbitMQ: validated user-id] another user’s name is refused', async () 
   });
   peer.destroy();
 });
-
-interface QueueBody {
-  readonly arguments?: readonly (readonly [string, ReturnType<typeof uint> | string])[];
-}
-
-/** Over the management node, on handles of its own. */
-async function manage(peer: Amqp10Peer, method: string, path: string, body: QueueBody): Promise<void> {
-  const name = `management-${++queues}`;
-  const [out, back] = [900 + queues, 901 + queues];
-  queues += 1;
-  await peer.sender(out, '/management', { name });
-  await peer.receiver(back, '/management', 1, { name });
-  const pairs = Object.entries(body).map(([key, value]) => [key, new AmqpMap(value)] as const);
-  peer.transfer(
-    out,
-    Buffer.concat([section(0x73, ['request', null, path, method, '$me']), section(0x77, new AmqpMap(pairs))]),
-    { settled: true },
-  );
-  const answer = sectionsOf((await peer.message()).octets);
-  expect((answer.get(0x73) as string[])[3]).toMatch(/^20/);
-}

@@ -1,0 +1,709 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Composite, Values } from '../../../src/protocols/amqp10/performatives.ts';
+import { AmqpMap, type Any, Described, symbol, uint } from '../../../src/protocols/amqp10/types.ts';
+import { AmqpPeer } from '../../support/amqp-peer.ts';
+import { Amqp10Peer, bodyOf, data, mapOf, section, sectionsOf, toSource } from '../../support/amqp10-peer.ts';
+import { BrokerProcess } from '../../support/broker-process.ts';
+
+let broker: BrokerProcess;
+let port: number;
+beforeAll(async () => {
+  broker = await BrokerProcess.start();
+  port = broker.port('amqp');
+});
+afterAll(() => broker?.remove());
+
+const accepted: Composite = { is: 'accepted' };
+
+async function refused(
+  peer: Amqp10Peer,
+  values: Values<'attach'>,
+): Promise<{ condition: string; description?: string }> {
+  peer.send('attach', values);
+  const attach = await peer.expect('attach');
+  expect(attach.role ? attach.target : attach.source).toBeUndefined();
+  const { condition, description } = await peer.detached();
+  peer.send('detach', { handle: values.handle, closed: true });
+  return { condition, ...(description === undefined ? {} : { description }) };
+}
+
+describe('addresses', () => {
+  test.each([
+    ['/queues/addresses%2Fv2', '/queues/addresses%2Fv2'],
+    ['/queue/addresses-v1', '/amq/queue/addresses-v1'],
+    ['addresses-bare', '/queues/addresses-bare'],
+    ['queue://addresses-jms', 'addresses-jms'],
+  ])('a message to %s is received from %s', async (target, source) => {
+    const peer = await Amqp10Peer.openSession(port);
+    if (target.startsWith('/queues/')) await peer.manage('PUT', target, mapOf({}));
+    await peer.sender(0, target);
+    await peer.receiver(1, source, 1);
+    peer.transfer(0, data('x'), { settled: true });
+    expect(bodyOf((await peer.message()).octets)).toBe('x');
+    peer.destroy();
+  });
+
+  test.each([
+    ['/topic/addresses.a', '/topic/addresses.*', 'amq.topic', 'addresses.a'],
+    ['/exchange/amq.direct/k', '/exchange/amq.direct/k', 'amq.direct', 'k'],
+    ['/exchanges/amq.direct/a%2Fb', '/exchanges/amq.direct/a%2Fb', 'amq.direct', 'a/b'],
+    ['/exchanges/amq.fanout', '/exchanges/amq.fanout', 'amq.fanout', ''],
+    ['topic://addresses.b', 'topic://addresses.#', 'amq.topic', 'addresses.b'],
+  ])('a message to %s reaches subscribers of %s', async (target, source, exchange, key) => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.receiver(1, source, 1);
+    await peer.sender(0, target);
+    peer.transfer(0, data('x'), { settled: true });
+    const annotations = sectionsOf((await peer.message()).octets).get(0x72) as AmqpMap;
+    expect([annotations.get('x-exchange'), annotations.get('x-routing-key')]).toEqual([exchange, key]);
+    peer.destroy();
+  });
+
+  test('the capability topic makes a bare name a topic', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.receiver(1, toSource('weather.hall', { capabilities: ['topic'] }), 1);
+    await peer.sender(0, { is: 'target', address: 'weather.hall', capabilities: ['topic'] });
+    peer.transfer(0, data('mild'), { settled: true });
+    expect(bodyOf((await peer.message()).octets)).toBe('mild');
+    peer.destroy();
+  });
+
+  test('v1 without a key: each message’s subject is the key', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.receiver(1, '/exchange/amq.direct/by-subject', 1);
+    await peer.sender(0, '/exchange/amq.direct');
+    peer.transfer(0, Buffer.concat([section(0x73, [null, null, null, 'by-subject']), data('x')]), { settled: true });
+    expect(bodyOf((await peer.message()).octets)).toBe('x');
+    peer.destroy();
+  });
+
+  describe('the anonymous terminus', () => {
+    test('each message goes where it says', async () => {
+      const peer = await Amqp10Peer.openSession(port);
+      await peer.manage('PUT', '/queues/relay', mapOf({}));
+      await peer.sender(0, null);
+      const to = (address: string | null) => Buffer.concat([section(0x73, [null, null, address]), data('x')]);
+      expect(await peer.publish(0, to('/queues/relay'))).toEqual(accepted);
+      expect(await peer.publish(0, to('/exchanges/amq.direct/nobody'))).toEqual({ is: 'released' });
+      expect(await peer.publish(0, to('/exchanges/nothing/k'))).toMatchObject({
+        is: 'rejected',
+        error: { condition: 'amqp:not-found', description: "no exchange 'nothing' in vhost '/'" },
+      });
+      expect(await peer.publish(0, to('/what/is/this'))).toMatchObject({
+        is: 'rejected',
+        error: { condition: 'amqp:invalid-field' },
+      });
+      expect(await peer.publish(0, to(null))).toMatchObject({
+        is: 'rejected',
+        error: { condition: 'amqp:precondition-failed' },
+      });
+      expect(await peer.publish(0, to('/queues/relay'))).toEqual(accepted);
+      peer.destroy();
+    });
+  });
+
+  test.each<[string, Partial<Values<'attach'>>, string, string | undefined]>([
+    [
+      'a target queue of v2 that is not there',
+      { role: false, target: { is: 'target', address: '/queues/none' } },
+      'amqp:not-found',
+      "no queue 'none' in vhost '/'",
+    ],
+    [
+      'a source queue of v2 that is not there',
+      { role: true, source: { is: 'source', address: '/queues/none' } },
+      'amqp:not-found',
+      "no queue 'none' in vhost '/'",
+    ],
+    [
+      'an exchange that is not there',
+      { role: false, target: { is: 'target', address: '/exchanges/none/k' } },
+      'amqp:not-found',
+      "no exchange 'none' in vhost '/'",
+    ],
+    [
+      'the default exchange',
+      { role: false, target: { is: 'target', address: '/exchanges/amq.default/k' } },
+      'amqp:invalid-field',
+      undefined,
+    ],
+    [
+      'percents that are none',
+      { role: false, target: { is: 'target', address: '/queues/%zz' } },
+      'amqp:invalid-field',
+      "bad address '/queues/%zz'",
+    ],
+    ['an empty name', { role: false, target: { is: 'target', address: '/queues/' } }, 'amqp:invalid-field', undefined],
+    [
+      'an address that is no text',
+      { role: true, source: { is: 'source', address: uint(5) } },
+      'amqp:invalid-field',
+      undefined,
+    ],
+    ['no source at all, without a subscription of the name', { role: true }, 'amqp:not-found', undefined],
+  ])('[§2.6.3] %s: the link is attached without its terminus, and detached', async (_name, values, condition, text) => {
+    const peer = await Amqp10Peer.openSession(port);
+    const error = await refused(peer, { name: 'refused', handle: 3, role: false, ...values });
+    expect(error.condition).toBe(condition);
+    if (text !== undefined) expect(error.description).toBe(text);
+    await peer.sender(3, 'after-refusal'); // handle and session live on
+    peer.destroy();
+  });
+
+  test('another connection’s exclusive queue is locked', async () => {
+    const owner = await Amqp10Peer.openSession(port);
+    await owner.manage('PUT', '/queues/locked', mapOf({ exclusive: true }));
+    const peer = await Amqp10Peer.openSession(port);
+    const source: Composite = { is: 'source', address: '/queues/locked' };
+    const error = await refused(peer, { name: 'l', handle: 0, role: true, source });
+    expect(error.condition).toBe('amqp:resource-locked');
+    for (const each of [owner, peer]) each.destroy();
+  });
+
+  test('a queue that is deleted detaches its receivers', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.manage('PUT', '/queues/short-lived', mapOf({}));
+    await peer.receiver(1, '/queues/short-lived', 1);
+    const other = await Amqp10Peer.openSession(port);
+    await other.manage('DELETE', '/queues/short-lived');
+    expect(await peer.detached()).toMatchObject({ condition: 'amqp:resource-deleted', closed: true });
+    for (const each of [other, peer]) each.destroy();
+  });
+});
+
+describe('sessions and handles', () => {
+  test('[§2.7.3] a handle that is in use ends the session', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.sender(0, 'handles');
+    peer.send('attach', { name: 'another', handle: 0, role: false, target: { is: 'target', address: 'handles' } });
+    expect((await peer.expect('end')).error?.condition).toBe('amqp:session:handle-in-use');
+    peer.destroy();
+  });
+
+  test.each<[string, (peer: Amqp10Peer) => void]>([
+    ['a flow', (peer) => peer.credit(7, 1)],
+    ['a detach', (peer) => peer.send('detach', { handle: 7 })],
+    ['a transfer', (peer) => peer.transfer(7, data('x'))],
+  ])('[§2.8.17] %s for a handle that nobody attached ends the session', async (_name, send) => {
+    const peer = await Amqp10Peer.openSession(port);
+    send(peer);
+    expect((await peer.expect('end')).error?.condition).toBe('amqp:session:unattached-handle');
+    peer.destroy();
+  });
+
+  test('many sessions and links at a time', async () => {
+    const peer = await Amqp10Peer.open(port);
+    for (let channel = 0; channel < 20; channel++) {
+      await peer.begin(channel);
+      for (let handle = 0; handle < 20; handle++) {
+        const target: Composite = { is: 'target', address: `many-${channel}` };
+        peer.send('attach', { name: `link-${handle}`, handle, role: false, target }, channel);
+        await peer.expect('attach');
+        await peer.expect('flow');
+      }
+    }
+    peer.destroy();
+  });
+
+  test('a link of the same name in the session takes the old one over', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.sender(0, 'stolen', { name: 'one' });
+    peer.send('attach', { name: 'one', handle: 1, role: false, target: { is: 'target', address: 'stolen' } });
+    expect(await peer.detached()).toMatchObject({ condition: 'amqp:link:stolen' });
+    await peer.expect('attach');
+    peer.destroy();
+  });
+});
+
+describe('dynamic nodes', () => {
+  test('[§3.5.3] a source is made, with its address, and goes when its link is closed', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const { source } = await peer.receiver(0, { is: 'source', dynamic: true }, 1);
+    const made = source as Composite & { is: 'source' };
+    expect(made.address).toMatch(/^\/queues\/amq\.dynamic-/);
+    const policy = made.dynamicNodeProperties?.get('lifetime-policy') as Described;
+    expect(policy.descriptor).toBe(0x2bn);
+    await peer.sender(1, made.address as string);
+    peer.transfer(1, data('x'), { settled: true });
+    expect(bodyOf((await peer.message()).octets)).toBe('x');
+    peer.send('detach', { handle: 0, closed: true });
+    await peer.expect('detach');
+    const target: Composite = { is: 'target', address: made.address as string };
+    expect((await refused(peer, { name: 'gone', handle: 5, role: false, target })).condition).toBe('amqp:not-found');
+    peer.destroy();
+  });
+
+  test('a JMS temporary queue: made by a sender, consumed by its connection alone, sent to by anybody', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const policy = new Described(0x2bn, []);
+    const { target } = await peer.sender(0, {
+      is: 'target',
+      dynamic: true,
+      capabilities: ['temporary-queue'],
+      dynamicNodeProperties: new AmqpMap([[symbol('lifetime-policy'), policy]]),
+    });
+    const address = (target as Composite & { is: 'target' }).address as string;
+    await peer.receiver(1, address, 1);
+    const other = await Amqp10Peer.openSession(port, { containerId: 'other' });
+    await other.sender(0, address);
+    expect(await other.publish(0, data('reply'))).toEqual(accepted);
+    expect(bodyOf((await peer.message()).octets)).toBe('reply');
+    const source: Composite = { is: 'source', address };
+    expect((await refused(other, { name: 'thief', handle: 3, role: true, source })).condition).toBe(
+      'amqp:resource-locked',
+    );
+    for (const each of [other, peer]) each.destroy();
+  });
+
+  test('a JMS temporary topic reaches all its subscribers', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const { target } = await peer.sender(0, { is: 'target', dynamic: true, capabilities: ['temporary-topic'] });
+    const address = (target as Composite & { is: 'target' }).address as string;
+    await peer.receiver(1, address, 1);
+    await peer.receiver(2, address, 1);
+    peer.transfer(0, data('x'), { settled: true });
+    expect([(await peer.message()).transfer.handle, (await peer.message()).transfer.handle].sort()).toEqual([1, 2]);
+    peer.destroy();
+  });
+
+  test('delete-on-no-links: it goes with its last receiver', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const properties = new AmqpMap([[symbol('lifetime-policy'), new Described('amqp:delete-on-no-links:list', [])]]);
+    const { source } = await peer.receiver(0, { is: 'source', dynamic: true, dynamicNodeProperties: properties });
+    const { address } = source as Composite & { is: 'source' };
+    await peer.receiver(1, toSource(address as string));
+    for (const handle of [0, 1]) {
+      await peer.sender(7, address as string);
+      peer.send('detach', { handle: 7, closed: true });
+      await peer.expect('detach');
+      peer.send('detach', { handle, closed: true });
+      await peer.expect('detach');
+    }
+    const target: Composite = { is: 'target', address: address as string };
+    expect((await refused(peer, { name: 'gone', handle: 5, role: false, target })).condition).toBe('amqp:not-found');
+    peer.destroy();
+  });
+});
+
+describe('subscriptions', () => {
+  const durable = (address: string, values: Partial<Values<'source'>> = {}): Composite =>
+    toSource(address, { durable: 2, expiryPolicy: 'never', ...values });
+
+  async function publish(topic: string, ...bodies: string[]): Promise<void> {
+    const peer = await Amqp10Peer.openSession(port, { containerId: 'publisher' });
+    await peer.sender(0, `/topic/${topic}`);
+    for (const body of bodies) await peer.publish(0, data(body));
+    peer.destroy();
+  }
+
+  test('a durable one outlives link and connection, under container and link name', async () => {
+    const first = await Amqp10Peer.openSession(port, { containerId: 'jms-client' });
+    await first.receiver(0, durable('/topic/durable.a'), 0, { name: 'sub' });
+    first.send('detach', { handle: 0 });
+    await first.expect('detach');
+    first.destroy();
+    await publish('durable.a', 'while away');
+    const second = await Amqp10Peer.openSession(port, { containerId: 'jms-client' });
+    await second.receiver(0, durable('/topic/durable.a'), 1, { name: 'sub' });
+    expect(bodyOf((await second.message()).octets)).toBe('while away');
+    second.destroy();
+  });
+
+  test('unsubscribing: attached without source, and closed', async () => {
+    const peer = await Amqp10Peer.openSession(port, { containerId: 'jms-unsub' });
+    await peer.receiver(0, durable('/topic/unsub'), 0, { name: 'sub' });
+    peer.send('detach', { handle: 0 });
+    await peer.expect('detach');
+    peer.send('attach', { name: 'sub', handle: 1, role: true });
+    expect((await peer.expect('attach')).source).toMatchObject({ is: 'source', address: '/exchanges/amq.topic/unsub' });
+    peer.send('detach', { handle: 1, closed: true });
+    expect((await peer.expect('detach')).error).toBeUndefined();
+    expect((await refused(peer, { name: 'sub', handle: 1, role: true })).condition).toBe('amqp:not-found');
+    peer.destroy();
+  });
+
+  test('one that is in use is locked, and another topic under its name is another subscription', async () => {
+    const peer = await Amqp10Peer.openSession(port, { containerId: 'jms-change' });
+    await peer.receiver(0, durable('/topic/old'), 0, { name: 'sub' });
+    const other = await Amqp10Peer.openSession(port, { containerId: 'jms-change' });
+    const source = durable('/topic/new');
+    expect((await refused(other, { name: 'sub', handle: 1, role: true, source })).condition).toBe(
+      'amqp:resource-locked',
+    );
+    other.destroy();
+    peer.send('close', {});
+    await peer.expect('close');
+    peer.destroy();
+    await publish('old', 'nobody');
+    const again = await Amqp10Peer.openSession(port, { containerId: 'jms-change' });
+    await again.receiver(0, durable('/topic/new'), 5, { name: 'sub' });
+    await publish('new', 'fresh');
+    expect(bodyOf((await again.message()).octets)).toBe('fresh');
+    again.destroy();
+  });
+
+  test.each<[string, readonly string[], readonly [string, string], readonly [string, string]]>([
+    ['shared: consumers of one container take turns', ['topic', 'shared'], ['c1', 'group'], ['c1', 'group|2']],
+    [
+      'shared and global: consumers of any container do',
+      ['topic', 'shared', 'global'],
+      ['c1', 'all|global'],
+      ['c2', 'all|global2'],
+    ],
+  ])('%s', async (_name, capabilities, one, two) => {
+    const [first, second] = await Promise.all(
+      [one, two].map(async ([containerId, name]) => {
+        const peer = await Amqp10Peer.openSession(port, { containerId });
+        await peer.receiver(0, toSource(`shared.${capabilities.length}`, { capabilities }), 10, { name });
+        return peer;
+      }),
+    );
+    const publisher = await Amqp10Peer.openSession(port);
+    await publisher.sender(0, `/topic/shared.${capabilities.length}`);
+    await publisher.publish(0, data('1'));
+    await publisher.publish(0, data('2'));
+    const got = await Promise.all([first!, second!].map(async (peer) => bodyOf((await peer.message()).octets)));
+    expect(got.sort()).toEqual(['1', '2']);
+    for (const peer of [first!, second!, publisher]) peer.destroy();
+  });
+
+  test('one that is not durable goes with its link', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.receiver(0, '/topic/fleeting');
+    await peer.sender(1, '/topic/fleeting');
+    expect(await peer.publish(1, data('x'))).toEqual(accepted);
+    peer.send('detach', { handle: 0, closed: true });
+    await peer.expect('detach');
+    expect(await peer.publish(1, data('x'))).toEqual({ is: 'released' });
+    peer.destroy();
+  });
+});
+
+describe('filters', () => {
+  const filtered = (pairs: [Any, Any][]) => ({ filter: new AmqpMap(pairs) });
+  const withNumber = (n: number, body: string) =>
+    Buffer.concat([section(0x74, mapOf({ n: { type: 'int', value: n } })), data(body)]);
+  let names = 0;
+
+  test.each<[string, [Any, Any]]>([
+    [
+      'by the symbol of its descriptor',
+      [symbol('jms-selector'), new Described('apache.org:selector-filter:string', 'n > 1')],
+    ],
+    ['by its code', [symbol('f'), new Described(0x468c_0000_0004n, 'n > 1')]],
+    ['by its key alone', [symbol('apache.org:selector-filter:string'), 'n > 1']],
+    [
+      'of application properties',
+      [symbol('f'), new Described('amqp:application-properties-filter', mapOf({ n: { type: 'long', value: 2n } }))],
+    ],
+  ])('a selector known %s', async (_name, pair) => {
+    const queue = `filters-${++names}`;
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.sender(0, queue);
+    const attach = await peer.receiver(1, toSource(queue, filtered([pair, [symbol('unknown'), 'x']])), 5);
+    const shown = (attach.source as Composite & { is: 'source' }).filter;
+    expect(shown?.pairs.map(([key]) => key)).toEqual([pair[0]]);
+    peer.transfer(0, withNumber(1, 'no'), { settled: true });
+    peer.transfer(0, withNumber(2, 'yes'), { settled: true });
+    expect(bodyOf((await peer.message()).octets)).toBe('yes');
+    peer.destroy();
+  });
+
+  test('of properties, with a prefix and a suffix', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.sender(0, 'filters-properties');
+    const filter = new Described(
+      'amqp:properties-filter',
+      new AmqpMap([
+        [symbol('subject'), '&p:order.'],
+        [symbol('group-id'), '&s:-eu'],
+      ]),
+    );
+    await peer.receiver(1, toSource('filters-properties', filtered([[symbol('f'), filter]])), 5);
+    const message = (subject: string, group: string) =>
+      Buffer.concat([
+        section(0x73, [null, null, null, subject, null, null, null, null, null, null, group]),
+        data(subject),
+      ]);
+    peer.transfer(0, message('invoice.1', 'x-eu'), { settled: true });
+    peer.transfer(0, message('order.1', 'x-us'), { settled: true });
+    peer.transfer(0, message('order.2', 'x-eu'), { settled: true });
+    expect(bodyOf((await peer.message()).octets)).toBe('order.2');
+    peer.destroy();
+  });
+
+  test('no-local: a subscriber does not hear its own connection', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const filter = new Described('apache.org:no-local-filter:list', []);
+    await peer.receiver(1, toSource('/topic/no-local', filtered([[symbol('no-local'), filter]])), 5);
+    await peer.sender(0, '/topic/no-local');
+    await peer.publish(0, data('own'));
+    const other = await Amqp10Peer.openSession(port);
+    await other.sender(0, '/topic/no-local');
+    await other.publish(0, data('foreign'));
+    expect(bodyOf((await peer.message()).octets)).toBe('foreign');
+    for (const each of [other, peer]) each.destroy();
+  });
+
+  test('a selector that is none is refused', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const source = toSource(
+      'filters-wrong',
+      filtered([[symbol('f'), new Described('apache.org:selector-filter:string', 'n >')]]),
+    );
+    expect((await refused(peer, { name: 'f', handle: 0, role: true, source })).condition).toBe('amqp:invalid-field');
+    peer.destroy();
+  });
+});
+
+test('[§3.5.6] a browser sees copies, and takes nothing', async () => {
+  const peer = await Amqp10Peer.openSession(port);
+  await peer.sender(0, 'browsed');
+  for (let i = 0; i < 3; i++) await peer.publish(0, data(String(i)));
+  await peer.receiver(1, toSource('browsed', { distributionMode: 'copy' }));
+  peer.credit(1, 10, { drain: true });
+  const seen: string[] = [];
+  for (let i = 0; i < 3; i++) seen.push(bodyOf((await peer.message()).octets));
+  expect(await peer.expect('flow')).toMatchObject({ handle: 1, linkCredit: 0, drain: true });
+  peer.settle(0, accepted, { last: 2 });
+  await peer.receiver(2, 'browsed', 3);
+  for (let i = 0; i < 3; i++) seen.push(bodyOf((await peer.message()).octets));
+  expect(seen).toEqual(['0', '1', '2', '0', '1', '2']);
+  peer.destroy();
+});
+
+describe('management over AMQP', () => {
+  test('a queue: declared, again, differently, described, purged, deleted', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const args = mapOf({ 'x-max-length': uint(5) });
+    const made = await peer.manage('PUT', '/queues/managed', mapOf({ durable: true, arguments: args }));
+    expect(made.status).toBe('201');
+    const body = made.body as AmqpMap;
+    expect([body.get('name'), body.get('vhost'), body.get('durable'), body.get('type')]).toEqual([
+      'managed',
+      '/',
+      true,
+      'classic',
+    ]);
+    expect((await peer.manage('PUT', '/queues/managed', mapOf({ arguments: args }))).status).toBe('200');
+    const conflict = await peer.manage('PUT', '/queues/managed', mapOf({ durable: false, arguments: args }));
+    expect(conflict).toMatchObject({ status: '409', body: expect.stringContaining("inequivalent arg 'durable'") });
+    await peer.sender(0, '/queues/managed');
+    await peer.publish(0, data('x'));
+    expect(((await peer.manage('GET', '/queues/managed')).body as AmqpMap).get('message_count')).toEqual({
+      type: 'ulong',
+      value: 1n,
+    });
+    const purged = await peer.manage('DELETE', '/queues/managed/messages');
+    expect((purged.body as AmqpMap).get('message_count')).toEqual({ type: 'ulong', value: 1n });
+    expect((await peer.manage('DELETE', '/queues/managed')).status).toBe('200');
+    expect((await peer.manage('GET', '/queues/managed')).status).toBe('404');
+    peer.destroy();
+  });
+
+  test('exchanges and bindings, with arguments', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.manage('PUT', '/queues/bound%2Fq', mapOf({}));
+    expect(await peer.manage('PUT', '/exchanges/managed-x', mapOf({ type: 'headers' }))).toEqual({
+      status: '204',
+      body: null,
+    });
+    const binding = {
+      source: 'managed-x',
+      destination_queue: 'bound/q',
+      binding_key: 'k k',
+      arguments: mapOf({ a: 'b' }),
+    };
+    expect((await peer.manage('POST', '/bindings', mapOf(binding))).status).toBe('204');
+    const found = await peer.manage('GET', '/bindings?src=managed-x&dstq=bound%2Fq&key=k%20k');
+    const [first] = found.body as AmqpMap[];
+    expect([first?.get('source'), first?.get('destination_queue'), first?.get('binding_key')]).toEqual([
+      'managed-x',
+      'bound/q',
+      'k k',
+    ]);
+    const location = first?.get('location') as string;
+    expect(location).toMatch(/^\/bindings\/src=managed-x;dstq=bound%2Fq;key=k%20k;args=.+/);
+    expect((await peer.manage('DELETE', location)).status).toBe('204');
+    expect((await peer.manage('GET', '/bindings?src=managed-x&dstq=bound%2Fq&key=k%20k')).body).toEqual([]);
+    expect((await peer.manage('DELETE', '/exchanges/managed-x')).status).toBe('204');
+    peer.destroy();
+  });
+
+  test.each<[string, string, string, Any, string]>([
+    ['a reserved name', 'PUT', '/queues/amq.mine', mapOf({}), '403'],
+    ['an empty name', 'PUT', '/queues/', mapOf({}), '400'],
+    ['an unknown property', 'PUT', '/queues/q', mapOf({ colour: 'red' }), '400'],
+    ['a line feed in a name', 'PUT', '/queues/a%0Ab', mapOf({}), '400'],
+    ['the default exchange', 'DELETE', '/exchanges/', null, '403'],
+    ['an exchange type that is not there', 'PUT', '/exchanges/x', mapOf({ type: 'none' }), '400'],
+    [
+      'a binding to nowhere',
+      'POST',
+      '/bindings',
+      mapOf({ source: 'amq.direct', destination_queue: 'none', binding_key: '' }),
+      '404',
+    ],
+    ['a resource that is not there', 'GET', '/nothing', null, '404'],
+  ])('%s', async (_name, method, path, body, status) => {
+    const peer = await Amqp10Peer.openSession(port);
+    expect((await peer.manage(method, path, body)).status).toBe(status);
+    peer.destroy();
+  });
+});
+
+describe('transactions', () => {
+  async function declare(peer: Amqp10Peer): Promise<Buffer> {
+    const state = await peer.publish(0, section(0x77, new Described(0x31n, [null])));
+    expect(state.is).toBe('declared');
+    return (state as Composite & { is: 'declared' }).txnId;
+  }
+  const discharge = (txnId: Buffer, fail: boolean) => section(0x77, new Described(0x32n, [txnId, fail]));
+
+  async function opened(queue: string): Promise<Amqp10Peer> {
+    const peer = await Amqp10Peer.openSession(port);
+    const { target } = await peer.sender(0, { is: 'coordinator', capabilities: ['amqp:local-transactions'] });
+    expect(target).toEqual({ is: 'coordinator', capabilities: ['amqp:local-transactions'] });
+    await peer.sender(1, queue);
+    return peer;
+  }
+
+  const count = async (peer: Amqp10Peer, queue: string): Promise<unknown> =>
+    ((await peer.manage('GET', `/queues/${queue}`)).body as AmqpMap).get('message_count');
+
+  test('what is published appears with the discharge, or never', async () => {
+    const peer = await opened('txn-publish');
+    for (const [fail, expected] of [
+      [true, 0n],
+      [false, 2n],
+    ] as const) {
+      const txnId = await declare(peer);
+      const state: Composite = { is: 'transactionalState', txnId };
+      for (const body of ['a', 'b']) {
+        expect(await peer.publish(1, data(body), { state })).toMatchObject({
+          is: 'transactionalState',
+          outcome: accepted,
+        });
+      }
+      expect(await count(peer, 'txn-publish')).toEqual({ type: 'ulong', value: 0n });
+      expect(await peer.publish(0, discharge(txnId, fail))).toEqual(accepted);
+      expect(await count(peer, 'txn-publish')).toEqual({ type: 'ulong', value: expected });
+    }
+    peer.destroy();
+  });
+
+  test('what is settled comes again after a rollback, and not after a commit', async () => {
+    const peer = await opened('txn-settle');
+    await peer.publish(1, data('x'));
+    await peer.receiver(2, 'txn-settle', 10);
+    for (const fail of [true, false]) {
+      const { transfer, octets } = await peer.message();
+      expect(bodyOf(octets)).toBe('x');
+      const txnId = await declare(peer);
+      peer.settle(transfer.deliveryId!, { is: 'transactionalState', txnId, outcome: accepted });
+      peer.transfer(0, discharge(txnId, fail), { settled: true });
+    }
+    peer.transfer(1, data('y'), { settled: true });
+    expect(bodyOf((await peer.message()).octets)).toBe('y');
+    peer.destroy();
+  });
+
+  test('[§4.5.8] a transaction that is not there is rejected', async () => {
+    const peer = await opened('txn-unknown');
+    expect(await peer.publish(0, discharge(Buffer.from('none'), false))).toMatchObject({
+      is: 'rejected',
+      error: { condition: 'amqp:transaction:unknown-id' },
+    });
+    peer.destroy();
+  });
+
+  test('a queue that refuses rolls all of it back', async () => {
+    const peer = await opened('txn-other');
+    await peer.manage(
+      'PUT',
+      '/queues/txn-full',
+      mapOf({ arguments: mapOf({ 'x-max-length': uint(1), 'x-overflow': 'reject-publish' }) }),
+    );
+    await peer.sender(3, '/queues/txn-full');
+    const txnId = await declare(peer);
+    const state: Composite = { is: 'transactionalState', txnId };
+    await peer.publish(1, data('a'), { state });
+    await peer.publish(3, data('b'), { state });
+    await peer.publish(3, data('c'), { state });
+    expect(await peer.publish(0, discharge(txnId, false))).toMatchObject({
+      is: 'rejected',
+      error: { condition: 'amqp:transaction:rollback' },
+    });
+    expect(await count(peer, 'txn-other')).toEqual({ type: 'ulong', value: 0n });
+    peer.destroy();
+  });
+
+  test('a controller that goes away has rolled back', async () => {
+    const peer = await opened('txn-gone');
+    const txnId = await declare(peer);
+    await peer.publish(1, data('a'), { state: { is: 'transactionalState', txnId } });
+    peer.send('detach', { handle: 0, closed: true });
+    await peer.expect('detach');
+    expect(await count(peer, 'txn-gone')).toEqual({ type: 'ulong', value: 0n });
+    peer.destroy();
+  });
+});
+
+describe('link resumption', () => {
+  const source: Composite = toSource('resumed-out', { timeout: 60, expiryPolicy: 'never' });
+
+  test('[§2.6.13] a receiver that has an outcome settles with it, and what it does not know comes anew', async () => {
+    const containerId = 'resuming-receiver';
+    const first = await Amqp10Peer.openSession(port, { containerId });
+    await first.sender(0, 'resumed-out');
+    await first.receiver(1, source, 5, { name: 'r' });
+    for (const body of ['done', 'unknown']) first.transfer(0, data(body), { settled: true });
+    const tags = [(await first.message()).transfer.deliveryTag!, (await first.message()).transfer.deliveryTag!];
+    first.destroy();
+    const second = await Amqp10Peer.openSession(port, { containerId });
+    const unsettled = new AmqpMap([[tags[0]!, new Described(0x24n, [])]]);
+    const attach = await second.receiver(1, source, 0, { name: 'r', unsettled });
+    expect(attach.unsettled?.pairs.map(([tag]) => (tag as Buffer).toString('hex'))).toEqual(
+      tags.map((tag) => tag.toString('hex')),
+    );
+    expect(await second.expect('transfer')).toMatchObject({
+      deliveryTag: tags[0],
+      resume: true,
+      settled: true,
+      state: accepted,
+    });
+    second.credit(1, 5);
+    expect(bodyOf((await second.message()).octets)).toBe('unknown');
+    second.destroy();
+  });
+
+  test('[§2.6.13] a sender learns what was received, and resuming does not publish twice', async () => {
+    const containerId = 'resuming-sender';
+    const target: Composite = { is: 'target', address: 'resumed-in', timeout: 60, expiryPolicy: 'never' };
+    const first = await Amqp10Peer.openSession(port, { containerId });
+    await first.sender(0, target, { name: 's', rcvSettleMode: 1 });
+    const deliveryTag = Buffer.from('once');
+    first.transfer(0, data('x'), { deliveryTag });
+    expect(await first.expect('disposition')).toMatchObject({ settled: false, state: accepted });
+    first.destroy();
+    const second = await Amqp10Peer.openSession(port, { containerId });
+    const unsettled = new AmqpMap([[deliveryTag, null]]);
+    const attach = await second.sender(0, target, { name: 's', rcvSettleMode: 1, unsettled });
+    expect(attach.unsettled?.pairs).toEqual([[deliveryTag, new Described(0x24n, [])]]);
+    second.transfer(0, data('x'), { deliveryTag, resume: true });
+    expect(await second.expect('disposition')).toMatchObject({ settled: true, state: accepted });
+    const { body } = await second.manage('GET', '/queues/resumed-in');
+    expect((body as AmqpMap).get('message_count')).toEqual({ type: 'ulong', value: 1n });
+    second.destroy();
+  });
+});
+
+test('0-9-1 and 1.0 share queues on one port', async () => {
+  const amqp091 = await AmqpPeer.openChannel(port);
+  await amqp091.declare('both', { durable: true });
+  const peer = await Amqp10Peer.openSession(port);
+  await peer.receiver(1, '/queues/both', 1);
+  amqp091.publish(1, { exchange: '', routingKey: 'both' }, 'from 0-9-1');
+  expect(bodyOf((await peer.message()).octets)).toBe('from 0-9-1');
+  for (const each of [amqp091, peer]) each.destroy();
+});
