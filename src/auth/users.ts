@@ -54,6 +54,7 @@ export class Users implements Authenticator {
   /** Told after a user was changed or, with `gone`, deleted. */
   onChanged: (user: string, gone: boolean) => void = () => {};
 
+  readonly permissions: Permissions;
   private readonly parts: UsersParts;
   private readonly users = new Map<string, User>();
   private readonly backoff: Backoff;
@@ -68,6 +69,7 @@ export class Users implements Authenticator {
 
   constructor(parts: UsersParts) {
     this.parts = parts;
+    this.permissions = parts.permissions;
     this.backoff = new Backoff(parts.clock);
     const octets = randomBytes(48);
     const [salt, key] = [octets.subarray(0, 16).toString('base64'), octets.subarray(16).toString('base64')];
@@ -86,6 +88,7 @@ export class Users implements Authenticator {
       return enabled && this.mayCome(user, peer) ? user : null;
     }
     const { user: name, password } = credentials;
+    if (credentials.mechanism === 'EXTERNAL') return this.mayCome(name, peer) ? name : null;
     const { address } = peer;
     if (this.backoff.pairWaits(address, name)) return null;
     const seal = hmac(this.key, `${name}\0${password}`);
@@ -110,7 +113,7 @@ export class Users implements Authenticator {
   }
 
   findAccess(user: string, vhost: string): LiveAccess | null {
-    return this.users.has(user) ? this.parts.permissions.findAccess(user, vhost) : null;
+    return this.users.has(user) ? this.permissions.findAccess(user, vhost) : null;
   }
 
   private mayCome(name: string, peer: Peer): boolean {
@@ -196,7 +199,7 @@ export class Users implements Authenticator {
     if (!this.users.delete(name)) return false;
     this.verified.delete(name);
     this.parts.journal.delete(kind, name);
-    this.parts.permissions.deleteUser(name);
+    this.permissions.deleteUser(name);
     this.onChanged(name, true);
     return true;
   }

@@ -16,7 +16,8 @@ export interface Access {
 }
 
 export interface Credentials {
-  readonly mechanism: 'PLAIN' | 'AMQPLAIN' | 'ANONYMOUS';
+  /** EXTERNAL: the user is the name in a certificate that has been verified; there is no password. */
+  readonly mechanism: 'PLAIN' | 'AMQPLAIN' | 'EXTERNAL' | 'ANONYMOUS';
   readonly user: string;
   readonly password: string;
 }

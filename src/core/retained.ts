@@ -76,6 +76,12 @@ export class Retained {
     return this.drop(node);
   }
 
+  clearAll(): void {
+    const all: Message[] = [];
+    collectAll(this.root, 0, all, false);
+    for (const { routingKey } of all) this.clear(routingKey);
+  }
+
   /** null when nothing is retained, or what was is expired. */
   get(routingKey: string, nowMs: number): Message | null {
     const message = this.find(routingKey);

@@ -2,11 +2,13 @@ import type { Target } from './exchange/binding.ts';
 import type { Route } from './exchange/route.ts';
 import type { Position } from './journal.ts';
 import type { Message } from './message.ts';
+import type { DeadLetterAddress } from './queue/dead-letter.ts';
 import type { QueueEntry } from './queue/entry.ts';
 import type { Queue } from './queue/queue.ts';
 import type { Vhost } from './vhost.ts';
 
-export type Settlement = 'ack' | 'requeue' | 'reject';
+/** An address: rejected, and dead-lettered there if its queue has no address of its own. */
+export type Settlement = 'ack' | 'requeue' | 'reject' | DeadLetterAddress;
 
 /**
  * Publishes and settlements that happen together or not at all. They are gathered here, without a trace elsewhere,
@@ -63,7 +65,7 @@ export class Transaction {
     }
     const queues = new Set<Queue>();
     for (const [i, entry] of entries.entries()) {
-      apply(entry, settlements[i]!);
+      settleEntry(entry, settlements[i]!);
       queues.add(entry.queue);
     }
     for (const queue of queues) queue.wake();
@@ -103,7 +105,7 @@ export class Transaction {
   }
 }
 
-function apply(entry: QueueEntry, settlement: Settlement): void {
+export function settleEntry(entry: QueueEntry, settlement: Settlement): void {
   switch (settlement) {
     case 'ack':
       return entry.ack();
@@ -111,5 +113,7 @@ function apply(entry: QueueEntry, settlement: Settlement): void {
       return entry.requeue();
     case 'reject':
       return entry.reject();
+    default:
+      return entry.reject(settlement);
   }
 }

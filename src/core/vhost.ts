@@ -6,8 +6,7 @@ import { isCycle } from './deaths.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
 import type { Binding, Match, SubscriptionOptions, Target } from './exchange/binding.ts';
-import { ConsistentHashMatcher } from './exchange/consistent-hash.ts';
-import { Exchange, type ExchangeSpec } from './exchange/exchange.ts';
+import { checkBinding, Exchange, type ExchangeSpec } from './exchange/exchange.ts';
 import { bindingId } from './exchange/identity.ts';
 import { computeRoute, type Route, Router } from './exchange/route.ts';
 import type { Journal, Position, PublishReceipt } from './journal.ts';
@@ -482,8 +481,9 @@ export class Vhost implements QueueOwner {
   /** Binds a queue or exchange; binding again what is bound does nothing. */
   bind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
     this.demandBinding(client, source, destination instanceof Exchange ? 'exchange' : 'queue', destination.name, key);
-    if (this.getExchange(source).spec.type === 'x-consistent-hash') ConsistentHashMatcher.checkWeight(key);
-    this.addBinding(this.getExchange(source), destination, key, parsePattern(key), args, null);
+    const exchange = this.getExchange(source);
+    checkBinding(exchange.spec.type, key, args);
+    this.addBinding(exchange, destination, key, parsePattern(key), args, null);
   }
 
   unbind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
@@ -588,6 +588,7 @@ export class Vhost implements QueueOwner {
     for (const policies of [this.policies, this.operatorPolicies]) {
       for (const { name } of policies.all()) policies.delete(name);
     }
+    this.retained.clearAll();
   }
 
   /** Deletes what belonged to a connection alone. */

@@ -2,7 +2,7 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type Server, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
+import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Protocol } from './protocol.ts';
@@ -185,7 +185,13 @@ export class Listener {
 
 function remoteOf(socket: Socket, encrypted: boolean): Remote {
   const local = `${plain(socket.localAddress)}:${socket.localPort ?? 0}`;
-  return { address: plain(socket.remoteAddress), port: socket.remotePort ?? 0, local, encrypted };
+  const certificateName = socket instanceof TLSSocket ? certificateNameOf(socket) : '';
+  return { address: plain(socket.remoteAddress), port: socket.remotePort ?? 0, local, encrypted, certificateName };
+}
+
+function certificateNameOf(socket: TLSSocket): string {
+  const name = socket.authorized ? socket.getPeerCertificate().subject?.CN : undefined;
+  return typeof name === 'string' ? name : '';
 }
 
 // IPv4 as it is written, also on a socket of both

@@ -68,6 +68,8 @@ export interface Remote {
   /** `host:port` that it connected to. */
   readonly local: string;
   readonly encrypted: boolean;
+  /** The common name in the certificate that the peer has shown, if it was verified. */
+  readonly certificateName?: string;
 }
 
 /**
@@ -95,6 +97,8 @@ export class Stream {
   readonly remotePort: number;
   readonly local: string;
   readonly encrypted: boolean;
+  /** See `Remote`; empty when there is none. */
+  readonly certificateName: string;
 
   private readonly duplex: Duplex;
   private readonly clock: Clock;
@@ -131,6 +135,7 @@ export class Stream {
     this.remotePort = remote.port;
     this.local = remote.local;
     this.encrypted = remote.encrypted;
+    this.certificateName = remote.certificateName ?? '';
     duplex.on('drain', () => this.drained());
     duplex.on('error', (error: Error) => this.closed(error.message));
     duplex.on('end', () => {

@@ -27,7 +27,7 @@ test('asked to stop, the broker tells every client in its protocol and exits wit
   expect(await broker.stop()).toBe(0);
   expect((await amqpClose).message).toContain('CONNECTION_FORCED');
   expect((await disconnect).reasonCode).toBe(0x8b);
-  expect((await stomp.untilEnd()).toString()).toContain('ERROR\nmessage:Server shutting down\n');
+  expect((await stomp.untilEnd()).toString()).toContain('ERROR\nmessage:connection_forced\n');
   await client.endAsync(true);
   await broker.remove();
 });

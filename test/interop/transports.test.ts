@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import { connect as connectAmqp } from 'amqplib';
+import { connect as connectAmqp, credentials } from 'amqplib';
 import { connectAsync } from 'mqtt';
 import stompit from 'stompit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -37,7 +37,12 @@ beforeAll(async () => {
     'listeners.mutual.port=0',
     `listeners.mutual.tls={cert: ${server.cert}, key: ${server.key}, ca: ${ca.cert}, verify: required}`,
   ];
-  const sets = [`tls.cert=${server.cert}`, `tls.key=${server.key}`, ...listeners, ...mutual];
+  const external = [
+    'listeners.external.protocol=amqp',
+    'listeners.external.port=0',
+    `listeners.external.tls={cert: ${server.cert}, key: ${server.key}, ca: ${ca.cert}, verify: optional}`,
+  ];
+  const sets = [`tls.cert=${server.cert}`, `tls.key=${server.key}`, ...listeners, ...mutual, ...external];
   broker = await BrokerProcess.start({ args: sets.flatMap((each) => ['--set', each]) });
 });
 
@@ -78,6 +83,21 @@ test('AMQP over TLS', async () => {
   const message = await channel.get(queue, { noAck: true });
   expect(message ? message.content.toString() : null).toBe('over TLS');
   await connection.close();
+});
+
+test('AMQP EXTERNAL: the common name of a verified certificate is the user', async () => {
+  const url = `amqps://127.0.0.1:${broker.port('external')}`;
+  const shown = (name: string) => {
+    const { cert, key } = ca.issue(name);
+    return { ...trusted(), cert: readFileSync(cert), key: readFileSync(key), credentials: credentials.external() };
+  };
+  const connection = await connectAmqp(url, shown('guest'));
+  const channel = await connection.createChannel();
+  const { queue } = await channel.assertQueue('', { exclusive: true });
+  await channel.checkQueue(queue);
+  await connection.close();
+  await expect(connectAmqp(url, shown('stranger'))).rejects.toThrow(/403.*using authentication mechanism EXTERNAL/);
+  await expect(connectAmqp(url, { ...trusted(), credentials: credentials.external() })).rejects.toThrow();
 });
 
 test('STOMP over TLS', async () => {

@@ -1,4 +1,5 @@
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type Arguments, decodeMethod, encodeMethod } from '../../src/protocols/amqp091/methods.ts';
 import {
   FrameType,
@@ -33,16 +34,20 @@ export interface HandshakeOptions {
   readonly frameMax?: number;
   readonly channelMax?: number;
   readonly heartbeat?: number;
+  readonly mechanism?: string;
+  readonly response?: string | Buffer;
 }
 
 /** Speaks AMQP 0-9-1 frame by frame: what is sent is up to the test, right or wrong. */
 export class AmqpPeer {
-  readonly socket: Socket;
+  readonly socket: Duplex;
+  /** Heart-beats that came. */
+  heartbeats = 0;
   private received: Buffer = Buffer.alloc(0);
   private ended = false;
   private waiting: (() => void)[] = [];
 
-  private constructor(socket: Socket) {
+  constructor(socket: Duplex) {
     this.socket = socket;
     const tell = (): void => {
       for (const resolve of this.waiting.splice(0)) resolve();
@@ -76,8 +81,12 @@ export class AmqpPeer {
   /** An open connection with channel 1. */
   static async openChannel(port: number, options: HandshakeOptions = {}): Promise<AmqpPeer> {
     const peer = await AmqpPeer.open(port, options);
-    await peer.call(1, methods.channelOpen, {}, methods.channelOpenOk);
+    await peer.openChannel();
     return peer;
+  }
+
+  async openChannel(channel = 1): Promise<void> {
+    await this.call(channel, methods.channelOpen, {}, methods.channelOpenOk);
   }
 
   async handshake(options: HandshakeOptions): Promise<void> {
@@ -86,8 +95,8 @@ export class AmqpPeer {
     const capabilities = new Map((options.capabilities ?? ['consumer_cancel_notify']).map((name) => [name, true]));
     this.send(0, methods.connectionStartOk, {
       clientProperties: new Map([['capabilities', capabilities]]),
-      mechanism: 'PLAIN',
-      response: `\0${options.user ?? 'guest'}\0${options.password ?? 'guest'}`,
+      mechanism: options.mechanism ?? 'PLAIN',
+      response: options.response ?? `\0${options.user ?? 'guest'}\0${options.password ?? 'guest'}`,
       locale: 'en_US',
     });
     const tune = await this.expect(0, methods.connectionTune);
@@ -130,7 +139,10 @@ export class AmqpPeer {
         const octets = this.received.subarray(0, size);
         this.received = this.received.subarray(size);
         if (octets[size - 1] !== frameEnd) throw new Error(`frame without its end: ${octets.toString('hex')}`);
-        if (octets[0] === FrameType.heartbeat) continue;
+        if (octets[0] === FrameType.heartbeat) {
+          this.heartbeats += 1;
+          continue;
+        }
         return { type: octets[0]!, channel: octets.readUInt16BE(1), payload: octets.subarray(7, size - 1) };
       }
       if (this.ended) throw new Error(`the connection ended after '${this.received.toString('latin1')}'`);
@@ -162,6 +174,11 @@ export class AmqpPeer {
     const parts: Buffer[] = [];
     for (let rest = bytes; rest > 0; rest -= parts.at(-1)!.length) parts.push((await this.next()).payload);
     return { ...head, native: header.payload.subarray(12), body: Buffer.concat(parts) };
+  }
+
+  /** Resolves when nothing was sent before the answer to a method that is sent now. */
+  async expectNothing(channel = 1): Promise<void> {
+    await this.call(channel, methods.basicQos, {}, methods.basicQosOk);
   }
 
   /** What closes the channel, in RabbitMQ's words; answered with close-ok. */

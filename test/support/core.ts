@@ -1,5 +1,5 @@
 import type { Access, Authenticator } from '../../src/core/auth.ts';
-import { Broker } from '../../src/core/broker.ts';
+import { Broker, type BrokerParts } from '../../src/core/broker.ts';
 import type { Client } from '../../src/core/client.ts';
 import { type MessageFormat, register } from '../../src/core/format.ts';
 import { Message, noDeaths } from '../../src/core/message.ts';
@@ -48,7 +48,7 @@ export class Core {
   readonly vhost: Vhost;
   readonly client: Client;
 
-  constructor() {
+  constructor(parts: Partial<BrokerParts> = {}) {
     const { clock } = this;
     this.broker = new Broker({
       journal: new MemoryJournal(),
@@ -57,6 +57,7 @@ export class Core {
       log: silent,
       createToken: () => `token-${++tokens}`,
       authenticator: openDoor,
+      ...parts,
     });
     this.vhost = this.broker.addVhost('/');
     this.client = createClient(this.vhost);

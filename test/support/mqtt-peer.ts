@@ -1,8 +1,13 @@
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet';
-import type { BrokerProcess } from './broker-process.ts';
 
 export type Version = 3 | 4 | 5;
+
+/** A broker, as a process or in this one. */
+export interface Listening {
+  port(listener: string): number;
+}
 
 /** What arrives, with the fields that tests look at. */
 // biome-ignore lint/suspicious/noExplicitAny: the packets of a foreign codec, asserted field by field
@@ -14,12 +19,12 @@ export type Received = any;
  */
 export class MqttPeer {
   readonly version: Version;
-  readonly socket: Socket;
+  readonly socket: Duplex;
   private readonly packets: Received[] = [];
   private readonly waiting: (() => void)[] = [];
   private ended = false;
 
-  private constructor(socket: Socket, version: Version) {
+  constructor(socket: Duplex, version: Version) {
     this.socket = socket;
     this.version = version;
     const parser = mqttPacket.parser({ protocolVersion: version === 5 ? 5 : 4 });
@@ -36,7 +41,7 @@ export class MqttPeer {
     }
   }
 
-  static open(broker: BrokerProcess, version: Version = 5): Promise<MqttPeer> {
+  static open(broker: Listening, version: Version = 5): Promise<MqttPeer> {
     return new Promise((resolve, reject) => {
       const socket = connect({ port: broker.port('mqtt'), host: '127.0.0.1', noDelay: true });
       socket.once('error', reject);
@@ -46,7 +51,7 @@ export class MqttPeer {
 
   /** Connected, with its CONNACK. */
   static async connect(
-    broker: BrokerProcess,
+    broker: Listening,
     options: Partial<IConnectPacket> = {},
     version: Version = 5,
   ): Promise<{ peer: MqttPeer; connack: Received }> {

@@ -99,6 +99,31 @@ export class StompWire {
     this.socket.destroy();
   }
 
+  /** SUBSCRIBE, and its receipt. */
+  subscribe(id: string, destination: string, headers = ''): Promise<void> {
+    return this.confirm(`SUBSCRIBE\nid:${id}\ndestination:${destination}\n${headers}\n\0`);
+  }
+
+  /** SEND, and its receipt. */
+  publish(destination: string, body: string, headers = ''): Promise<void> {
+    return this.confirm(`SEND\ndestination:${destination}\n${headers}\n${body}\0`);
+  }
+
+  /** The next frames' bodies. */
+  async bodies(count: number): Promise<string[]> {
+    const found: string[] = [];
+    while (found.length < count) found.push((await this.next()).body.toString());
+    return found;
+  }
+
+  /** The ERROR that comes now, and the end of the connection. */
+  async error(): Promise<WireFrame> {
+    const frame = await this.next();
+    if (frame.command !== 'ERROR') throw new Error(`no ERROR but ${frame.command} ${frame.lines.join(' | ')}`);
+    await this.closed();
+    return frame;
+  }
+
   private more(): Promise<void> {
     return new Promise((resolve) => {
       this.wake = resolve;
@@ -110,21 +135,29 @@ export class StompWire {
     while (this.buffer[at] === 0x0a) at += 1;
     this.heartBeats += at;
     this.buffer = this.buffer.subarray(at);
-    const head = this.buffer.indexOf('\n\n');
-    if (head < 0) return undefined;
-    const [command = '', ...lines] = this.buffer.toString('utf8', 0, head).split('\n');
-    const headers: Record<string, string> = {};
-    for (const line of lines) {
-      const colon = line.indexOf(':');
-      headers[line.slice(0, colon)] ??= line.slice(colon + 1);
-    }
-    const start = head + 2;
-    const length = headers['content-length'];
-    const end = length === undefined ? this.buffer.indexOf(0, start) : start + Number(length);
-    if (end < 0 || end >= this.buffer.length) return undefined;
-    if (this.buffer[end] !== 0) throw new Error('no NUL behind the body');
-    const body = Buffer.from(this.buffer.subarray(start, end));
-    this.buffer = this.buffer.subarray(end + 1);
-    return { command, lines, headers, body };
+    const cut = cutFrame(this.buffer);
+    if (cut === undefined) return undefined;
+    this.buffer = this.buffer.subarray(cut.next);
+    return cut.frame;
   }
+}
+
+/** The first frame, behind heart-beats that may come first; undefined when it is not whole. */
+export function cutFrame(octets: Buffer): { readonly frame: WireFrame; readonly next: number } | undefined {
+  let begin = 0;
+  while (octets[begin] === 0x0a) begin += 1;
+  const head = octets.indexOf('\n\n', begin);
+  if (head < 0) return undefined;
+  const [command = '', ...lines] = octets.toString('utf8', begin, head).split('\n');
+  const headers: Record<string, string> = {};
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    headers[line.slice(0, colon)] ??= line.slice(colon + 1);
+  }
+  const start = head + 2;
+  const length = headers['content-length'];
+  const end = length === undefined ? octets.indexOf(0, start) : start + Number(length);
+  if (end < 0 || end >= octets.length) return undefined;
+  if (octets[end] !== 0) throw new Error('no NUL behind the body');
+  return { frame: { command, lines, headers, body: Buffer.from(octets.subarray(start, end)) }, next: end + 1 };
 }

@@ -5,7 +5,7 @@ import type { Binding } from './binding.ts';
 import { ConsistentHashMatcher, readHashOn } from './consistent-hash.ts';
 import { DirectMatcher } from './direct.ts';
 import { FanoutMatcher } from './fanout.ts';
-import { HeadersMatcher } from './headers.ts';
+import { checkMode, HeadersMatcher } from './headers.ts';
 import { TopicMatcher } from './topic.ts';
 
 export type ExchangeType = 'direct' | 'topic' | 'fanout' | 'headers' | 'x-consistent-hash';
@@ -63,6 +63,12 @@ export class Exchange {
   get policyDefinition(): PolicyDefinition {
     return mergeDefinitions(this.policy?.definition ?? {}, this.operatorPolicy?.definition ?? {});
   }
+}
+
+/** @throws BrokerError precondition-failed when a binding from an exchange of the type cannot be meant so */
+export function checkBinding(type: ExchangeType, key: string, args: Headers): void {
+  if (type === 'x-consistent-hash') ConsistentHashMatcher.checkWeight(key);
+  else if (type === 'headers') checkMode(args);
 }
 
 function createMatcher({ type, arguments: args }: ExchangeSpec): Matcher {

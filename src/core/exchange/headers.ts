@@ -1,5 +1,7 @@
+import { BrokerError } from '../errors.ts';
 import type { Message } from '../message.ts';
-import { isTyped, type Value } from '../properties.ts';
+import { type Headers, isTyped, type Value } from '../properties.ts';
+import { typeName } from '../queue/arguments.ts';
 import type { Binding } from './binding.ts';
 import type { Matcher } from './exchange.ts';
 
@@ -23,6 +25,27 @@ export class HeadersMatcher implements Matcher {
   match(_routingKey: string, message: Message | null, found: Binding[]): void {
     if (message === null) return;
     for (const binding of this.bindings) if (matchesHeaders(binding, message)) found.push(binding);
+  }
+}
+
+const modes = ['all', 'any', 'all-with-x', 'any-with-x'];
+
+/** @throws BrokerError precondition-failed in RabbitMQ's words when `x-match` is none of the four */
+export function checkMode(args: Headers): void {
+  const mode = args.get('x-match');
+  if (mode === undefined) return;
+  if (typeof mode !== 'string') {
+    const value = isTyped(mode) ? mode.value : mode;
+    throw new BrokerError(
+      'precondition-failed',
+      `Invalid x-match field type ${typeName(mode)} (value ${value}); expected longstr`,
+    );
+  }
+  if (!modes.includes(mode)) {
+    throw new BrokerError(
+      'precondition-failed',
+      `Invalid x-match field value <<"${mode}">>; expected all, any, all-with-x, or any-with-x`,
+    );
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Match } from '../exchange/binding.ts';
 import type { Message } from '../message.ts';
+import type { DeadLetterAddress } from './dead-letter.ts';
 import type { Consumer, Queue } from './queue.ts';
 
 /** ready → unacked → (ready …) → settled; a settled entry is nobody's. */
@@ -52,8 +53,8 @@ export class QueueEntry {
     this.queue.requeue(this, false);
   }
 
-  /** Refused for good: dead-lettered where the queue says so, else removed. */
-  reject(): void {
-    this.queue.reject(this);
+  /** Refused for good: dead-lettered where the queue says so, else to `otherwise` if that is given, else removed. */
+  reject(otherwise: DeadLetterAddress | null = null): void {
+    this.queue.reject(this, otherwise);
   }
 }

@@ -259,9 +259,9 @@ export class LocalQueue implements Queue {
     this.tidy();
   }
 
-  reject(entry: QueueEntry): void {
+  reject(entry: QueueEntry, otherwise: DeadLetterAddress | null): void {
     if (entry.state === 'settled') return;
-    this.die(entry, 'rejected');
+    this.die(entry, 'rejected', otherwise);
   }
 
   /** Drops what is expired or too much; to be called when the owner was told that the queue is untidy. */
@@ -415,10 +415,9 @@ export class LocalQueue implements Queue {
     }
   }
 
-  private die(entry: QueueEntry, reason: DeathReason): void {
-    if (this.deadLetters !== null && !this.deleted) {
-      this.owner.deadLetter(this, this.deadLetters, entry.message, reason);
-    }
+  private die(entry: QueueEntry, reason: DeathReason, otherwise: DeadLetterAddress | null = null): void {
+    const to = this.deadLetters ?? otherwise;
+    if (to !== null && !this.deleted) this.owner.deadLetter(this, to, entry.message, reason);
     this.settle(entry);
   }
 

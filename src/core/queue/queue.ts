@@ -4,6 +4,7 @@ import type { Binding, Match } from '../exchange/binding.ts';
 import type { Message } from '../message.ts';
 import type { Headers } from '../properties.ts';
 import type { QueueOptions } from './arguments.ts';
+import type { DeadLetterAddress } from './dead-letter.ts';
 import type { QueueEntry } from './entry.ts';
 import type { QueueSpec } from './spec.ts';
 
@@ -63,7 +64,8 @@ export interface Queue {
   takeUnwritten(): QueueEntry | null;
   settle(entry: QueueEntry): void;
   requeue(entry: QueueEntry, counted: boolean): void;
-  reject(entry: QueueEntry): void;
+  /** @param otherwise where it goes if the queue has no dead letter address of its own */
+  reject(entry: QueueEntry, otherwise: DeadLetterAddress | null): void;
   /** A consumer became ready. */
   wake(): void;
 

@@ -106,8 +106,11 @@ export class Channel {
     return this.assembly !== null;
   }
 
-  abandonAssembly(): void {
+  /** Another frame came where content was due. */
+  interrupted(): never {
+    const hasHeader = this.assembly !== null && this.assembly.bodyBytes >= 0;
     this.assembly = null;
+    throw hasHeader ? expectedBody() : expectedHeader();
   }
 
   /**
@@ -162,10 +165,9 @@ export class Channel {
   onHeader(payload: Buffer): void {
     const assembly = this.assembly;
     if (assembly === null) throw notMethod();
-    if (assembly.bodyBytes >= 0) {
-      throw new ProtocolError(ReplyCode.unexpectedFrame, 'expected content body, got non content body frame instead');
-    }
+    if (assembly.bodyBytes >= 0) throw expectedBody();
     if (payload.length < 14) throw new ProtocolError(ReplyCode.syntaxError, 'content header is cut');
+    if (payload.readUInt16BE(2) !== 0) throw expectedHeader(); // [AMQP 0-9-1 §4.2.6.1] the weight
     if (payload.readUInt16BE(0) !== methods.basicPublish.classId) {
       throw new ProtocolError(
         ReplyCode.unexpectedFrame,
@@ -189,12 +191,7 @@ export class Channel {
   onBody(payload: Buffer): void {
     const assembly = this.assembly;
     if (assembly === null) throw notMethod();
-    if (assembly.bodyBytes < 0) {
-      throw new ProtocolError(
-        ReplyCode.unexpectedFrame,
-        'expected content header for class 60, got non content header frame instead',
-      );
-    }
+    if (assembly.bodyBytes < 0) throw expectedHeader();
     const { native } = assembly;
     if (assembly.received + payload.length > assembly.bodyBytes) {
       throw new ProtocolError(ReplyCode.unexpectedFrame, 'body frames exceed the announced body size');
@@ -574,8 +571,10 @@ export class Channel {
     const [source, name, key] = [args.text('source'), args.text('destination'), args.text('routingKey')];
     const table = args.table('arguments');
     vhost.demandBinding(connection, source, 'exchange', name, key);
-    if (bind) vhost.bind(connection, source, vhost.getExchange(name), key, table);
-    else {
+    if (bind) {
+      vhost.getExchange(source); // of two that are not there RabbitMQ names the source
+      vhost.bind(connection, source, vhost.getExchange(name), key, table);
+    } else {
       const destination = vhost.exchanges.get(name);
       // [RabbitMQ] what is not bound, or is not there, is unbound already
       if (destination !== undefined && vhost.exchanges.has(source)) {
@@ -590,6 +589,7 @@ export class Channel {
     const { vhost } = connection;
     const [source, name, key] = [args.text('exchange'), this.queueName(args.text('queue')), this.bindingKey(args)];
     vhost.demandBinding(connection, source, 'queue', name, key);
+    vhost.getExchange(source); // of two that are not there RabbitMQ names the source
     vhost.bind(connection, source, vhost.getQueue(name, connection), key, args.table('arguments'));
     this.reply(args.bit('noWait'), methods.queueBindOk);
   }
@@ -768,6 +768,17 @@ export class Channel {
 
 function notMethod(): ProtocolError {
   return new ProtocolError(ReplyCode.unexpectedFrame, 'expected method frame, got non method frame instead');
+}
+
+function expectedHeader(): ProtocolError {
+  return new ProtocolError(
+    ReplyCode.unexpectedFrame,
+    'expected content header for class 60, got non content header frame instead',
+  );
+}
+
+function expectedBody(): ProtocolError {
+  return new ProtocolError(ReplyCode.unexpectedFrame, 'expected content body, got non content body frame instead');
 }
 
 const replyTo = 'amq.rabbitmq.reply-to';

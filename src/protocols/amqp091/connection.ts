@@ -122,13 +122,7 @@ export class Connection implements StreamHandler, Client {
       const size = chunk[at + 3]! * 0x100_0000 + ((chunk[at + 4]! << 16) | (chunk[at + 5]! << 8) | chunk[at + 6]!);
       const next = at + size + frameOverhead;
       if (size + frameOverhead > this.frameMax) {
-        this.fail(
-          new ProtocolError(
-            ReplyCode.frameError,
-            `frame of ${size + frameOverhead} octets exceeds frame_max ${this.frameMax}`,
-          ),
-          0,
-        );
+        this.failFraming(`frame of ${size + frameOverhead} octets exceeds frame_max ${this.frameMax}`);
         return end;
       }
       if (next > end) {
@@ -136,7 +130,7 @@ export class Connection implements StreamHandler, Client {
         break;
       }
       if (chunk[next - 1] !== frameEnd) {
-        this.fail(new ProtocolError(ReplyCode.frameError, 'frame end octet missing'), 0);
+        this.failFraming('frame end octet missing');
         return end;
       }
       const done = this.onFrame(chunk, at, next, end);
@@ -151,7 +145,7 @@ export class Connection implements StreamHandler, Client {
   private onFrame(chunk: Buffer, at: number, next: number, end: number): number {
     const type = chunk[at]!;
     const id = (chunk[at + 1]! << 8) | chunk[at + 2]!;
-    if (type === FrameType.heartbeat) return next;
+    if (type === FrameType.heartbeat && id === 0) return next;
     if (this.state === 'closing') {
       this.onFrameWhileClosing(chunk, at, type);
       return next;
@@ -169,7 +163,7 @@ export class Connection implements StreamHandler, Client {
       this.current = channel.assembling ? methods.basicPublish : null;
       if (type === FrameType.header) channel.onHeader(chunk.subarray(at + 7, next - 1));
       else if (type === FrameType.body) channel.onBody(chunk.subarray(at + 7, next - 1));
-      else throw new ProtocolError(ReplyCode.frameError, `unknown frame type ${type}`);
+      else this.refuseFrame(type, id);
     } catch (error) {
       this.fail(error, id);
     }
@@ -177,14 +171,14 @@ export class Connection implements StreamHandler, Client {
   }
 
   private onMethodFrame(chunk: Buffer, at: number, next: number, end: number, channel: Channel): number {
-    if (next - at < frameOverhead + 4) throw new ProtocolError(ReplyCode.frameError, 'method frame is cut');
+    if (next - at < frameOverhead + 4) {
+      this.current = null;
+      throw new ProtocolError(ReplyCode.frameError, 'method frame is cut');
+    }
     const methodId = (chunk[at + 8]! << 16) | (chunk[at + 9]! << 8) | chunk[at + 10]!;
     if (channel.assembling) {
-      channel.abandonAssembly();
-      throw new ProtocolError(
-        ReplyCode.unexpectedFrame,
-        'expected content header for class 60, got non content header frame instead',
-      );
+      this.current = methods.basicPublish;
+      channel.interrupted();
     }
     if (this.mustWait(chunk, at, FrameType.method)) return at;
     switch (methodId) {
@@ -222,7 +216,7 @@ export class Connection implements StreamHandler, Client {
     const address = at + 13;
     const keyAt = address + 1 + chunk[address]!;
     const flagsAt = keyAt + 1 + (chunk[keyAt] ?? 0);
-    if (flagsAt !== next - 2) throw new ProtocolError(ReplyCode.syntaxError, 'basic.publish is not of its length');
+    if (flagsAt !== next - 2) throw new ProtocolError(ReplyCode.frameError, 'cannot decode basic.publish');
     // Never more is waited for than the shortest frame that may come: it might be another than is due.
     if (end - next < frameOverhead) {
       if (isContent(chunk, next, end, FrameType.header, channel.id)) return this.waitFor(next + frameOverhead - at, at);
@@ -239,7 +233,7 @@ export class Connection implements StreamHandler, Client {
       isContent(chunk, next, end, FrameType.header, channel.id) &&
       headerSize >= 14 &&
       headerSize + frameOverhead <= this.frameMax &&
-      chunk.readUInt16BE(next + 7) === methods.basicPublish.classId &&
+      chunk.readUInt32BE(next + 7) === classAndWeight &&
       chunk.readUInt32BE(next + 11) === 0 &&
       bodyBytes + frameOverhead <= this.frameMax &&
       bodyBytes <= this.limits.messageBytes;
@@ -318,9 +312,10 @@ export class Connection implements StreamHandler, Client {
     }
     if (method === undefined) {
       if (type === FrameType.method) throw new ProtocolError(ReplyCode.commandInvalid, 'unknown class or method');
+      if (type !== FrameType.header && type !== FrameType.body) this.refuseFrame(type, id);
       throw new ProtocolError(
-        type === FrameType.header || type === FrameType.body ? ReplyCode.channelError : ReplyCode.frameError,
-        `unexpected frame of type ${type} on channel ${id}`,
+        ReplyCode.unexpectedFrame,
+        id === 0 ? `frame of type ${type} on channel 0` : 'expected method frame, got non method frame instead',
       );
     }
     decodeMethod(method, chunk.subarray(at + 7, next - 1)); // for its errors
@@ -329,8 +324,6 @@ export class Connection implements StreamHandler, Client {
         case methods.connectionClose:
           this.send(encodeMethod(0, methods.connectionCloseOk));
           this.finish('closed by the client');
-          return;
-        case methods.connectionCloseOk:
           return;
         case methods.connectionUpdateSecret:
           // The credentials were those of the login; a secret that expires is the authenticator's affair.
@@ -411,7 +404,6 @@ export class Connection implements StreamHandler, Client {
   private fail(error: unknown, channelId: number): void {
     if (this.state !== 'open') return;
     const [code, text] = describe(error);
-    if (code === ReplyCode.frameError) this.current = null; // the method, if there was one, is not at fault
     if (code === ReplyCode.internalError) this.door.log.error({ peer: this.peer, error }, 'amqp: a fault of ours');
     const values = {
       replyCode: code,
@@ -442,8 +434,22 @@ export class Connection implements StreamHandler, Client {
     this.closingSinceMs = this.door.broker.nowMs;
     this.closeChannels();
     this.unblock();
-    // Where the frames begin is not known any longer: there will be no close-ok to read.
-    if (values.replyCode === ReplyCode.frameError) this.finish('');
+  }
+
+  // Where the next frame begins is not known any longer: there will be no close-ok to read.
+  private failFraming(text: string): void {
+    this.current = null;
+    this.fail(new ProtocolError(ReplyCode.frameError, text), 0);
+    this.finish('');
+  }
+
+  // [AMQP 0-9-1 §4.2.3, §4.2.7] of an unknown type, or a heart-beat that is not on channel 0
+  private refuseFrame(type: number, channel: number): never {
+    this.current = null;
+    throw new ProtocolError(
+      ReplyCode.frameError,
+      type === FrameType.heartbeat ? `heartbeat on channel ${channel}` : `unknown frame type ${type}`,
+    );
   }
 
   /** From the core or the server: an operator's word, or the end of the server. */
@@ -565,6 +571,8 @@ export class Connection implements StreamHandler, Client {
   }
 }
 
+/** Of a content header: the weight is 0. */
+const classAndWeight = methods.basicPublish.classId << 16;
 const closeTimeoutMs = 5000;
 const heartbeatFrame = Buffer.from([FrameType.heartbeat, 0, 0, 0, 0, 0, 0, frameEnd]);
 

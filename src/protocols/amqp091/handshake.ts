@@ -1,9 +1,8 @@
-import type { Credentials } from '../../core/auth.ts';
 import { BrokerError } from '../../core/errors.ts';
 import type { Headers } from '../../core/properties.ts';
-import { decodeText } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Connection } from './connection.ts';
+import { readCredentials } from './credentials.ts';
 import { codeOf, ProtocolError, replyText } from './errors.ts';
 import { type Arguments, decodeMethod, encodeMethod } from './methods.ts';
 import type { Amqp091 } from './protocol.ts';
@@ -18,7 +17,6 @@ import {
   protocolHeader,
   ReplyCode,
 } from './spec.ts';
-import { decodeTable } from './table.ts';
 
 type State =
   | 'awaiting-header'
@@ -41,6 +39,8 @@ export class Handshake implements StreamHandler {
   private channelMax: number;
   private frameMax: number;
   private heartbeatSeconds: number;
+  /** The method being handled, for the error that it may cause. */
+  private current: Method | null = null;
 
   constructor(stream: Stream, protocol: Amqp091) {
     this.stream = stream;
@@ -108,20 +108,30 @@ export class Handshake implements StreamHandler {
     this.send(methods.connectionStart, {
       versionMinor: 9,
       serverProperties: this.protocol.serverProperties,
-      mechanisms: this.protocol.options.anonymous ? 'PLAIN AMQPLAIN ANONYMOUS' : 'PLAIN AMQPLAIN',
+      mechanisms: this.mechanisms.join(' '),
       locales: 'en_US',
     });
     this.state = 'awaiting-start-ok';
     return protocolHeader.length;
   }
 
+  /** Those that this peer can use: EXTERNAL needs a certificate that was verified. */
+  private get mechanisms(): readonly string[] {
+    const offered = ['PLAIN', 'AMQPLAIN'];
+    if (this.stream.certificateName !== '') offered.push('EXTERNAL');
+    if (this.protocol.options.anonymous) offered.push('ANONYMOUS');
+    return offered;
+  }
+
   private onFrame(type: number, payload: Buffer): void {
+    this.current = null;
     if (type === FrameType.heartbeat) return;
     if (type !== FrameType.method || payload.length < 4) {
       throw new ProtocolError(ReplyCode.unexpectedFrame, 'expected a method frame');
     }
     const method = findMethod(payload.readUInt32BE(0));
     if (method === undefined) throw new ProtocolError(ReplyCode.commandInvalid, 'unknown method');
+    this.current = method;
     const args = decodeMethod(method, payload);
     if (method === methods.connectionClose) {
       this.send(methods.connectionCloseOk);
@@ -137,7 +147,7 @@ export class Handshake implements StreamHandler {
         break;
       case 'awaiting-open':
         if (method === methods.connectionOpen) return this.onOpen(args);
-        break;
+        throw new ProtocolError(ReplyCode.channelError, 'unexpected method in connection state opening');
       case 'closing':
         if (method === methods.connectionCloseOk) this.stream.end();
         return;
@@ -152,11 +162,11 @@ export class Handshake implements StreamHandler {
   private onStartOk(args: Arguments): void {
     this.clientProperties = args.table('clientProperties');
     const mechanism = args.text('mechanism');
-    const credentials = parseCredentials(mechanism, args.octets('response'));
-    this.mechanism = mechanism;
-    if (credentials.mechanism === 'ANONYMOUS' && !this.protocol.options.anonymous) {
-      throw new ProtocolError(ReplyCode.commandInvalid, 'unknown authentication mechanism ANONYMOUS');
+    if (!this.mechanisms.includes(mechanism)) {
+      throw new ProtocolError(ReplyCode.commandInvalid, `unknown authentication mechanism '${mechanism}'`);
     }
+    const credentials = readCredentials(mechanism, args.octets('response'), this.stream.certificateName);
+    this.mechanism = mechanism;
     this.state = 'authenticating';
     this.stream.hold();
     const peer = { address: this.stream.remoteAddress, protocol: 'amqp' };
@@ -183,11 +193,12 @@ export class Handshake implements StreamHandler {
       this.stream.end();
       return;
     }
+    this.current = null;
     this.close(
       ReplyCode.accessRefused,
       `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`,
-      methods.connectionStartOk,
     );
+    this.stream.end();
   }
 
   private tune(user: string): void {
@@ -249,27 +260,28 @@ export class Handshake implements StreamHandler {
   }
 
   private fail(error: unknown): void {
-    if (error instanceof ProtocolError) return this.close(error.code, error.message);
-    if (error instanceof BrokerError) {
-      // before the connection is open a limit is a matter of who may come in [RabbitMQ: per-vhost and per-user limits]
-      const code = error.condition === 'quota-exceeded' ? ReplyCode.notAllowed : codeOf[error.condition];
-      return this.close(code, error.message);
+    const [code, text] = describe(error);
+    if (code === ReplyCode.internalError) {
+      this.protocol.log.error({ peer: this.stream.peer, error }, 'amqp: handshake failed by a fault of ours');
     }
-    this.protocol.log.error({ peer: this.stream.peer, error }, 'amqp: handshake failed by a fault of ours');
-    this.close(ReplyCode.internalError, 'internal error');
+    if (this.state === 'awaiting-open') return this.close(code, text);
+    // [AMQP 0-9-1 connection.tune-ok, upper-limit] reported, but not negotiated
+    if (this.state === 'awaiting-tune-ok' && code === ReplyCode.notAllowed) this.close(code, text);
+    // [AMQP 0-9-1 connection.start-ok, validity] who does not know the handshake is told nothing
+    else this.protocol.log.info({ peer: this.stream.peer, code, reason: text }, 'amqp: handshake refused');
+    this.stream.end();
   }
 
-  private close(code: ReplyCode, text: string, cause?: Method): void {
+  private close(code: ReplyCode, text: string): void {
     if (this.state === 'closing' || this.state === 'closed') return;
     this.protocol.log.info({ peer: this.stream.peer, code, reason: text }, 'amqp: handshake refused');
     this.send(methods.connectionClose, {
       replyCode: code,
       replyText: replyText(code, text),
-      classId: cause?.classId ?? 0,
-      methodId: cause?.methodId ?? 0,
+      classId: this.current?.classId ?? 0,
+      methodId: this.current?.methodId ?? 0,
     });
     this.state = 'closing';
-    if (code === ReplyCode.frameError) this.stream.end();
   }
 
   private send(method: Method, values: Record<string, unknown> = {}): void {
@@ -277,38 +289,9 @@ export class Handshake implements StreamHandler {
   }
 }
 
-/** @throws ProtocolError 503 for a mechanism that is not offered, 502 for a response that is not of its form */
-function parseCredentials(mechanism: string, response: Buffer): Credentials {
-  switch (mechanism) {
-    case 'PLAIN': {
-      // [RFC 4616] authorization identity, NUL, user, NUL, password
-      const first = response.indexOf(0);
-      const second = response.indexOf(0, first + 1);
-      if (first < 0 || second < 0) throw new ProtocolError(ReplyCode.syntaxError, 'response is not of mechanism PLAIN');
-      return {
-        mechanism,
-        user: decodeText(response, first + 1, second),
-        password: decodeText(response, second + 1, response.length),
-      };
-    }
-    case 'AMQPLAIN': {
-      const length = Buffer.alloc(4);
-      length.writeUInt32BE(response.length);
-      let table: Headers;
-      try {
-        table = decodeTable(Buffer.concat([length, response]), 0);
-      } catch {
-        throw new ProtocolError(ReplyCode.syntaxError, 'response is not of mechanism AMQPLAIN');
-      }
-      const [user, password] = [table.get('LOGIN'), table.get('PASSWORD')];
-      if (typeof user !== 'string' || typeof password !== 'string') {
-        throw new ProtocolError(ReplyCode.syntaxError, 'AMQPLAIN needs LOGIN and PASSWORD');
-      }
-      return { mechanism, user, password };
-    }
-    case 'ANONYMOUS':
-      return { mechanism, user: '', password: '' };
-    default:
-      throw new ProtocolError(ReplyCode.commandInvalid, `unknown authentication mechanism ${mechanism}`);
-  }
+function describe(error: unknown): [ReplyCode, string] {
+  if (error instanceof ProtocolError) return [error.code, error.message];
+  if (!(error instanceof BrokerError)) return [ReplyCode.internalError, 'internal error'];
+  // before the connection is open a limit is a matter of who may come in [RabbitMQ: per-vhost and per-user limits]
+  return [error.condition === 'quota-exceeded' ? ReplyCode.notAllowed : codeOf[error.condition], error.message];
 }

@@ -48,7 +48,7 @@ export class Arguments {
 
 /**
  * Decodes the arguments of a cold method from `payload`, which begins with class and method id.
- * @throws ProtocolError 502 syntax-error when an argument is cut [AMQP 0-9-1 §4.2.5]
+ * @throws ProtocolError 501 frame-error when they end elsewhere than the frame does [AMQP 0-9-1 §1.1, frame-error]
  */
 export function decodeMethod(method: Method, payload: Buffer): Arguments {
   const values = new Map<string, unknown>();
@@ -103,10 +103,15 @@ export function decodeMethod(method: Method, payload: Buffer): Arguments {
       }
     }
   } catch (error) {
-    if (error instanceof RangeError) throw new ProtocolError(ReplyCode.syntaxError, `${method.name} is cut`);
+    if (error instanceof RangeError || error instanceof ProtocolError) throw undecodable(method);
     throw error;
   }
+  if (at !== payload.length) throw undecodable(method);
   return new Arguments(method, values);
+}
+
+function undecodable(method: Method): ProtocolError {
+  return new ProtocolError(ReplyCode.frameError, `cannot decode ${method.name}`);
 }
 
 /** A whole method frame; fields that `values` leaves out are empty or zero. */

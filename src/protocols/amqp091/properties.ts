@@ -6,7 +6,7 @@ import { type ReplyAddress, readCorrelation, spellCorrelation } from '../../core
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { ReplyCode } from './spec.ts';
-import { decodeTable, encodeTable, namesCopies, withoutFields } from './table.ts';
+import { decodeTable, encodeTable, scanFields, withoutFields } from './table.ts';
 
 /**
  * The property list of a content header [AMQP 0-9-1 §4.2.6.1]: flags, then the values of those present.
@@ -64,7 +64,7 @@ export class RoutingFacts {
       const table = at;
       at += 4 + bytes.readUInt32BE(at);
       if (at > end) throw cut();
-      if (namesCopies(bytes, table + 4, at)) this.copiesAt = table;
+      if (scanFields(bytes, table + 4, at)) this.copiesAt = table;
     }
     if ((flags & Flag.deliveryMode) !== 0) this.durable = bytes[at++] === 2;
     if ((flags & Flag.priority) !== 0) this.priority = bytes[at++]!;
@@ -89,7 +89,7 @@ export class RoutingFacts {
     }
     if ((flags & Flag.appId) !== 0) at += 1 + bytes[at]!;
     if ((flags & Flag.clusterId) !== 0) at += 1 + bytes[at]!;
-    if (!(at <= end)) throw cut();
+    if (at !== end) throw cut();
   }
 }
 

@@ -94,6 +94,7 @@ function decodeValue(bytes: Buffer, cursor: { at: number }, end: number, depth: 
       const items: Value[] = [];
       cursor.at = at + 4;
       while (cursor.at < arrayEnd) items.push(decodeValue(bytes, cursor, arrayEnd, depth + 1));
+      if (cursor.at !== arrayEnd) throw new ProtocolError(ReplyCode.syntaxError, 'an item reaches beyond its array');
       return items;
     }
     default:
@@ -102,23 +103,28 @@ function decodeValue(bytes: Buffer, cursor: { at: number }, end: number, depth: 
 }
 
 /**
- * True if a field between `at` and `end` is named CC or BCC; what lies in the fields is skipped, not decoded.
- * A table that is cut is left to whoever decodes it.
+ * Walks the fields between `at` and `end` without decoding any: whoever decodes them later will find them whole.
+ * @returns true if one of them is named CC or BCC
+ * @throws ProtocolError 502 when a field is cut, or of an unknown type
  */
-export function namesCopies(bytes: Buffer, at: number, end: number): boolean {
+export function scanFields(bytes: Buffer, at: number, end: number, depth = 0): boolean {
+  let copies = false;
   while (at < end) {
     const length = bytes[at]!;
     const last = at + length;
     // C is 0x43, B 0x42: both names end in CC
     if (length <= 3 && length >= 2 && bytes[last] === 0x43 && bytes[last - 1] === 0x43) {
-      if (length === 2 || bytes[at + 1] === 0x42) return true;
+      if (length === 2 || bytes[at + 1] === 0x42) copies = true;
     }
-    at = skipValue(bytes, last + 1, end);
+    at = skipValue(bytes, last + 1, end, depth);
   }
-  return false;
+  if (at !== end) throw new ProtocolError(ReplyCode.syntaxError, 'a field reaches beyond its table');
+  return copies;
 }
 
-function skipValue(bytes: Buffer, at: number, end: number): number {
+// May return an offset beyond `end`.
+function skipValue(bytes: Buffer, at: number, end: number, depth: number): number {
+  if (at >= end) throw new ProtocolError(ReplyCode.syntaxError, 'a field reaches beyond its table');
   switch (bytes[at]) {
     case 0x56: // V
       return at + 1;
@@ -143,12 +149,33 @@ function skipValue(bytes: Buffer, at: number, end: number): number {
       return at + 9;
     case 0x53: // S
     case 0x78: // x
-    case 0x46: // F
-    case 0x41: // A
-      return at + 5 <= end ? at + 5 + bytes.readUInt32BE(at + 1) : end;
+      return endOf(bytes, at, end);
+    case 0x46: {
+      // F
+      const last = endOf(bytes, at, end);
+      if (depth >= depthMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
+      scanFields(bytes, at + 5, last, depth + 1);
+      return last;
+    }
+    case 0x41: {
+      // A
+      const last = endOf(bytes, at, end);
+      if (depth >= depthMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
+      let item = at + 5;
+      while (item < last) item = skipValue(bytes, item, last, depth + 1);
+      if (item !== last) throw new ProtocolError(ReplyCode.syntaxError, 'an item reaches beyond its array');
+      return last;
+    }
     default:
-      return end;
+      throw new ProtocolError(ReplyCode.syntaxError, `unknown field type ${bytes[at]}`);
   }
+}
+
+// Of a value with its length behind its letter.
+function endOf(bytes: Buffer, at: number, end: number): number {
+  const last = at + 5 <= end ? at + 5 + bytes.readUInt32BE(at + 1) : Number.POSITIVE_INFINITY;
+  if (last > end) throw new ProtocolError(ReplyCode.syntaxError, 'a field reaches beyond its table');
+  return last;
 }
 
 /** The fields of the table at `at` as they are, without those that `drop` names. @returns no length before them */

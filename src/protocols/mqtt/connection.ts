@@ -1,4 +1,4 @@
-import type { Access, Credentials } from '../../core/auth.ts';
+import type { Access } from '../../core/auth.ts';
 import type { ChannelView, Client, ClientView } from '../../core/client.ts';
 import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Match } from '../../core/exchange/binding.ts';
@@ -7,27 +7,41 @@ import type { Position, PublishReceipt } from '../../core/journal.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import { aliasTopicPrefix } from '../../core/reply.ts';
 import { copyOf } from '../../core/retained.ts';
+import { scramMechanism } from '../../core/scram.ts';
+import { showPattern } from '../../core/topic.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
-import { type Connect, readConnect, readVersion, UnsupportedLevel } from './connect.ts';
-import { malformed, Reader } from './decode.ts';
-import { Delivery, packet, writePublish, writeShortAck } from './encode.ts';
+import { connack, disconnect, type Listener, refusal, suback, unsuback } from './answers.ts';
+import type { Connect } from './connect.ts';
+import { head, isPadded, malformed, Reader, readHead } from './decode.ts';
+import { Delivery, writePublish, writeShortAck } from './encode.ts';
+import {
+  readAuth,
+  readDisconnect,
+  readPublishedAck,
+  readReleasedAck,
+  readSubscribe,
+  readUnsubscribe,
+} from './incoming.ts';
 import type { Outgoing } from './inflight.ts';
 import { mqtt3Format, mqtt5Format } from './message.ts';
 import { Head, PacketType, pingresp, type Version } from './packet.ts';
-import { PropertyId, PropertyWriter, PublishFacts, readProperties } from './properties.ts';
+import { PropertyId, PropertyWriter } from './properties.ts';
 import type { Mqtt } from './protocol.ts';
-import { codeOf, ProtocolError, ReasonCode, returnCodeOf } from './reason-code.ts';
+import { IncomingPublish } from './publish.ts';
+import { codeOf, ProtocolError, pubackCodeOf, ReasonCode, subackCodeOf } from './reason-code.ts';
+import type { Reauthentication } from './reauthentication.ts';
 import { queueName, type Session } from './session.ts';
-import { isSystemFilter, readFilter, retainedMatchOf, type Subscription } from './subscription.ts';
-import { findQueueName, isTopicName, toPattern, toRoutingKey } from './topic.ts';
+import { sharedQueueName } from './shared.ts';
+import { isSystemFilter, readFilter, retainedMatchOf, type Subscription, type Wanted } from './subscription.ts';
+import { addressOf, isPublishable, isTopicName, toPattern } from './topic.ts';
 import { TopicAliases } from './topic-alias.ts';
-import { readWill, type Will } from './will.ts';
+import type { Will } from './will.ts';
 
-type State = 'awaiting-connect' | 'authenticating' | 'open' | 'closed';
+type State = 'opening' | 'open' | 'closed';
 
-const facts = new PublishFacts();
+const publish = new IncomingPublish();
 const delivery = new Delivery();
 
 /** What a confirmation is for, beside the packet id in its low half: one receipt a connection, none a message. */
@@ -40,70 +54,85 @@ const Due = {
   /** A delivery whose record is written may leave. */
   transmit: 4 << 16,
 } as const;
+const dueMask = 0xf0000;
+/** The publish reached nobody. */
+const unmatchedBit = 0x100000;
 
-const ackProperties = [PropertyId.reasonString, PropertyId.userProperty];
+const versionNames: Record<Version, string> = { 3: '3-1', 4: '3-1-1', 5: '5-0' };
 
-// [MQTT-3.14.2-…] a client sends no server reference
-const disconnectProperties = [PropertyId.sessionExpiryInterval, PropertyId.reasonString, PropertyId.userProperty];
+/** Who has proved what when a connection begins. */
+export interface Login {
+  readonly listener: Listener;
+  readonly will: Will | null;
+  /** As the client gave it, or as it was given. */
+  readonly clientId: string;
+  readonly user: string;
+  readonly vhost: Vhost;
+  readonly access: Access;
+  /** How it logged in. */
+  readonly mechanism: string;
+}
 
-/** One network connection, from CONNECT to its end. */
-export class Connection implements StreamHandler, Client, PublishReceipt {
+/** One network connection whose CONNECT was accepted, to its end. */
+export class Connection implements StreamHandler, Client, PublishReceipt, Listener {
   readonly protocol: string = 'mqtt';
   readonly id: string;
-  readonly peer: string;
   readonly connectedAtMs: number;
   readonly stream: Stream;
-  user = '';
-  private mechanism = '';
-  version: Version = 4;
+  readonly user: string;
+  readonly vhost: Vhost;
+  readonly access: Access;
+  readonly clientId: string;
+  private readonly mechanism: string;
+  readonly version: Version;
+  readonly packetMax: number;
+  readonly problemInformation: boolean;
+  /** Seconds that the session outlives the connection. */
+  expirySeconds = 0;
+  /** null once the client has taken its leave. */
+  will: Will | null;
   /** PUBLISH packets of QoS 0 that a full outbox had no room for. */
   dropped = 0;
   private publishedIn = 0;
   private publishedOut = 0;
 
   private readonly door: Mqtt;
-  private state: State = 'awaiting-connect';
-  private opened: { vhost: Vhost; access: Access; session: Session } | null = null;
-  /** As the client gave it, before the session. */
-  clientId = '';
+  private state: State = 'opening';
+  private attached: Session | null = null;
   private keepAliveSeconds = 0;
-  /** The peer's receive maximum: deliveries of QoS > 0 that may wait for their acknowledgement. */
+  /** Deliveries of QoS > 0 that may wait for the peer's acknowledgement. */
   receiveMaximum = 0;
-  private packetMax = Number.POSITIVE_INFINITY;
-  /** Seconds that the session outlives the connection. */
-  expirySeconds = 0;
-  /** null once the client has taken its leave. */
-  will: Will | null = null;
   private aliases: TopicAliases | null = null;
-  /** Reason strings are welcome [MQTT-3.1.2-29]. */
-  private problemInformation = true;
-  /** QoS 1 publishes that are not acknowledged yet, for our receive maximum. */
+  private reauthentication: Reauthentication | null = null;
+  /** Publishes of QoS > 0 that are not acknowledged to the end, for our receive maximum. */
   private unconfirmed = 0;
-  /** The publish under way reaches nobody. */
-  private unmatched = false;
 
   private lastTopic: Buffer = emptyBuffer;
   private lastTopicBytes = -1;
   private lastRoute: Route | null = null;
 
-  constructor(stream: Stream, door: Mqtt) {
+  constructor(stream: Stream, door: Mqtt, { listener, clientId, will, user, vhost, access, mechanism }: Login) {
     this.stream = stream;
     this.door = door;
     this.id = door.nextConnectionId();
-    this.peer = stream.peer;
     this.connectedAtMs = stream.lastReadMs;
+    this.user = user;
+    this.vhost = vhost;
+    this.access = access;
+    this.clientId = clientId;
+    this.mechanism = mechanism;
+    this.version = listener.version;
+    this.packetMax = listener.packetMax;
+    this.problemInformation = listener.problemInformation;
+    this.will = will;
   }
 
-  get vhost(): Vhost {
-    return this.get().vhost;
-  }
-
-  get access(): Access {
-    return this.get().access;
+  get peer(): string {
+    return this.stream.peer;
   }
 
   get subscriber(): object {
-    return this.get().session;
+    return this.session;
   }
 
   /** CONNECT was accepted, and the end has not come. */
@@ -112,7 +141,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   get session(): Session {
-    return this.get().session;
+    if (this.attached === null) throw new Error('the connection is not open');
+    return this.attached;
   }
 
   describe(): ClientView {
@@ -144,7 +174,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
         state: this.state === 'open' ? 'running' : 'closing',
         consumers: session.consumerCount,
         unacked: session.inflight.size,
-        unconfirmed: this.unconfirmed + session.incomingCount,
+        unconfirmed: this.unconfirmed,
         prefetch: this.receiveMaximum,
         globalPrefetch: 0,
         confirms: true,
@@ -157,172 +187,52 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     ];
   }
 
-  private get(): { vhost: Vhost; access: Access; session: Session } {
-    if (this.opened === null) throw new Error('the connection is not open');
-    return this.opened;
-  }
+  // — CONNACK —————————————————————————————————————————————————————————————————————————————————————————————————————
 
-  // — packets in ——————————————————————————————————————————————————————————————————————————————————————————————————
-
-  onBytes(chunk: Buffer, end: number): number {
-    let at = 0;
-    try {
-      while (end - at >= 2 && this.state !== 'closed' && !this.stream.held) {
-        let remaining = chunk[at + 1]!;
-        let head = 2;
-        if (remaining >= 128) {
-          remaining = -1;
-          head = readLength(chunk, at, end);
-          if (head === 0) break;
-          remaining = lengthRead;
-        }
-        if (head + remaining > this.door.options.packetBytes) {
-          throw new ProtocolError(ReasonCode.packetTooLarge, `packet of ${head + remaining} octets`);
-        }
-        const next = at + head + remaining;
-        if (this.state === 'awaiting-connect' && chunk[at]! >> 4 !== PacketType.connect) {
-          throw new ProtocolError(ReasonCode.protocolError, 'the first packet is not CONNECT'); // [MQTT-3.1.0-1]
-        }
-        if (next > end) {
-          this.stream.want = next - at;
-          break;
-        }
-        this.onPacket(chunk, at, at + head, next);
-        at = next;
-      }
-    } catch (error) {
-      this.fail(error);
-      return end;
-    }
-    return this.state === 'closed' ? end : at;
-  }
-
-  private onPacket(chunk: Buffer, at: number, body: number, next: number): void {
-    const first = chunk[at]!;
-    switch (first >> 4) {
-      case PacketType.publish:
-        return this.onPublish(chunk, body, next, first);
-      case PacketType.pingreq:
-        if (first !== PacketType.pingreq << 4 || body !== next) throw malformed('PINGREQ is not of its form');
-        this.stream.write(pingresp);
-        return;
-    }
-    const reader = new Reader(chunk, body, next);
-    switch (first) {
-      case PacketType.connect << 4:
-        return this.onConnect(reader);
-      case Head.puback:
-        return this.onPuback(reader);
-      case Head.pubrec:
-        return this.onPubrec(reader);
-      case Head.pubrel:
-        return this.onPubrel(reader);
-      case Head.pubcomp:
-        return this.onPubcomp(reader);
-      case (PacketType.subscribe << 4) | 2:
-        return this.onSubscribe(reader);
-      case (PacketType.unsubscribe << 4) | 2:
-        return this.onUnsubscribe(reader);
-      case PacketType.disconnect << 4:
-        return this.onDisconnect(reader);
-      case PacketType.auth << 4:
-        throw new ProtocolError(ReasonCode.protocolError, 'AUTH without an authentication method'); // [MQTT-4.12.0-6]
-      default:
-        throw malformed(`packet 0x${first.toString(16)} has no place here`); // [MQTT-2.1.3-1]
-    }
-  }
-
-  // — CONNECT —————————————————————————————————————————————————————————————————————————————————————————————————————
-
-  private onConnect(reader: Reader): void {
-    if (this.state !== 'awaiting-connect') throw new ProtocolError(ReasonCode.protocolError, 'a second CONNECT'); // [MQTT-3.1.0-2]
-    this.version = readVersion(reader);
-    const connect = readConnect(reader, this.version);
-    const { values } = connect.properties;
-    this.packetMax = Number(values.get(PropertyId.maximumPacketSize) ?? Number.POSITIVE_INFINITY);
-    this.problemInformation = values.get(PropertyId.requestProblemInformation) !== 0;
-    if (connect.clientId === '' && connect.version < 5 && (!connect.cleanStart || connect.version === 3)) {
-      return this.refuse(ReasonCode.clientIdentifierNotValid, 'empty client id'); // [MQTT-3.1.3-8] of 3.1.1
-    }
-    if (values.has(PropertyId.authenticationMethod)) {
-      return this.refuse(ReasonCode.badAuthenticationMethod, 'no enhanced authentication'); // [MQTT-4.12.0-1]
-    }
-    if (connect.will !== undefined && !isPublishable(connect.will.topic)) {
-      return this.refuse(ReasonCode.topicNameInvalid, `will topic '${connect.will.topic}'`);
-    }
-    const { credentials, vhost } = this.door.credentialsOf(connect.user, connect.password);
-    if (credentials === null) return this.refuse(ReasonCode.notAuthorized, 'no user name');
-    this.state = 'authenticating';
-    this.stream.hold();
-    this.authenticate(connect, credentials, vhost)
-      .catch((error: unknown) => this.fail(error))
-      .finally(() => this.stream.release());
-  }
-
-  private async authenticate(connect: Connect, credentials: Credentials, vhostName: string): Promise<void> {
-    const { broker } = this.door;
-    const peer = { address: this.stream.remoteAddress, protocol: 'mqtt' };
-    const user = await broker.authenticator.authenticate(credentials, peer);
-    if (this.state !== 'authenticating') return;
-    if (user === null)
-      return this.refuse(ReasonCode.badUserNameOrPassword, `wrong credentials of '${credentials.user}'`);
-    const vhost = broker.vhosts.get(vhostName);
-    const access = vhost === undefined ? null : broker.authenticator.findAccess(user, vhost.name);
-    if (vhost === undefined || access === null) {
-      return this.refuse(ReasonCode.notAuthorized, `user '${user}' may not open vhost '${vhostName}'`);
-    }
-    try {
-      broker.demandRoom(user, vhost);
-    } catch (error) {
-      if (error instanceof BrokerError) return this.refuse(codeOf[error.condition], error.message);
-      throw error;
-    }
-    this.user = user;
-    this.mechanism = credentials.mechanism;
-    this.open(connect, vhost, access);
-  }
-
-  private open(connect: Connect, vhost: Vhost, access: Access): void {
+  /** @param proof the server's own, of enhanced authentication */
+  open(connect: Connect, proof: Buffer | null): void {
     const { door } = this;
     const { options } = door;
     const { values } = connect.properties;
-    this.will = readWill(connect, this.user);
-    if (this.will !== null && !this.mayPublish(access, toRoutingKey(this.will.topic))) {
-      return this.refuse(ReasonCode.notAuthorized, `user '${this.user}' may not publish to '${this.will.topic}'`);
-    }
-    this.clientId = connect.clientId === '' ? door.generateClientId() : connect.clientId;
     // [MQTT-3.2.2-21] who is told another keep alive has it
     const longest = options.keepAliveMaxSeconds;
     const asked = connect.keepAliveSeconds;
-    this.keepAliveSeconds = connect.version === 5 && longest > 0 && (asked === 0 || asked > longest) ? longest : asked;
+    this.keepAliveSeconds = this.version === 5 && longest > 0 && (asked === 0 || asked > longest) ? longest : asked;
     this.expirySeconds = Math.min(connect.sessionExpirySeconds, options.sessionExpiryMaxSeconds);
     this.receiveMaximum = Math.min(Number(values.get(PropertyId.receiveMaximum) ?? 65_535), options.inflightMax);
     const aliasMax = Number(values.get(PropertyId.topicAliasMaximum) ?? 0);
-    if (connect.version === 5 && (aliasMax > 0 || options.topicAliasMaximum > 0)) {
+    if (this.version === 5 && (aliasMax > 0 || options.topicAliasMaximum > 0)) {
       this.aliases = new TopicAliases(options.topicAliasMaximum, Math.min(aliasMax, options.topicAliasMaximum));
     }
-    const { session, present } = door.takeSession(vhost, connect, this);
-    this.opened = { vhost, access, session };
-    this.state = 'open';
-    door.broker.addClient(this);
-    door.log.info(
-      { peer: this.peer, user: this.user, vhost: vhost.name, protocol: 'mqtt', clientId: this.clientId },
-      'connected',
-    );
-    const connack = this.connack(ReasonCode.success, present, this.connackProperties(connect));
-    this.afterDurable(() => {
-      this.stream.write(connack);
-      session.attach(this);
-    });
+    if (proof !== null) this.reauthentication = door.reauthenticationOf(this);
+    const properties = this.connackProperties(connect, proof);
+    if (connack(this.version, false, properties).length > this.packetMax) return this.refuse(ReasonCode.packetTooLarge);
+    try {
+      const { session, present } = door.takeSession(this.vhost, connect, this);
+      this.attached = session;
+      this.state = 'open';
+      door.broker.addClient(this);
+      door.log.info(
+        { peer: this.peer, user: this.user, vhost: this.vhost.name, protocol: 'mqtt', clientId: this.clientId },
+        'connected',
+      );
+      const answer = connack(this.version, present, properties);
+      this.afterDurable(() => {
+        this.stream.write(answer);
+        session.attach(this);
+      });
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
-  private mayPublish(access: Access, routingKey: string): boolean {
-    return (
-      access.allows('write', 'exchange', this.door.options.exchange) && access.allows('write', 'topic', routingKey)
-    );
+  private refuse(code: ReasonCode): void {
+    const told = refusal(this, code, 'CONNACK is above the maximum packet size');
+    if (told !== null && told.length <= this.packetMax) this.stream.write(told);
+    this.finish('CONNACK is above the maximum packet size');
   }
 
-  private connackProperties(connect: Connect): PropertyWriter {
+  private connackProperties(connect: Connect, proof: Buffer | null): Buffer {
     const { options } = this.door;
     const properties = new PropertyWriter();
     if (this.expirySeconds !== connect.sessionExpirySeconds) {
@@ -338,67 +248,115 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     if (connect.properties.values.get(PropertyId.requestResponseInformation) === 1) {
       properties.text(PropertyId.responseInformation, `responses/${this.clientId}`);
     }
-    return properties;
+    if (proof !== null) {
+      properties.text(PropertyId.authenticationMethod, scramMechanism).octets(PropertyId.authenticationData, proof); // [MQTT-4.12.0-5]
+    }
+    return properties.endBlock();
   }
 
-  private connack(code: ReasonCode, present: boolean, properties: PropertyWriter): Buffer {
-    if (this.version < 5) return Buffer.from([PacketType.connack << 4, 2, present ? 1 : 0, returnCodeOf(code)]);
-    return packet(PacketType.connack << 4, Buffer.from([present ? 1 : 0, code]), properties.endBlock());
+  // — packets in ——————————————————————————————————————————————————————————————————————————————————————————————————
+
+  onBytes(chunk: Buffer, end: number): number {
+    let at = 0;
+    try {
+      while (end - at >= 2 && this.state === 'open' && !this.stream.held) {
+        let remaining = chunk[at + 1]!;
+        let body = at + 2;
+        if (remaining >= 128) {
+          readHead(chunk, at, end);
+          if (head.bytes === 0) break;
+          remaining = head.remaining;
+          body = at + head.bytes;
+          if (this.version === 5 && isPadded()) throw malformed('remaining length is longer than it needs to be');
+        }
+        const next = body + remaining;
+        if (next - at > this.door.options.packetBytes) {
+          throw new ProtocolError(ReasonCode.packetTooLarge, `packet of ${next - at} octets`);
+        }
+        if (next > end) {
+          this.stream.want = next - at;
+          break;
+        }
+        this.onPacket(chunk, at, body, next);
+        at = next;
+      }
+    } catch (error) {
+      this.fail(error);
+      return end;
+    }
+    return this.state === 'closed' ? end : at;
   }
 
-  private refuse(code: ReasonCode, reason: string): void {
-    this.door.log.info({ peer: this.peer, protocol: 'mqtt', code, reason }, 'refused');
-    const told = this.connack(code, false, new PropertyWriter().text(PropertyId.reasonString, reason));
-    const fits = this.version === 5 && this.problemInformation && told.length <= this.packetMax;
-    this.stream.write(fits ? told : this.connack(code, false, new PropertyWriter()));
-    this.finish('');
+  private onPacket(chunk: Buffer, at: number, body: number, next: number): void {
+    const first = chunk[at]!;
+    this.door.packetsIn += 1;
+    switch (first >> 4) {
+      case PacketType.publish:
+        return this.onPublish(chunk, first, body, next);
+      case PacketType.pingreq:
+        if (first !== PacketType.pingreq << 4 || body !== next) throw malformed('PINGREQ is not of its form');
+        this.stream.write(pingresp);
+        return;
+    }
+    const reader = new Reader(chunk, body, next);
+    switch (this.version === 3 ? withoutDup(first) : first) {
+      case Head.puback:
+        return this.onPuback(reader);
+      case Head.pubrec:
+        return this.onPubrec(reader);
+      case Head.pubrel:
+        return this.onPubrel(reader);
+      case Head.pubcomp:
+        return this.onPubcomp(reader);
+      case (PacketType.subscribe << 4) | 2:
+        return this.onSubscribe(reader);
+      case (PacketType.unsubscribe << 4) | 2:
+        return this.onUnsubscribe(reader);
+      case PacketType.disconnect << 4:
+        return this.onDisconnect(reader);
+      case PacketType.connect << 4:
+        throw new ProtocolError(ReasonCode.protocolError, 'a second CONNECT'); // [MQTT-3.1.0-2]
+      case PacketType.auth << 4:
+        if (this.version === 5) return this.onAuth(reader);
+    }
+    throw malformed(`packet 0x${first.toString(16)} has no place here`); // [MQTT-2.1.3-1] [3.1.1 MQTT-2.2.2-2]
+  }
+
+  private onAuth(reader: Reader): void {
+    const { reauthentication } = this;
+    if (reauthentication === null) throw new ProtocolError(ReasonCode.protocolError, 'AUTH without a method'); // [MQTT-4.12.0-7]
+    this.stream.write(reauthentication.onAuth(readAuth(reader), this.door.broker.nowMs));
   }
 
   // — PUBLISH —————————————————————————————————————————————————————————————————————————————————————————————————————
 
-  private onPublish(chunk: Buffer, body: number, next: number, first: number): void {
-    const qos = (first >> 1) & 3;
-    if (qos === 3) throw malformed('QoS 3'); // [MQTT-3.3.1-4]
-    if (qos === 0 && (first & 8) !== 0) throw malformed('DUP with QoS 0'); // [MQTT-3.3.1-2]
-    if (next - body < 2) throw malformed('packet is cut');
-    const topicBytes = (chunk[body]! << 8) | chunk[body + 1]!;
-    let position = body + 2 + topicBytes;
-    let packetId = 0;
-    if (qos > 0) {
-      if (position + 2 > next) throw malformed('packet is cut');
-      packetId = (chunk[position]! << 8) | chunk[position + 1]!;
-      position += 2;
-      if (packetId === 0) throw malformed('packet id 0'); // [MQTT-2.2.1-3]
-    }
-    if (position > next) throw malformed('packet is cut');
-    let nativeStart = position;
-    let expiresAtMs = 0;
-    let alias = 0;
-    if (this.version === 5) {
-      const reader = new Reader(chunk, position, next);
-      const length = reader.varint();
-      nativeStart = reader.at;
-      position = nativeStart + length;
-      if (position > next) throw malformed('packet is cut');
-      facts.read(chunk, nativeStart, position);
-      alias = facts.topicAlias;
-      if (facts.expirySeconds >= 0) expiresAtMs = this.door.broker.nowMs + facts.expirySeconds * 1000;
-    }
+  private onPublish(chunk: Buffer, first: number, body: number, next: number): void {
+    publish.read(chunk, first, body, next, this.version);
+    const { qos, topicAt, topicBytes } = publish;
     let route = this.lastRoute;
-    if (alias !== 0) route = this.findAliased(chunk, body + 2, topicBytes, alias);
-    else if (
+    if (
       route === null ||
+      publish.topicAlias !== 0 ||
       topicBytes !== this.lastTopicBytes ||
-      !startsWith(chunk, body + 2, this.lastTopic, topicBytes) ||
+      !startsWith(chunk, topicAt, this.lastTopic, topicBytes) ||
       !this.vhost.current(route)
     ) {
-      route = this.findRoute(chunk, body + 2, topicBytes);
+      route = this.seekRoute(chunk);
+      if (route === null) return;
     }
+    if (this.door.options.validatePayloadFormat && publish.isMislabelled(chunk, next)) {
+      return this.refusePublish(new ProtocolError(ReasonCode.payloadFormatInvalid, 'the payload is not UTF-8'));
+    }
+    const { expirySeconds } = publish;
     let bytes = chunk;
+    let nativeStart = publish.nativeAt;
+    let bodyStart = publish.payloadAt;
     let bodyEnd = next;
-    if (alias !== 0) {
-      bytes = withoutAlias(chunk, nativeStart, next, facts.topicAliasAt);
-      position -= nativeStart + 3;
+    if (publish.topicAlias !== 0) {
+      // The same PUBLISH without its topic alias, which is this connection's alone.
+      const { topicAliasAt } = publish;
+      bytes = Buffer.concat([chunk.subarray(nativeStart, topicAliasAt), chunk.subarray(topicAliasAt + 3, next)]);
+      bodyStart -= nativeStart + 3;
       bodyEnd = bytes.length;
       nativeStart = 0;
     }
@@ -408,23 +366,24 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       routingKey: route.routingKey,
       durable: qos > 0,
       priority: -1,
-      expiresAtMs,
+      expiresAtMs: expirySeconds < 0 ? 0 : this.door.broker.nowMs + expirySeconds * 1000,
       qos,
-      retain: (first & 1) !== 0,
+      retain: publish.retain,
       publisher: this,
       deaths: noDeaths,
       bytes,
       start: nativeStart,
       end: bodyEnd,
       nativeStart,
-      nativeEnd: position,
-      bodyStart: position,
+      nativeEnd: bodyStart,
+      bodyStart,
       bodyEnd,
     });
     this.publishedIn += 1;
     this.door.publishedIn += 1;
+    this.door.payloadBytesIn += bodyEnd - bodyStart;
     if (qos === 0) this.vhost.publish(route, message, null, 0);
-    else this.publishAcknowledged(route, message, packetId);
+    else this.publishAcknowledged(route, message, publish.packetId);
   }
 
   private publishAcknowledged(route: Route, message: Message, packetId: number): void {
@@ -436,17 +395,45 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       if (known !== undefined) return this.whenDurable(known, packetId | Due.pubrec);
       tag = packetId | Due.published;
     }
-    if (this.unconfirmed + session.incomingCount >= this.door.options.receiveMaximum && this.version === 5) {
-      throw new ProtocolError(ReasonCode.receiveMaximumExceeded, 'more unacknowledged publishes than allowed'); // [MQTT-3.3.4-9]
+    if (this.unconfirmed >= this.door.options.receiveMaximum && this.version === 5) {
+      throw new ProtocolError(ReasonCode.receiveMaximumExceeded, 'more unacknowledged publishes than allowed'); // [MQTT-3.3.4-7]
     }
+    this.unconfirmed += 1;
     if (message.qos === 2) session.addIncoming(packetId);
-    else this.unconfirmed += 1;
-    this.unmatched = route.targets.length === 0 && !route.readsHeaders;
+    if (route.targets.length === 0 && !route.readsHeaders) tag |= unmatchedBit;
     this.vhost.publish(route, message, this, tag);
-    this.unmatched = false;
   }
 
-  // [MQTT-3.3.2-9] an alias is given with its topic first, and then stands for it
+  // Slow path: another topic than the last one's. null: it is not for this client, which is told.
+  private seekRoute(chunk: Buffer): Route | null {
+    const { topicAt, topicBytes, topicAlias } = publish;
+    try {
+      return topicAlias === 0
+        ? this.findRoute(chunk, topicAt, topicBytes)
+        : this.findAliased(chunk, topicAt, topicBytes, topicAlias);
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error;
+      this.refusePublish(error);
+      return null;
+    }
+  }
+
+  /**
+   * What may not be published is acknowledged as such where the version has a word for it; QoS 0 and 3.1.1 have none, and
+   * lose the connection [3.1.1 MQTT-3.3.5-2].
+   */
+  private refusePublish(error: BrokerError | ProtocolError): void {
+    if (publish.qos === 0 || this.version < 5) throw error;
+    const { qos, packetId } = publish;
+    this.door.log.info({ peer: this.peer, user: this.user, reason: error.message }, 'mqtt: publish refused');
+    // [MQTT-4.3.3-10] sent again after the permission was lost, it is still the message that everybody has
+    const known = qos === 2 ? this.session.findIncoming(packetId) : undefined;
+    if (known !== undefined) return this.whenDurable(known, packetId | Due.pubrec);
+    const code = error instanceof ProtocolError ? error.code : pubackCodeOf(error.condition);
+    this.acknowledge(qos === 1 ? Head.puback : Head.pubrec, packetId, code);
+  }
+
+  // [MQTT-3.3.2-12] an alias is given with its topic first, and then stands for it
   private findAliased(chunk: Buffer, start: number, bytes: number, alias: number): Route {
     const { aliases } = this;
     if (aliases === null || alias > this.door.options.topicAliasMaximum) {
@@ -454,9 +441,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     }
     if (bytes > 0) {
       const topic = Buffer.from(chunk.subarray(start - 2, start + bytes));
-      const route = this.findRoute(topic, 2, bytes);
-      aliases.learn(alias, topic);
-      return route;
+      aliases.learn(alias, topic); // whether or not the topic is one that may be published to
+      return this.findRoute(topic, 2, bytes);
     }
     const topic = aliases.find(alias);
     if (topic === undefined) {
@@ -481,42 +467,33 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       : undefined;
     if (reply !== undefined) return reply;
     if (!isPublishable(topic)) {
-      throw new BrokerError('not-allowed', `topic '${topic}' is not for clients to publish to`);
+      throw new BrokerError('unauthorized-access', `topic '${topic}' is not for clients to publish to`);
     }
-    const route = this.routeOf(topic);
+    const [exchange, routingKey] = addressOf(topic, this.door.options.exchange);
+    const route = vhost.routeFrom(this, exchange, routingKey);
     this.lastTopic = Buffer.from(chunk.subarray(start, start + bytes));
     this.lastTopicBytes = bytes;
     this.lastRoute = route;
     return route;
   }
 
-  private routeOf(topic: string): Route {
-    const { vhost } = this;
-    const queue = findQueueName(topic);
-    if (queue !== null) {
-      vhost.demand(this, 'write', 'exchange', '');
-      return vhost.routeFor('', queue);
-    }
-    const { exchange } = this.door.options;
-    const key = toRoutingKey(topic);
-    vhost.demand(this, 'write', 'exchange', exchange);
-    vhost.demand(this, 'write', 'topic', key, this.door.options.exchange);
-    return vhost.routeFor(exchange, key);
-  }
-
   /** Every queue has it, and it is on disk if it is durable; or a record is, that something waits for. */
   confirmed(tag: number): void {
     if (this.state !== 'open') return;
     const packetId = tag & 0xffff;
-    switch (tag & ~0xffff) {
+    const code = (tag & unmatchedBit) === 0 ? ReasonCode.success : ReasonCode.noMatchingSubscribers;
+    switch (tag & dueMask) {
       case Due.puback:
         this.unconfirmed -= 1;
-        return this.acknowledge(Head.puback, packetId, this.unmatched ? ReasonCode.noMatchingSubscribers : 0);
+        return this.acknowledge(Head.puback, packetId, code);
       case Due.published:
-        return this.whenDurable(this.session.findIncoming(packetId) ?? 0, packetId | Due.pubrec);
+        return this.whenDurable(this.session.findIncoming(packetId) ?? 0, packetId | Due.pubrec | (tag & unmatchedBit));
       case Due.pubrec:
-        return this.acknowledge(Head.pubrec, packetId, this.unmatched ? ReasonCode.noMatchingSubscribers : 0);
+        return this.acknowledge(Head.pubrec, packetId, code);
       case Due.pubcomp:
+        // of a publish that an earlier connection began there was none to count
+        if (this.unconfirmed > 0) this.unconfirmed -= 1;
+        this.door.packetsOut += 1;
         return writeShortAck(this.stream, Head.pubcomp, packetId);
       case Due.transmit: {
         const item = this.session.inflight.get(packetId);
@@ -529,16 +506,17 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   refused(tag: number, why: Condition): void {
     if (this.state !== 'open') return;
     const packetId = tag & 0xffff;
-    const due = tag & ~0xffff;
-    if (due === Due.published) this.session.releaseIncoming(packetId);
-    if (due === Due.puback) this.unconfirmed -= 1;
+    const due = tag & dueMask;
+    if (due === Due.published) this.session.releaseIncoming(packetId); // [MQTT-4.3.3-9]
+    if (due === Due.puback || due === Due.published) this.unconfirmed -= 1;
     if (this.version < 5 || (due !== Due.puback && due !== Due.published)) {
       return this.fail(new ProtocolError(codeOf[why], 'a publish was refused'));
     }
-    this.acknowledge(due === Due.puback ? Head.puback : Head.pubrec, packetId, codeOf[why]);
+    this.acknowledge(due === Due.puback ? Head.puback : Head.pubrec, packetId, pubackCodeOf(why));
   }
 
   private acknowledge(head: number, packetId: number, code: number): void {
+    this.door.packetsOut += 1;
     if (code === 0 || this.version < 5) return writeShortAck(this.stream, head, packetId);
     this.stream.write(Buffer.from([head, 3, packetId >> 8, packetId & 0xff, code]));
   }
@@ -551,7 +529,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   // [MQTT-4.3.3-11] the packet id is forgotten, and may stand for another message
   private onPubrel(reader: Reader): void {
-    const { packetId } = this.readAck(reader);
+    const { packetId } = readReleasedAck(reader, this.version);
     const position = this.session.releaseIncoming(packetId);
     if (position >= 0) return this.whenDurable(position, packetId | Due.pubcomp);
     this.acknowledge(Head.pubcomp, packetId, ReasonCode.packetIdentifierNotFound);
@@ -586,7 +564,9 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   private sendPublish(message: Message, match: Match, qos: number, packetId: number, duplicate: boolean): boolean {
     this.publishedOut += 1;
+    this.door.packetsOut += 1;
     this.door.publishedOut += 1;
+    this.door.payloadBytesOut += message.bodyBytes;
     delivery.version = this.version;
     delivery.qos = qos;
     delivery.retain = message.retain && match.retainAsPublished;
@@ -606,7 +586,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   private onPuback(reader: Reader): void {
-    const { packetId } = this.readAck(reader);
+    const { packetId } = readPublishedAck(reader, this.version);
     const item = this.session.inflight.get(packetId);
     if (item === undefined) return;
     if (item.qos !== 1) throw new ProtocolError(ReasonCode.protocolError, `PUBACK of the QoS 2 packet ${packetId}`);
@@ -615,7 +595,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   private onPubrec(reader: Reader): void {
-    const { packetId, code } = this.readAck(reader);
+    const { packetId, code } = readPublishedAck(reader, this.version);
     const { session } = this;
     const item = session.inflight.get(packetId);
     if (item === undefined) {
@@ -630,7 +610,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   private onPubcomp(reader: Reader): void {
-    const { packetId } = this.readAck(reader);
+    const { packetId } = readReleasedAck(reader, this.version);
     const item = this.session.inflight.get(packetId);
     if (item === undefined) return;
     if (item.entry !== null) throw new ProtocolError(ReasonCode.protocolError, `PUBCOMP before PUBREC of ${packetId}`);
@@ -638,57 +618,18 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
     this.session.wake();
   }
 
-  private readAck(reader: Reader): { packetId: number; code: number } {
-    const packetId = this.readPacketId(reader);
-    let code = 0;
-    if (this.version === 5 && !reader.done) {
-      code = reader.octet();
-      if (!reader.done) readProperties(reader.part(reader.varint()), ackProperties);
-    }
-    if (!reader.done) throw malformed('an acknowledgement is longer than its fields');
-    return { packetId, code };
-  }
-
   // — subscriptions ———————————————————————————————————————————————————————————————————————————————————————————————
 
   private onSubscribe(reader: Reader): void {
-    const packetId = this.readPacketId(reader);
-    let subscriptionId = 0;
-    if (this.version === 5) {
-      const { values } = readProperties(reader.part(reader.varint()), [
-        PropertyId.subscriptionIdentifier,
-        PropertyId.userProperty,
-      ]);
-      subscriptionId = Number(values.get(PropertyId.subscriptionIdentifier) ?? 0);
-    }
-    const wanted: Subscription[] = [];
-    while (!reader.done) wanted.push(this.readSubscription(reader, subscriptionId));
-    if (wanted.length === 0) throw new ProtocolError(ReasonCode.protocolError, 'SUBSCRIBE without a filter'); // [MQTT-3.8.3-2]
+    const { packetId, subscriptions } = readSubscribe(reader, this.version);
     const retained: Subscription[] = [];
-    const codes = wanted.map((subscription) => this.subscribe(subscription, retained));
-    const properties = this.version === 5 ? [0] : [];
-    const suback = packet(
-      PacketType.suback << 4,
-      Buffer.from([packetId >> 8, packetId & 0xff, ...properties, ...codes]),
-    );
+    const codes = subscriptions.map((subscription) => this.subscribe(subscription, retained));
+    const answer = suback(this.version, packetId, codes);
+    if (answer.length > this.packetMax) throw new ProtocolError(ReasonCode.packetTooLarge, 'SUBACK is too large'); // [MQTT-3.1.2-24]
     this.afterDurable(() => {
-      this.stream.write(suback);
+      this.stream.write(answer);
       for (const subscription of retained) this.sendRetained(subscription);
     });
-  }
-
-  private readSubscription(reader: Reader, subscriptionId: number): Subscription {
-    const filter = reader.text();
-    const options = reader.octet();
-    const qos = options & 3;
-    if (qos === 3 || (options & (this.version === 5 ? 0xc0 : 0xfc)) !== 0) throw malformed('subscription options'); // [MQTT-3.8.3-5]
-    const retainHandling = (options >> 4) & 3;
-    if (retainHandling === 3) throw new ProtocolError(ReasonCode.protocolError, 'retain handling 3');
-    const noLocal = (options & 4) !== 0;
-    if (noLocal && filter.startsWith('$share/')) {
-      throw new ProtocolError(ReasonCode.protocolError, 'no local on a shared subscription'); // [MQTT-3.8.3-4]
-    }
-    return { filter, qos, noLocal, retainAsPublished: (options & 8) !== 0, retainHandling, subscriptionId };
   }
 
   /**
@@ -703,17 +644,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
       return ReasonCode.topicFilterInvalid;
     }
     try {
-      const { vhost } = this;
-      if (wanted.kind === 'queue') vhost.demand(this, 'read', 'queue', wanted.queue);
-      else {
-        vhost.demand(this, 'read', 'exchange', this.door.options.exchange);
-        vhost.demand(this, 'read', 'topic', toRoutingKey(wanted.filter), this.door.options.exchange);
-        const name =
-          wanted.kind === 'shared'
-            ? `mqtt-shared.${wanted.group}.${wanted.filter}`
-            : queueName(this.clientId, subscription.qos);
-        for (const operation of ['configure', 'write', 'read'] as const) vhost.demand(this, operation, 'queue', name);
-      }
+      this.demandSubscription(subscription, wanted);
       const isNew = this.session.subscribe(subscription);
       const { retainHandling } = subscription;
       // [MQTT-3.3.1-9, -10, -11]
@@ -727,8 +658,22 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
         { peer: this.peer, filter: subscription.filter, reason: error.message },
         'mqtt: subscription refused',
       );
-      return failure(codeOf[error.condition]);
+      return failure(subackCodeOf(error.condition));
     }
+  }
+
+  /** @throws BrokerError unauthorized-access: as for declaring, binding and consuming the queue behind it */
+  demandSubscription(subscription: Subscription, wanted: Wanted): void {
+    const { vhost } = this;
+    if (wanted.kind === 'queue') return vhost.demand(this, 'read', 'queue', wanted.queue);
+    const { exchange } = this.door.options;
+    vhost.demand(this, 'read', 'exchange', exchange);
+    vhost.demand(this, 'read', 'topic', showPattern(toPattern(wanted.filter)), exchange);
+    const name =
+      wanted.kind === 'shared'
+        ? sharedQueueName(wanted.group, wanted.filter)
+        : queueName(this.clientId, subscription.qos);
+    for (const operation of ['configure', 'write', 'read'] as const) vhost.demand(this, operation, 'queue', name);
   }
 
   private sendRetained(subscription: Subscription): void {
@@ -744,26 +689,17 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   private onUnsubscribe(reader: Reader): void {
-    const packetId = this.readPacketId(reader);
-    if (this.version === 5) readProperties(reader.part(reader.varint()), [PropertyId.userProperty]);
-    const codes: number[] = [];
-    while (!reader.done) {
-      const filter = reader.text();
+    const { packetId, filters } = readUnsubscribe(reader, this.version);
+    const codes = filters.map((filter) => {
       if (readFilter(filter) === null) {
         if (this.version < 5) throw malformed(`topic filter '${filter}'`);
-        codes.push(ReasonCode.topicFilterInvalid);
-      } else codes.push(this.session.unsubscribe(filter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted);
-    }
-    if (codes.length === 0) throw new ProtocolError(ReasonCode.protocolError, 'UNSUBSCRIBE without a filter'); // [MQTT-3.10.3-2]
-    const rest = this.version === 5 ? [0, ...codes] : [];
-    const unsuback = packet(PacketType.unsuback << 4, Buffer.from([packetId >> 8, packetId & 0xff, ...rest]));
-    this.afterDurable(() => this.stream.write(unsuback));
-  }
-
-  private readPacketId(reader: Reader): number {
-    const packetId = reader.short();
-    if (packetId === 0) throw malformed('packet id 0');
-    return packetId;
+        return ReasonCode.topicFilterInvalid;
+      }
+      return this.session.unsubscribe(filter) ? ReasonCode.success : ReasonCode.noSubscriptionExisted;
+    });
+    const answer = unsuback(this.version, packetId, codes);
+    if (answer.length > this.packetMax) throw new ProtocolError(ReasonCode.packetTooLarge, 'UNSUBACK is too large');
+    this.afterDurable(() => this.stream.write(answer));
   }
 
   // What promises a durable fact waits for it; the packets behind it wait too, so that order is kept.
@@ -781,24 +717,15 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   // — the end —————————————————————————————————————————————————————————————————————————————————————————————————————
 
   private onDisconnect(reader: Reader): void {
-    let code: number = ReasonCode.success;
-    if (this.version === 5 && !reader.done) {
-      code = reader.octet();
-      if (!reader.done) this.readDisconnectProperties(reader.part(reader.varint()));
+    const { code, sessionExpirySeconds } = readDisconnect(reader, this.version);
+    if (sessionExpirySeconds !== undefined) {
+      if (this.expirySeconds === 0 && sessionExpirySeconds !== 0) {
+        throw new ProtocolError(ReasonCode.protocolError, 'session expiry set at DISCONNECT, 0 at CONNECT'); // [MQTT 5.0 §3.14.2.2.2]
+      }
+      this.expirySeconds = Math.min(sessionExpirySeconds, this.door.options.sessionExpiryMaxSeconds);
     }
-    if (!reader.done) throw malformed('DISCONNECT is longer than its fields');
     if (code === ReasonCode.success) this.will = null; // [MQTT-3.14.4-3]
     this.finish('closed by the client');
-  }
-
-  private readDisconnectProperties(reader: Reader): void {
-    const { values } = readProperties(reader, disconnectProperties);
-    const expiry = values.get(PropertyId.sessionExpiryInterval);
-    if (typeof expiry !== 'number') return;
-    if (this.expirySeconds === 0 && expiry !== 0) {
-      throw new ProtocolError(ReasonCode.protocolError, 'session expiry set at DISCONNECT, 0 at CONNECT'); // [MQTT-3.14.2-2]
-    }
-    this.expirySeconds = Math.min(expiry, this.door.options.sessionExpiryMaxSeconds);
   }
 
   private fail(error: unknown): void {
@@ -811,23 +738,14 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
         ? error.code
         : codeOf[error.condition];
     const reason = (error as Error).message;
-    if (this.state === 'open') {
-      this.sendDisconnect(code, reason);
-      return this.finish(reason);
-    }
-    if (error instanceof UnsupportedLevel) this.version = error.level < 5 ? 4 : 5;
-    // [MQTT-4.13.1-1] MQTT 5 has words for all that can be wrong with a CONNECT
-    if (error instanceof UnsupportedLevel || this.version === 5) return this.refuse(code, reason);
-    this.door.log.info({ peer: this.peer, protocol: 'mqtt', code, reason }, 'refused');
-    this.finish('');
+    this.sendDisconnect(code, reason);
+    this.finish(reason);
   }
 
   private sendDisconnect(code: ReasonCode, reason: string): void {
-    if (this.version < 5) return;
-    const properties = new PropertyWriter().text(PropertyId.reasonString, reason.slice(0, 1000)).endBlock();
-    const told = packet(PacketType.disconnect << 4, Buffer.from([code]), properties);
-    const fits = this.problemInformation && told.length <= this.packetMax;
-    this.stream.write(fits ? told : Buffer.from([PacketType.disconnect << 4, 1, code]));
+    if (this.state !== 'open') return;
+    const told = disconnect(this, code, reason);
+    if (told !== null && told.length <= this.packetMax) this.stream.write(told);
   }
 
   /** From the core, the server, or a session that another connection takes over. */
@@ -836,7 +754,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   closeWith(code: ReasonCode, text: string): void {
-    if (this.state === 'open') this.sendDisconnect(code, text);
+    this.sendDisconnect(code, text);
     this.finish(text);
   }
 
@@ -851,16 +769,14 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 
   private gone(reason: string): void {
-    const { opened } = this;
+    const wasOpen = this.state === 'open';
     this.state = 'closed';
     this.door.connections.delete(this);
-    this.door.bytesInBefore += this.stream.bytesIn;
-    this.door.bytesOutBefore += this.stream.bytesOut;
+    this.door.count(this.stream);
     this.door.droppedBefore += this.dropped;
-    if (opened === null) return;
-    if (opened.session.connection === this) {
-      this.door.leaveSession(opened.session, this.expirySeconds, this.will, this);
-    }
+    if (!wasOpen) return;
+    const { session } = this;
+    if (session.connection === this) this.door.leaveSession(session, this.expirySeconds, this.will, this);
     this.door.broker.clientGone(this);
     this.door.log.info({ peer: this.peer, user: this.user, reason }, 'closed');
   }
@@ -873,10 +789,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
 
   /** Called about once a second. */
   sweep(nowMs: number): void {
-    if (this.state !== 'open') {
-      if (nowMs - this.connectedAtMs < this.door.options.loginTimeoutMs) return;
-      this.door.log.info({ peer: this.peer }, 'mqtt: login took too long');
-      return this.finish('');
+    if (this.reauthentication?.isOlderThan(this.door.options.loginTimeoutMs, nowMs) === true) {
+      return this.closeWith(ReasonCode.notAuthorized, 're-authentication took too long');
     }
     // [MQTT-3.1.2-22] one and a half times the keep alive
     if (this.keepAliveSeconds === 0 || nowMs - this.stream.lastReadMs <= this.keepAliveSeconds * 1500) return;
@@ -884,31 +798,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt {
   }
 }
 
-const versionNames: Record<Version, string> = { 3: '3-1', 4: '3-1-1', 5: '5-0' };
-
-/** Topics that a client may publish to: the broker's own are not for it. */
-function isPublishable(topic: string): boolean {
-  return isTopicName(topic) && !/^\$(SYS|share|delayed)(\/|$)/.test(topic);
-}
-
-/** The same PUBLISH without its topic alias, which is the publisher's connection's alone. */
-function withoutAlias(chunk: Buffer, start: number, end: number, aliasAt: number): Buffer {
-  return Buffer.concat([chunk.subarray(start, aliasAt), chunk.subarray(aliasAt + 3, end)]);
-}
-
-let lengthRead = 0;
-
-/** Remaining length of more than one octet, left in `lengthRead`. @returns octets of the fixed header, 0 if it is cut */
-function readLength(chunk: Buffer, at: number, end: number): number {
-  let value = 0;
-  for (let i = 0; i < 4; i++) {
-    if (at + 1 + i >= end) return 0;
-    const octet = chunk[at + 1 + i]!;
-    value |= (octet & 127) << (7 * i);
-    if (octet < 128) {
-      lengthRead = value;
-      return 2 + i;
-    }
-  }
-  throw malformed('remaining length of more than four octets');
+/** MQTT 3.1 has a DUP flag in packets that later versions fix the flags of. */
+function withoutDup(first: number): number {
+  const fixed = first & ~8;
+  return fixed === Head.pubrel || fixed >> 4 === PacketType.subscribe || fixed >> 4 === PacketType.unsubscribe
+    ? fixed
+    : first;
 }

@@ -56,17 +56,11 @@ export class Reader {
     return this.bytes.subarray(this.at - length, this.at);
   }
 
-  /** UTF-8, without NUL [MQTT-1.5.4-1, MQTT-1.5.4-2]. */
+  /** UTF-8, without NUL [MQTT-1.5.4-1] [MQTT-1.5.4-2]; a byte order mark is a character like others [MQTT-1.5.4-3]. */
   text(): string {
     const octets = this.octets();
     if (!isUtf8(octets) || octets.includes(0)) throw malformed('a string is not well-formed UTF-8');
     return octets.toString('utf8');
-  }
-
-  rest(): Buffer {
-    const rest = this.bytes.subarray(this.at, this.end);
-    this.at = this.end;
-    return rest;
   }
 
   /** A reader of the next `length` octets, which this one skips. */
@@ -83,4 +77,39 @@ export class Reader {
 
 export function malformed(text: string): ProtocolError {
   return new ProtocolError(ReasonCode.malformedPacket, text);
+}
+
+/** The fixed header that `readHead` has read last: an object that is used again and again. */
+export const head = {
+  /** Octets of the fixed header, 0 when it is cut. */
+  bytes: 0,
+  /** Octets behind it. */
+  remaining: 0,
+};
+
+/**
+ * Reads the fixed header at `at` into `head`: the packet's first octet, and its remaining length in one to four.
+ * @throws ProtocolError 0x81 for a length of more octets
+ */
+export function readHead(chunk: Buffer, at: number, end: number): void {
+  let value = 0;
+  for (let i = 0; i < 4; i++) {
+    if (at + 1 + i >= end) {
+      head.bytes = 0;
+      return;
+    }
+    const octet = chunk[at + 1 + i]!;
+    value |= (octet & 127) << (7 * i);
+    if (octet < 128) {
+      head.bytes = 2 + i;
+      head.remaining = value;
+      return;
+    }
+  }
+  throw malformed('remaining length of more than four octets');
+}
+
+/** Is the remaining length that `readHead` has read in more octets than it needs? [MQTT-1.5.5-1] */
+export function isPadded(): boolean {
+  return head.bytes > 2 && head.remaining < 1 << (7 * (head.bytes - 2));
 }

@@ -1,4 +1,4 @@
-import { malformed, Reader } from './decode.ts';
+import { malformed, type Reader } from './decode.ts';
 import { ProtocolError, ReasonCode } from './reason-code.ts';
 
 /** Properties [MQTT 5.0 §2.2.2.2]. */
@@ -116,6 +116,13 @@ export function readProperties(reader: Reader, allowed: readonly number[]): Prop
   return { values, userProperties };
 }
 
+/** @throws ProtocolError 0x90 for what nobody can publish to [MQTT-3.3.2-14] */
+export function demandResponseTopic(topic: string): void {
+  if (topic === '' || /[+#]/.test(topic)) {
+    throw new ProtocolError(ReasonCode.topicNameInvalid, `response topic '${topic}'`);
+  }
+}
+
 export class PropertyWriter {
   private readonly parts: Buffer[] = [];
   private bytes = 0;
@@ -185,73 +192,4 @@ export function writeVarint(out: Buffer, at: number, value: number): number {
   }
   out[at++] = value;
   return at;
-}
-
-/** What routing needs of a PUBLISH's properties; read by offset, without decoding anything else. */
-export class PublishFacts {
-  /** Seconds, −1 = none. */
-  expirySeconds = -1;
-  /** 0 = none. */
-  topicAlias = 0;
-  /** Where the alias's three octets begin. */
-  topicAliasAt = 0;
-
-  /** @throws ProtocolError 0x81, 0x82 as `readProperties`, for the same faults */
-  read(bytes: Buffer, start: number, end: number): void {
-    this.expirySeconds = -1;
-    this.topicAlias = 0;
-    if (start === end) return;
-    const reader = new Reader(bytes, start, end);
-    let seen = 0;
-    while (!reader.done) {
-      const id = reader.octet();
-      if (id !== PropertyId.userProperty) {
-        if (id > 0x23 || (seen & bitOf(id)) !== 0) throw unexpected(id, seen);
-        seen |= bitOf(id);
-      }
-      switch (id) {
-        case PropertyId.payloadFormatIndicator:
-          if (reader.octet() > 1) throw new ProtocolError(ReasonCode.protocolError, 'payload format indicator above 1');
-          break;
-        case PropertyId.messageExpiryInterval:
-          this.expirySeconds = reader.long();
-          break;
-        case PropertyId.topicAlias:
-          this.topicAliasAt = reader.at - 1;
-          this.topicAlias = reader.short();
-          if (this.topicAlias === 0) throw new ProtocolError(ReasonCode.topicAliasInvalid, 'topic alias 0'); // [MQTT-3.3.2-8]
-          break;
-        case PropertyId.contentType:
-          reader.text();
-          break;
-        case PropertyId.responseTopic:
-          if (/[+#]/.test(reader.text()))
-            throw new ProtocolError(ReasonCode.topicNameInvalid, 'response topic with wildcards'); // [MQTT-3.3.2-14]
-          break;
-        case PropertyId.correlationData:
-          reader.octets();
-          break;
-        case PropertyId.userProperty:
-          reader.text();
-          reader.text();
-          break;
-        case PropertyId.subscriptionIdentifier: // [MQTT-3.3.4-6] a client does not send one
-          throw new ProtocolError(ReasonCode.protocolError, 'subscription identifier in a PUBLISH from a client');
-        default:
-          throw unexpected(id, 0);
-      }
-    }
-  }
-}
-
-function unexpected(id: number, seen: number): ProtocolError {
-  if (id <= 0x23 && (seen & bitOf(id)) !== 0 && kindOf.has(id)) {
-    return new ProtocolError(ReasonCode.protocolError, `property 0x${id.toString(16)} repeats`);
-  }
-  return malformed(`property 0x${id.toString(16)} has no place here`);
-}
-
-// 31, not 32: a topic alias (0x23) is no content type (0x03).
-function bitOf(id: number): number {
-  return 1 << (id % 31);
 }

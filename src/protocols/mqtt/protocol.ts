@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Credentials } from '../../core/auth.ts';
+import type { Access, Credentials } from '../../core/auth.ts';
 import type { Broker } from '../../core/broker.ts';
 import { splitKey } from '../../core/definitions.ts';
 import { Exchange, type ExchangeSpec } from '../../core/exchange/exchange.ts';
@@ -11,8 +11,10 @@ import type { Logger } from '../../lib/log.ts';
 import type { Protocol } from '../../transport/protocol.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { type Connect, never } from './connect.ts';
-import { Connection } from './connection.ts';
+import type { Connection } from './connection.ts';
+import { Handshake } from './handshake.ts';
 import { ReasonCode } from './reason-code.ts';
+import { Reauthentication } from './reauthentication.ts';
 import { incomingKind, outgoingKind, Session, type SessionHost, sessionKind } from './session.ts';
 import { SharedGroups } from './shared.ts';
 import { SystemTopics } from './system-topics.ts';
@@ -37,6 +39,8 @@ export interface MqttOptions {
   /** Between two publications of `$SYS`; 0 = there is no `$SYS`. */
   readonly sysIntervalSeconds: number;
   readonly loginTimeoutMs: number;
+  /** A payload that is said to be text must be UTF-8. */
+  readonly validatePayloadFormat: boolean;
   /** A CONNECT without user name is let in. */
   readonly anonymous: boolean;
   readonly version: string;
@@ -201,10 +205,16 @@ export class Mqtt implements Protocol {
   readonly broker: Broker;
   readonly options: MqttOptions;
   readonly log: Logger;
+  readonly handshakes = new Set<Handshake>();
   readonly connections = new Set<Connection>();
-  /** PUBLISH packets that came and went. */
+  /** Packets of any kind that came and went. */
+  packetsIn = 0;
+  packetsOut = 0;
+  /** PUBLISH packets among them, and octets of their payloads. */
   publishedIn = 0;
   publishedOut = 0;
+  payloadBytesIn = 0;
+  payloadBytesOut = 0;
   /** Of connections that are gone. */
   bytesInBefore = 0;
   bytesOutBefore = 0;
@@ -222,9 +232,25 @@ export class Mqtt implements Protocol {
   }
 
   accept(stream: Stream): StreamHandler {
-    const connection = new Connection(stream, this);
-    this.connections.add(connection);
-    return connection;
+    const handshake = new Handshake(stream, this);
+    this.handshakes.add(handshake);
+    return handshake;
+  }
+
+  /** The connection is gone: its octets are counted on. */
+  count({ bytesIn, bytesOut }: Stream): void {
+    this.bytesInBefore += bytesIn;
+    this.bytesOutBefore += bytesOut;
+  }
+
+  reauthenticationOf({ stream, user }: Connection): Reauthentication {
+    const peer = { address: stream.remoteAddress, protocol: 'mqtt' };
+    return new Reauthentication(this.broker.authenticator, peer, user, (name) => this.splitUser(name).user);
+  }
+
+  /** False when the client id has a session that is not for whom `access` is. */
+  mayTakeSession(vhost: Vhost, { cleanStart }: Connect, clientId: string, access: Access): boolean {
+    return this.sessions.of(vhost).sessions.get(clientId)?.isOpenTo(access, cleanStart) ?? true;
   }
 
   /** The session of a client id: the one that is there, taken over from its connection, or a new one. */
@@ -278,11 +304,13 @@ export class Mqtt implements Protocol {
       const credentials = this.options.anonymous ? ({ mechanism: 'ANONYMOUS', user: '', password: '' } as const) : null;
       return { credentials, vhost: this.options.vhost };
     }
-    const colon = user.lastIndexOf(':');
-    return {
-      credentials: { mechanism: 'PLAIN', user: user.slice(colon + 1), password: password?.toString('utf8') ?? '' },
-      vhost: colon < 0 ? this.options.vhost : user.slice(0, colon),
-    };
+    const { user: name, vhost } = this.splitUser(user);
+    return { credentials: { mechanism: 'PLAIN', user: name, password: password?.toString('utf8') ?? '' }, vhost };
+  }
+
+  splitUser(name: string): { user: string; vhost: string } {
+    const colon = name.lastIndexOf(':');
+    return { user: name.slice(colon + 1), vhost: colon < 0 ? this.options.vhost : name.slice(0, colon) };
   }
 
   generateClientId(): string {
@@ -296,11 +324,13 @@ export class Mqtt implements Protocol {
 
   sweep(): void {
     const now = this.broker.nowMs;
+    for (const handshake of this.handshakes) handshake.sweep(now);
     for (const connection of this.connections) connection.sweep(now);
     this.system?.sweep(now);
   }
 
   stop(): void {
+    for (const handshake of this.handshakes) handshake.stop();
     for (const connection of this.connections)
       connection.closeWith(ReasonCode.serverShuttingDown, 'server shutting down');
   }

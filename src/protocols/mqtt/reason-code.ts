@@ -8,6 +8,8 @@ export const ReasonCode = {
   disconnectWithWill: 0x04,
   noMatchingSubscribers: 0x10,
   noSubscriptionExisted: 0x11,
+  continueAuthentication: 0x18,
+  reAuthenticate: 0x19,
   unspecifiedError: 0x80,
   malformedPacket: 0x81,
   protocolError: 0x82,
@@ -66,12 +68,40 @@ export const codeOf: Record<Condition, ReasonCode> = {
   'illegal-state': ReasonCode.protocolError,
   'invalid-field': ReasonCode.protocolError,
   'no-route': ReasonCode.noMatchingSubscribers,
-  'connection-forced': ReasonCode.serverShuttingDown,
+  'connection-forced': ReasonCode.administrativeAction,
   'internal-error': ReasonCode.unspecifiedError,
 };
 
-/** CONNACK return codes of 3.1.1 [MQTT 3.1.1 §3.2.2.3] for the reason codes of 5.0. */
-export function returnCodeOf(code: ReasonCode): number {
+/** What a SUBACK may say of a filter that is refused [MQTT-3.9.3-2]. */
+export function subackCodeOf(condition: Condition): ReasonCode {
+  switch (condition) {
+    case 'not-found':
+    case 'illegal-state':
+    case 'invalid-field':
+      return ReasonCode.topicFilterInvalid;
+    case 'no-route':
+    case 'connection-forced':
+      return ReasonCode.unspecifiedError;
+    default:
+      return codeOf[condition];
+  }
+}
+
+/** What a PUBACK or PUBREC may say of a publish that is refused [MQTT-3.4.2-1] [MQTT-3.5.2-1]. */
+export function pubackCodeOf(condition: Condition): ReasonCode {
+  switch (condition) {
+    case 'illegal-state':
+    case 'invalid-field':
+      return ReasonCode.implementationSpecificError;
+    case 'connection-forced':
+      return ReasonCode.unspecifiedError;
+    default:
+      return codeOf[condition];
+  }
+}
+
+/** CONNACK return codes of 3.1.1 for the reason codes of 5.0; null: there is none, and nothing is said [3.1.1 MQTT-3.2.2-6]. */
+export function returnCodeOf(code: ReasonCode): number | null {
   switch (code) {
     case ReasonCode.success:
       return 0;
@@ -79,11 +109,16 @@ export function returnCodeOf(code: ReasonCode): number {
       return 1;
     case ReasonCode.clientIdentifierNotValid:
       return 2;
+    case ReasonCode.serverUnavailable:
+    case ReasonCode.serverBusy:
+    case ReasonCode.serverShuttingDown:
+    case ReasonCode.quotaExceeded:
+      return 3;
     case ReasonCode.badUserNameOrPassword:
       return 4;
     case ReasonCode.notAuthorized:
       return 5;
     default:
-      return 3;
+      return null;
   }
 }

@@ -1,3 +1,4 @@
+import type { Access } from '../../core/auth.ts';
 import type { Client } from '../../core/client.ts';
 import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Binding, Match } from '../../core/exchange/binding.ts';
@@ -204,16 +205,24 @@ export class Session {
     this.connection = connection;
     for (const queue of [this.queue0, this.queue1]) if (queue !== null) this.consume(queue, null);
     for (const subscription of this.subscriptions.values()) {
-      const kind = readFilter(subscription.filter)?.kind;
-      if (kind === 'topics' && this.bindings.has(subscription.filter)) continue;
       try {
-        this.link(subscription);
+        const wanted = readFilter(subscription.filter);
+        if (wanted === null) continue;
+        connection.demandSubscription(subscription, wanted);
+        if (wanted.kind !== 'topics' || !this.bindings.has(subscription.filter)) this.link(subscription);
       } catch (error) {
-        // A queue that is there no longer, or is another's now: the session goes on without it.
+        // A queue that is there no longer, or is another's now, or a permission lost: the session goes on without it.
         if (!(error instanceof BrokerError)) throw error;
+        this.unlink(subscription);
       }
     }
     this.wake();
+  }
+
+  /** May the session be taken up, or ended for a new one, by whom `access` is? What waits in it is somebody's. */
+  isOpenTo(access: Access, cleanStart: boolean): boolean {
+    const operation = cleanStart ? 'configure' : 'read';
+    return [this.queue0, this.queue1].every((queue) => queue === null || access.allows(operation, 'queue', queue.name));
   }
 
   /** The connection is gone: what is in flight stays so for the next, but what others can have goes back to them. */

@@ -8,6 +8,10 @@ import { toPattern } from './topic.ts';
 
 const queuePrefix = 'mqtt-shared.';
 
+export function sharedQueueName(group: string, filter: string): string {
+  return `${queuePrefix}${group}.${filter}`;
+}
+
 interface Share {
   readonly queue: LocalQueue;
   readonly binding: Binding;
@@ -32,7 +36,7 @@ export class SharedGroups {
   }
 
   join(member: object, group: string, filter: string): LocalQueue {
-    const name = `${queuePrefix}${group}.${filter}`;
+    const name = sharedQueueName(group, filter);
     let share = this.shares.get(name);
     if (share === undefined || share.queue.deleted) {
       share = this.open(name, filter);
@@ -43,7 +47,7 @@ export class SharedGroups {
   }
 
   leave(member: object, group: string, filter: string): void {
-    const name = `${queuePrefix}${group}.${filter}`;
+    const name = sharedQueueName(group, filter);
     const share = this.shares.get(name);
     if (share === undefined || !share.members.delete(member) || share.members.size > 0) return;
     this.shares.delete(name);

@@ -40,6 +40,11 @@ export function isTopicName(topic: string): boolean {
   return topic !== '' && !/[+#\0]/.test(topic);
 }
 
+/** Topics that a client may publish to: the broker's own are not for it. */
+export function isPublishable(topic: string): boolean {
+  return isTopicName(topic) && !/^\$(SYS|share|delayed)(\/|$)/.test(topic);
+}
+
 const queuePrefix = '$queue-of/';
 
 /** The queue that a topic or filter names instead of a topic; null when it does not. */
@@ -49,6 +54,12 @@ export function findQueueName(topic: string): string | null {
 
 export function toQueueTopic(queue: string): string {
   return queuePrefix + encodePercent(queue);
+}
+
+/** Where a message published to the topic goes: the exchange of topics, or the default one to a queue by its name. */
+export function addressOf(topic: string, topics: string): readonly [exchange: string, routingKey: string] {
+  const queue = findQueueName(topic);
+  return queue === null ? [topics, toRoutingKey(topic)] : ['', queue];
 }
 
 function swap(text: string): string {

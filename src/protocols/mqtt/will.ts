@@ -1,53 +1,50 @@
-import type { Authenticator } from '../../core/auth.ts';
+import type { Access, Authenticator } from '../../core/auth.ts';
 import type { Client } from '../../core/client.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import type { Connect } from './connect.ts';
 import { mqtt3Format, mqtt5Format } from './message.ts';
-import { type PropertyBlock, PropertyId, PropertyWriter } from './properties.ts';
-import { toRoutingKey } from './topic.ts';
+import { addressOf } from './topic.ts';
 
 /** What is published in a client's name when its connection ends without a farewell [MQTT-3.1.2-8]. */
 export interface Will {
   readonly user: string;
+  /** Patterns of topic permissions may name it. */
+  readonly clientId: string;
   readonly topic: string;
   readonly payload: Buffer;
   readonly qos: number;
   readonly retain: boolean;
-  /** The property block that subscribers get; null before MQTT 5. */
+  /** The property block that subscribers get, as it came [MQTT-3.1.3-10]; null before MQTT 5. */
   readonly native: Buffer | null;
   readonly delaySeconds: number;
   /** −1 = never. */
   readonly expirySeconds: number;
 }
 
-export function readWill(connect: Connect, user: string): Will | null {
-  const { will } = connect;
+export function willOf({ will, version }: Connect, user: string, clientId: string): Will | null {
   if (will === undefined) return null;
-  const { values } = will.properties;
-  return {
-    user,
-    topic: will.topic,
-    payload: will.payload,
-    qos: will.qos,
-    retain: will.retain,
-    native: connect.version === 5 ? encodeBlock(will.properties) : null,
-    delaySeconds: Number(values.get(PropertyId.willDelayInterval) ?? 0),
-    expirySeconds: Number(values.get(PropertyId.messageExpiryInterval) ?? -1),
-  };
+  return { ...will, user, clientId, native: version === 5 ? will.native : null };
+}
+
+/** May its user publish it, as things are now? Asked when the client comes, and when it is due. */
+export function mayPublishWill(will: Will, topics: string, access: Access): boolean {
+  const [exchange, routingKey] = addressOf(will.topic, topics);
+  if (!access.allows('write', 'exchange', exchange)) return false;
+  return exchange === '' || access.allows('write', 'topic', routingKey, { exchange, clientId: will.clientId });
 }
 
 /** Publishes it if its user may still do so; refusals are for nobody to hear. */
 export function publishWill(
   vhost: Vhost,
-  exchange: string,
+  topics: string,
   will: Will,
   publisher: Client | null,
   users: Authenticator,
 ): boolean {
-  const routingKey = toRoutingKey(will.topic);
   const access = users.findAccess(will.user, vhost.name);
-  if (!access?.allows('write', 'exchange', exchange) || !access.allows('write', 'topic', routingKey)) return false;
+  if (access === null || !mayPublishWill(will, topics, access)) return false;
+  const [exchange, routingKey] = addressOf(will.topic, topics);
   const native = will.native ?? Buffer.alloc(0);
   const bytes = Buffer.concat([native, will.payload]);
   const message = new Message({
@@ -71,20 +68,6 @@ export function publishWill(
   });
   vhost.publish(vhost.routeFor(exchange, routingKey), message, null, 0);
   return true;
-}
-
-// [MQTT-3.1.3-10] user properties in their order; the delay is for the server alone
-function encodeBlock({ values, userProperties }: PropertyBlock): Buffer {
-  const writer = new PropertyWriter();
-  for (const [id, value] of values) {
-    if (id === PropertyId.willDelayInterval) continue;
-    if (Buffer.isBuffer(value)) writer.octets(id, value);
-    else if (typeof value === 'string') writer.text(id, value);
-    else if (id === PropertyId.payloadFormatIndicator) writer.octet(id, value);
-    else writer.long(id, value);
-  }
-  for (const [name, value] of userProperties) writer.pair(name, value);
-  return writer.end();
 }
 
 interface WillRecord extends Omit<Will, 'payload' | 'native'> {

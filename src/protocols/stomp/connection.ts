@@ -11,13 +11,13 @@ import { startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import type { Dialect } from './destination.ts';
 import { Endpoints } from './endpoints.ts';
-import { encodeError, showError, shownCondition } from './errors.ts';
+import { encodeError, type Shown, showCondition, showError } from './errors.ts';
 import { FrameReader, ProtocolError } from './frame.ts';
 import type { Opened } from './handshake.ts';
 import { nativeFor } from './message.ts';
 import type { Stomp } from './protocol.ts';
 import { Publisher } from './publisher.ts';
-import { need, Subscriptions } from './subscriptions.ts';
+import { Subscriptions } from './subscriptions.ts';
 import { Transactions } from './transactions.ts';
 import { escapeText, type Version } from './versions.ts';
 
@@ -25,6 +25,7 @@ import { escapeText, type Version } from './versions.ts';
 type State = 'open' | 'closing' | 'closed';
 
 const receiptName = Buffer.from('receipt');
+const transactionName = Buffer.from('transaction');
 const receiptStart = Buffer.from('RECEIPT\nreceipt-id:');
 const lineFeed = Buffer.from('\n');
 
@@ -144,8 +145,9 @@ export class Connection implements StreamHandler, Client {
     let at = 0;
     try {
       while (this.state === 'open' && !this.stream.held) {
-        // between frames: heart-beats, and the EOLs that may follow a frame [STOMP 1.2 §Heart-beating]
-        while (at < end && (chunk[at] === 0x0a || chunk[at] === 0x0d)) at += 1;
+        // between frames: heart-beats, the EOLs that may follow a frame [STOMP 1.2 §Heart-beating], and NULs that
+        // some clients leave there
+        while (at < end && isBetween(chunk[at]!)) at += 1;
         if (at === end) break;
         if (!this.frame.read(chunk, at, end)) {
           this.stream.want = this.frame.want;
@@ -197,7 +199,7 @@ export class Connection implements StreamHandler, Client {
       case 'STOMP':
         throw new ProtocolError('Illegal command', `a second ${command}`);
       default:
-        throw new ProtocolError('Bad command', `Could not interpret command '${command}'`);
+        throw new ProtocolError('Bad command', `Could not interpret command "${command}"\n`);
     }
     const receipt = this.findReceipt();
     if (receipt !== null) this.whenSafe(before, receipt, null);
@@ -230,7 +232,10 @@ export class Connection implements StreamHandler, Client {
   // — transactions ————————————————————————————————————————————————————————————————————————————————————————————————
 
   private readTransaction(): string {
-    return need(this.frame.headers(this.version), this.frame.command, 'transaction');
+    const { frame, version } = this;
+    const index = frame.find(transactionName);
+    if (index >= 0) return frame.value(index, version);
+    throw new ProtocolError('Missing transaction', `"${frame.command}" must include a 'transaction' header\n`);
   }
 
   private onCommit(before: Position): void {
@@ -325,25 +330,25 @@ export class Connection implements StreamHandler, Client {
     if (this.state === 'closed') return;
     const shown = showError(error);
     if (shown === null) this.door.log.error({ peer: this.peer, error }, 'stomp: a fault of ours');
-    const { message, detail } = shown ?? { message: 'Internal error', detail: 'an error inside the broker' };
     const lines = receipt === null ? [] : [`receipt-id:${Buffer.from(receipt, 'latin1').toString('utf8')}`];
-    this.stream.write(encodeError(message, detail, lines, this.version));
-    this.finish(`${message}: ${detail}`);
+    this.failWith(shown ?? showCondition('internal-error', 'an error inside the broker'), lines);
   }
 
   /** The queue of a subscription was deleted. */
-  cancelled(subscription: string): void {
+  cancelled(id: string | null, what: string): void {
     if (this.state === 'closed') return;
-    const lines = subscription === '' ? [] : [`subscription:${escapeText(subscription, this.version)}`];
-    const detail = `The queue of subscription '${subscription}' was deleted`;
-    this.stream.write(encodeError('Server cancelled subscription', detail, lines, this.version));
-    this.finish(detail);
+    const lines = id === null ? [] : [`subscription:${escapeText(id, this.version)}`];
+    const detail = `The server has canceled a subscription.\nNo more messages will be delivered for ${what}.\n`;
+    this.failWith({ message: 'Server cancelled subscription', detail }, lines);
   }
 
   close(why: Condition, text: string): void {
-    if (this.state === 'closed') return;
-    this.stream.write(encodeError(shownCondition[why], text, [], this.version));
-    this.finish(text);
+    if (this.state !== 'closed') this.failWith(showCondition(why, text), []);
+  }
+
+  private failWith(shown: Shown, lines: readonly string[]): void {
+    this.stream.write(encodeError(shown, lines, this.version));
+    this.finish(`${shown.message}: ${shown.detail}`);
   }
 
   private finish(reason: string): void {
@@ -384,3 +389,7 @@ export class Connection implements StreamHandler, Client {
 }
 
 const sweepEveryMs = 1000;
+
+function isBetween(octet: number): boolean {
+  return octet === 0x0a || octet === 0x0d || octet === 0;
+}

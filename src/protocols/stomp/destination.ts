@@ -87,7 +87,7 @@ function parseOne(text: string, dialect: Dialect): Parsed {
   }
   throw new ProtocolError(
     'Unknown destination',
-    `'${text}' is not a valid destination. Valid destination types are: /temp-queue, /temp-topic, /exchange, /topic, /queue, /amq/queue, /reply-queue.`,
+    `'${text}' is not a valid destination. Valid destination types are: /temp-queue, /temp-topic, /exchange, /topic, /queue, /amq/queue, /reply-queue.\n`,
   );
 }
 
@@ -112,7 +112,10 @@ function only(destination: Destination): Parsed {
 }
 
 function invalid(text: string, type: string): ProtocolError {
-  return new ProtocolError('Invalid destination', `'/${text}' is not a valid ${type} destination`);
+  return new ProtocolError(
+    'Invalid destination',
+    `'${text === '' ? '' : `/${text}`}' is not a valid ${type} destination\n`,
+  );
 }
 
 function decode(text: string, dialect: Dialect): string {

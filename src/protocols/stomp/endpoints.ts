@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { BrokerError } from '../../core/errors.ts';
 import type { Exchange } from '../../core/exchange/exchange.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import { type Headers, noHeaders, type Value } from '../../core/properties.ts';
+import type { DeadLetterAddress } from '../../core/queue/dead-letter.ts';
 import type { Queue } from '../../core/queue/queue.ts';
 import type { Connection } from './connection.ts';
 import { type Destination, parseDestination, topicExchange } from './destination.ts';
@@ -77,10 +79,10 @@ export class Endpoints {
     vhost.demand(connection, 'write', 'exchange', exchange);
     if (route.exchange.spec.type === 'topic') vhost.demand(connection, 'write', 'topic', key, exchange);
     if (route.exchange.spec.internal) {
-      throw new ProtocolError('Access refused', `cannot publish to internal exchange '${exchange}'`);
+      throw new BrokerError('unauthorized-access', `cannot publish to internal exchange '${exchange}'`);
     }
     if (exchange === topicExchange && reservedKeys.some((word) => key === word || key.startsWith(`${word}.`))) {
-      throw new ProtocolError('Access refused', `key '${key}' is reserved`);
+      throw new BrokerError('unauthorized-access', `key '${key}' is reserved`);
     }
     return route;
   }
@@ -97,7 +99,7 @@ export class Endpoints {
         if (queue === undefined && this.connection.dialect !== 'activemq') {
           throw new ProtocolError(
             'Invalid destination',
-            `'/temp-queue/${destination.name}' is not a valid destination for 'SEND'`,
+            `'/temp-queue/${destination.name}' is not a valid destination for 'SEND'\n`,
           );
         }
         return ['', (queue ?? this.tempQueue(destination.name)).name];
@@ -126,10 +128,17 @@ export class Endpoints {
     switch (destination.kind) {
       case 'queue':
         return { queue: this.useQueue(destination, headers), own: false };
-      case 'temp-queue':
-        return { queue: this.tempQueue(destination.name), own: true };
-      case 'temp-topic':
-        return this.bindQueue(topicExchange, this.tempTopic(destination.name), headers, null);
+      case 'temp-queue': {
+        const queue = this.tempQueue(destination.name);
+        const shown = `/temp-queue/${destination.name}`;
+        return { queue, own: true, temporary: { exchange: '', key: queue.name, shown } };
+      }
+      case 'temp-topic': {
+        const key = this.tempTopic(destination.name);
+        const shown = `/temp-topic/${destination.name}`;
+        const source = this.bindQueue(topicExchange, key, headers, null);
+        return { ...source, temporary: { exchange: topicExchange, key, shown } };
+      }
       case 'exchange':
         return this.bindQueue(destination.exchange, destination.key, headers, durable);
     }
@@ -140,11 +149,7 @@ export class Endpoints {
    * ActiveMQ's `activemq.subscriptionName` or Artemis' `durable-subscription-name` with the connection's `client-id`.
    */
   durableOf(headers: TextHeaders, destination: string): Durable | null {
-    const name =
-      headers.get('durable-subscriber-name') ??
-      headers.get('durable-subscription-name') ??
-      headers.get('activemq.subscriptionName') ??
-      headers.get('activemq.subcriptionName'); // as ActiveMQ itself once spelled it
+    const name = findDurableName(headers);
     if (name !== undefined) {
       const clientId = this.connection.clientId ?? headers.get('client-id');
       if (clientId === undefined) {
@@ -163,6 +168,16 @@ export class Endpoints {
     return { queue: `stomp-subscription-${digest}`, followsTopic: false };
   }
 
+  /** ActiveMQ's queue of dead letters, which is there when it is needed. */
+  deadLetters(): DeadLetterAddress {
+    const { vhost } = this.connection;
+    const name = activemqDeadLetters.routingKey as string;
+    if (!vhost.queues.has(name)) {
+      vhost.createQueue({ name, durable: true, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
+    }
+    return activemqDeadLetters;
+  }
+
   private useQueue(destination: Destination & { kind: 'queue' }, headers: TextHeaders): Queue {
     const { connection } = this;
     const { vhost } = connection;
@@ -177,7 +192,7 @@ export class Endpoints {
       const isExclusive = isTrue(headers.get('exclusive'));
       queue = vhost.declareQueue(connection, {
         name,
-        durable: headers.get('durable') !== 'false',
+        durable: isTrue(headers.get('durable') ?? 'true'),
         autoDelete: isTrue(headers.get('auto-delete')),
         exclusiveTo: isExclusive ? connection : null,
         // one consumer at a time, the others standing by
@@ -197,7 +212,7 @@ export class Endpoints {
       name:
         durable?.queue ?? headers.get('x-queue-name') ?? `stomp-subscription-${randomBytes(16).toString('base64url')}`,
       durable: durable !== null,
-      autoDelete: durable === null || (!durable.followsTopic && headers.get('auto-delete') !== 'false'),
+      autoDelete: durable === null || (!durable.followsTopic && isTrue(headers.get('auto-delete') ?? 'true')),
       exclusiveTo: durable === null ? connection : null,
       arguments: readArguments(headers),
     });
@@ -247,6 +262,19 @@ export class Endpoints {
     }
     return key;
   }
+}
+
+/** Where ActiveMQ puts what a client would not have, unless the queue says otherwise. */
+const activemqDeadLetters: DeadLetterAddress = { exchange: '', routingKey: 'ActiveMQ.DLQ' };
+
+/** The name of a durable subscription as ActiveMQ's and Artemis' clients give it. */
+export function findDurableName(headers: TextHeaders): string | undefined {
+  return (
+    headers.get('durable-subscriber-name') ??
+    headers.get('durable-subscription-name') ??
+    headers.get('activemq.subscriptionName') ??
+    headers.get('activemq.subcriptionName') // as ActiveMQ itself once spelled it
+  );
 }
 
 export function isDurable(headers: TextHeaders): boolean {

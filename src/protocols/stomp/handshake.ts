@@ -72,12 +72,11 @@ export class Handshake implements StreamHandler {
     const headers = this.frame.headers('1.0');
     const version = negotiate(headers.get('accept-version'));
     if (version === undefined) {
-      const supported = versions.toReversed().join(',');
-      return this.end('Version mismatch', `Supported versions are ${supported}`, [`version:${supported}`]);
+      return this.end('Version mismatch', `Supported versions are ${versions.toReversed().join(',')}\n`);
     }
     const beat = parseHeartBeat(headers.get('heart-beat'));
     const login = headers.get('login');
-    if (login === undefined && !this.door.options.anonymous) return this.refuse('no login');
+    if (login === undefined && !this.door.options.anonymous) return this.refuse('');
     const credentials: Credentials =
       login === undefined
         ? { mechanism: 'ANONYMOUS', user: '', password: '' }
@@ -99,7 +98,7 @@ export class Handshake implements StreamHandler {
     const peer = { address: this.stream.remoteAddress, protocol: 'stomp' };
     const user = await broker.authenticator.authenticate(credentials, peer);
     if (this.state !== 'authenticating') return;
-    if (user === null) return this.refuse(`wrong credentials of '${credentials.user}'`);
+    if (user === null) return this.refuse(credentials.user);
     const vhost = this.findVhost(headers.get('host'));
     const access = vhost === undefined ? null : broker.authenticator.findAccess(user, vhost.name);
     if (vhost === undefined || access === null) {
@@ -139,21 +138,21 @@ export class Handshake implements StreamHandler {
     return named === undefined && !options.strictHost ? broker.vhosts.get(options.vhost) : named;
   }
 
-  private refuse(reason: string): void {
-    this.door.log.info({ peer: this.stream.peer, protocol: 'stomp', reason }, 'refused');
-    this.end('Bad CONNECT', 'Access refused');
+  private refuse(user: string): void {
+    this.door.log.info({ peer: this.stream.peer, protocol: 'stomp', user }, 'refused');
+    this.end('Bad CONNECT', `Access refused for user '${user}'\n`);
   }
 
   private fail(error: unknown): void {
     if (this.state === 'done') return;
     const shown = showError(error);
     if (shown === null) this.door.log.error({ peer: this.stream.peer, error }, 'stomp: a fault of ours');
-    this.end(shown?.message ?? 'Internal error', shown?.detail ?? 'an error inside the broker');
+    this.end(shown?.message ?? 'internal_error', shown?.detail ?? 'an error inside the broker');
   }
 
-  private end(message: string, detail: string, lines: readonly string[] = []): void {
+  private end(message: string, detail: string): void {
     this.leave();
-    this.stream.write(encodeError(message, detail, lines, '1.0'));
+    this.stream.write(encodeError({ message, detail }, [], '1.0'));
     this.stream.end();
   }
 

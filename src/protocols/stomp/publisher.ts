@@ -1,4 +1,4 @@
-import type { Condition } from '../../core/errors.ts';
+import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import type { PublishReceipt } from '../../core/journal.ts';
 import { Message, noDeaths } from '../../core/message.ts';
@@ -6,6 +6,7 @@ import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Connection } from './connection.ts';
 import { type FrameReader, ProtocolError } from './frame.ts';
 import { formats, isTrue, type Mark } from './message.ts';
+import { missingDestination } from './subscriptions.ts';
 import { escapeText } from './versions.ts';
 
 const names = {
@@ -24,6 +25,7 @@ const names = {
   subscription: Buffer.from('subscription'),
   contentLength: Buffer.from('content-length'),
 };
+const refusal = 'the message was refused';
 const lineFeed = Buffer.from('\n');
 
 /** SEND, of one connection: from header lines to the routes of its destination. */
@@ -70,9 +72,9 @@ export class Publisher implements PublishReceipt {
     this.sent += 1;
     if (frame.hasEscapes) frame.checkEscapes(version);
     this.sort();
-    if (this.destination < 0) throw new ProtocolError('Missing header', "SEND needs 'destination'");
+    if (this.destination < 0) throw new ProtocolError('Missing destination', missingDestination('SEND'));
     if (this.messageId >= 0 && connection.dialect === 'rabbitmq') {
-      throw new ProtocolError('Invalid header', "'message-id' is not allowed on 'SEND'");
+      throw new ProtocolError('Invalid header', "'message-id' is not allowed on 'SEND'.\n");
     }
     if (this.userId >= 0) this.checkUser(frame.value(this.userId, version));
     const replyTo = this.replyTo < 0 ? null : this.findReplyTo();
@@ -83,7 +85,7 @@ export class Publisher implements PublishReceipt {
     for (let i = 0; i < routes.length; i++) {
       const message = this.makeMessage(chunk, routes[i]!, replyTo);
       if (transaction !== null) transaction.publish(routes[i]!, message);
-      else if (receipt === null) connection.vhost.publish(routes[i]!, message, null, 0);
+      else if (receipt === null) this.publishQuietly(routes[i]!, message);
       else if (routes.length === 1) {
         this.tag += 1;
         this.receipts.set(this.tag, receipt);
@@ -94,6 +96,12 @@ export class Publisher implements PublishReceipt {
     // To ActiveMQ a receipt says that the frame was taken; to RabbitMQ that the message is safe.
     if (connection.dialect === 'activemq') connection.sendReceipt(receipt);
     else transaction.receipts.push(receipt);
+  }
+
+  // What cannot be taken is an ERROR, asked for or not [STOMP 1.2 §SEND].
+  private publishQuietly(route: Route, message: Message): void {
+    if (this.connection.vhost.publish(route, message, null, 0) !== 'refused') return;
+    throw new BrokerError('resource-limit-exceeded', refusal);
   }
 
   // One receipt for a composite destination: when the message is safe in all its parts.
@@ -127,7 +135,7 @@ export class Publisher implements PublishReceipt {
     const receipt = this.receipts.get(tag);
     if (receipt === undefined) return;
     this.receipts.delete(tag);
-    this.connection.fail(new ProtocolError('Message refused', `the message was refused: ${why}`), receipt);
+    this.connection.fail(new BrokerError(why, refusal), receipt);
   }
 
   /** One pass over the headers: what the broker reads is remembered, what is only the frame's is left out. */
@@ -262,8 +270,8 @@ export class Publisher implements PublishReceipt {
 
   private checkUser(user: string): void {
     if (user === this.connection.user) return;
-    throw new ProtocolError(
-      'Precondition failed',
+    throw new BrokerError(
+      'precondition-failed',
       `user_id property set to '${user}' but authenticated user was '${this.connection.user}'`,
     );
   }

@@ -14,6 +14,8 @@ export type AckMode = 'auto' | 'client' | 'client-individual';
 export interface SubscriptionOptions {
   /** As the client names it; null: it did not, as 1.0 allows. */
   readonly id: string | null;
+  /** What it is known by inside: RabbitMQ's consumer tag. */
+  readonly key: string;
   readonly ackMode: AckMode;
   /** Unacked deliveries at most; 0 = no limit. */
   readonly prefetch: number;
@@ -27,12 +29,13 @@ export interface Source {
   readonly queue: Queue;
   /** The queue is this subscription's alone, and goes with it. */
   readonly own: boolean;
+  /** Of a temporary destination: what is published to it is shown as its owner calls it. */
+  readonly temporary?: { readonly exchange: string; readonly key: string; readonly shown: string };
 }
 
-const redeliveredTrue = Buffer.from('redelivered:true\ncontent-length:');
-const redeliveredFalse = Buffer.from('redelivered:false\ncontent-length:');
-const redeliveredTrueText = redeliveredTrue.subarray(0, 17);
-const redeliveredFalseText = redeliveredFalse.subarray(0, 18);
+const redeliveredTrue = Buffer.from('\nredelivered:true\n');
+const redeliveredFalse = Buffer.from('\nredelivered:false\n');
+const contentLength = Buffer.from('content-length:');
 const ackName = Buffer.from('\nack:');
 
 /** SUBSCRIBE: what its queues hand over goes out as MESSAGE. */
@@ -43,6 +46,7 @@ export class Subscription implements Consumer {
   readonly priority: number;
   readonly exclusive = false;
   readonly client: Client;
+  readonly id: string | null;
   readonly tag: string;
   readonly channel = 1;
   readonly prefetch: number;
@@ -67,7 +71,8 @@ export class Subscription implements Consumer {
     this.connection = connection;
     this.client = connection;
     this.sources = options.sources;
-    this.tag = options.id ?? '';
+    this.id = options.id;
+    this.tag = options.key;
     this.ackMode = options.ackMode;
     this.settles = options.ackMode === 'auto';
     this.prefetch = options.prefetch;
@@ -90,7 +95,7 @@ export class Subscription implements Consumer {
 
   /**
    *     MESSAGE ⏎ subscription:… ⏎ destination:… ⏎ message-id:session@@n ⏎ [ack:session@@n ⏎] redelivered:… ⏎
-   *     content-length:… ⏎ native ⏎ body NUL
+   *     native [content-length:… ⏎] ⏎ body NUL
    */
   deliver(entry: QueueEntry): void {
     const { message } = entry;
@@ -128,19 +133,16 @@ export class Subscription implements Consumer {
         at = writeNumber(number, out, at);
       }
     }
-    out[at++] = 0x0a;
-    if (connection.countsBody(message)) {
-      const middle = entry.redelivered ? redeliveredTrue : redeliveredFalse;
-      copyBytes(middle, 0, middle.length, out, at);
-      at = writeNumber(bodyBytes, out, at + middle.length);
-      out[at++] = 0x0a;
-    } else {
-      const middle = entry.redelivered ? redeliveredTrueText : redeliveredFalseText;
-      copyBytes(middle, 0, middle.length, out, at);
-      at += middle.length;
-    }
+    const redelivered = entry.redelivered ? redeliveredTrue : redeliveredFalse;
+    copyBytes(redelivered, 0, redelivered.length, out, at);
+    at += redelivered.length;
     copyBytes(native, 0, native.length, out, at);
     at += native.length;
+    if (connection.countsBody(message)) {
+      copyBytes(contentLength, 0, contentLength.length, out, at);
+      at = writeNumber(bodyBytes, out, at + contentLength.length);
+      out[at++] = 0x0a;
+    }
     out[at++] = 0x0a;
     copyBytes(message.bytes, message.bodyStart, message.bodyEnd, out, at);
     at += bodyBytes;
@@ -157,7 +159,10 @@ export class Subscription implements Consumer {
     this.exchange = exchange;
     this.routingKey = routingKey;
     const { version, dialect, idStart } = this.connection;
-    const destination = escapeText(showDestination(exchange, routingKey, dialect), version);
+    const own = this.sources.find(
+      ({ temporary }) => temporary?.exchange === exchange && temporary.key === routingKey,
+    )?.temporary;
+    const destination = escapeText(own?.shown ?? showDestination(exchange, routingKey, dialect), version);
     this.address = Buffer.concat([Buffer.from(`destination:${destination}\nmessage-id:`, 'utf8'), idStart]);
   }
 }

@@ -1,13 +1,13 @@
 import type { Message } from '../../core/message.ts';
+import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Queue } from '../../core/queue/queue.ts';
 import { compileSelector } from '../../core/selector.ts';
-import type { Settlement } from '../../core/transaction.ts';
+import { type Settlement, settleEntry } from '../../core/transaction.ts';
 import type { Connection } from './connection.ts';
-import { type Durable, isDurable, type TextHeaders } from './endpoints.ts';
+import { type Durable, findDurableName, isDurable, type TextHeaders } from './endpoints.ts';
 import { type FrameReader, ProtocolError } from './frame.ts';
 import { isTrue } from './message.ts';
 import { type AckMode, type Source, Subscription } from './subscription.ts';
-import { settleEntry } from './transactions.ts';
 import { Unacked } from './unacked.ts';
 
 const names = {
@@ -47,17 +47,18 @@ export class Subscriptions {
   onSubscribe(headers: TextHeaders, receipt: string | null): void {
     const { connection } = this;
     const before = connection.position;
-    const destination = need(headers, 'SUBSCRIBE', 'destination');
+    const destination = headers.get('destination');
+    if (destination === undefined) throw new ProtocolError('Missing destination', missingDestination('SUBSCRIBE'));
     const id = headers.get('id') ?? null;
     if (id === null && connection.version !== '1.0') throw new ProtocolError('Missing header', "SUBSCRIBE needs 'id'");
     if (id?.startsWith(replyPrefix)) {
-      throw new ProtocolError('Invalid id', `SUBSCRIBE 'id' may not start with ${replyPrefix}`);
+      throw new ProtocolError('Invalid id', `SUBSCRIBE 'id' may not start with ${replyPrefix}\n`);
     }
     const key = keyOf(id, destination);
     if (this.byKey.has(key)) {
       throw new ProtocolError(
         'Duplicated subscription identifier',
-        `A subscription identified by '${id ?? destination}' already exists.`,
+        `A subscription identified by '${key}' already exists.`,
       );
     }
     showDialect(connection, headers);
@@ -73,6 +74,7 @@ export class Subscriptions {
     for (const { queue } of sources) this.endReplies(queue);
     const subscription = new Subscription(connection, {
       id,
+      key,
       ackMode,
       prefetch: readInteger(headers, ['prefetch-count', 'activemq.prefetchSize'], 0),
       priority: readInteger(headers, ['x-priority', 'activemq.priority'], 0),
@@ -94,8 +96,10 @@ export class Subscriptions {
       if (subscription.sources.some((source) => source.queue === queue)) return;
     }
     const id = replyPrefix + name;
+    const key = keyOf(id, '');
     const subscription = new Subscription(this.connection, {
       id,
+      key,
       ackMode: 'auto',
       prefetch: 0,
       priority: 0,
@@ -103,7 +107,6 @@ export class Subscriptions {
       sources: [{ queue, own: true }],
     });
     subscription.started = true;
-    const key = keyOf(id, '');
     this.byKey.set(key, { subscription, destination: id, durable: null });
     this.attach(subscription, key, () => {});
   }
@@ -161,18 +164,18 @@ export class Subscriptions {
     showDialect(connection, headers);
     const id = headers.get('id') ?? null;
     if (id?.startsWith(replyPrefix)) {
-      throw new ProtocolError('Invalid id', `UNSUBSCRIBE 'id' may not start with ${replyPrefix}`);
+      throw new ProtocolError('Invalid id', `UNSUBSCRIBE 'id' may not start with ${replyPrefix}\n`);
     }
-    const named = hasDurableName(headers) ? connection.endpoints.durableOf(headers, '') : null;
+    const named = findDurableName(headers) !== undefined ? connection.endpoints.durableOf(headers, '') : null;
     const key = this.findKey(headers, id, named);
     const subscribed = key === undefined ? undefined : this.byKey.get(key);
     if (subscribed === undefined && named === null) {
       if (id === null && (connection.version !== '1.0' || !headers.has('destination'))) {
-        throw new ProtocolError('Missing header', "UNSUBSCRIBE needs 'id'");
+        throw new ProtocolError('Missing destination or id', "UNSUBSCRIBE must include a 'destination' or 'id' header");
       }
       throw new ProtocolError(
         'No subscription found',
-        `UNSUBSCRIBE must refer to an existing subscription. Subscription to '${id ?? headers.get('destination')}' not found.`,
+        `UNSUBSCRIBE must refer to an existing subscription.\nSubscription to "${nameOf(id, headers.get('destination') ?? '')}" not found.\n`,
       );
     }
     if (key !== undefined) this.drop(key);
@@ -208,7 +211,7 @@ export class Subscriptions {
     for (const [key, subscribed] of this.byKey) {
       if (subscribed.subscription !== subscription) continue;
       this.byKey.delete(key);
-      this.connection.cancelled(subscription.tag);
+      this.connection.cancelled(subscription.id, nameOf(subscription.id, subscribed.destination));
     }
   }
 
@@ -219,7 +222,7 @@ export class Subscriptions {
     const { version } = connection;
     const name = version === '1.2' ? names.id : names.messageId;
     const index = frame.find(name);
-    if (index < 0) throw new ProtocolError('Missing header', `${command} needs '${name}'`);
+    if (index < 0) throw new ProtocolError('Missing header', `"${command}" must include the "${name}" header\n`);
     const delivery = connection.readDelivery(frame, index);
     const entry = unacked.find(delivery);
     if (entry === null) {
@@ -230,7 +233,7 @@ export class Subscriptions {
     }
     const subscription = entry.consumer as Subscription;
     const named = version === '1.2' ? -1 : frame.find(names.subscription);
-    if (named >= 0 && frame.value(named, version) !== subscription.tag) {
+    if (named >= 0 && subscription.id !== null && frame.value(named, version) !== subscription.id) {
       throw new ProtocolError(
         'Subscription not found',
         `message '${frame.value(index, version)}' is not of subscription '${frame.value(named, version)}'`,
@@ -244,12 +247,12 @@ export class Subscriptions {
     if (subscription.ackMode === 'client-individual') {
       unacked.take(delivery);
       subscription.unacked -= 1;
-      settleEntry(entry, settlement);
+      settleEntry(entry, settlementFor(entry, settlement));
     } else {
       // cumulative: all deliveries of the subscription up to this one [STOMP 1.2 §SUBSCRIBE, ack]
       const entries = unacked.takeUpTo(delivery, subscription);
       subscription.unacked -= entries.length;
-      for (const each of entries) settleEntry(each, settlement);
+      for (const each of entries) settleEntry(each, settlementFor(each, settlement));
     }
     subscription.wake();
   }
@@ -257,9 +260,9 @@ export class Subscriptions {
   private nackOf(frame: FrameReader): Settlement {
     const { version, dialect } = this.connection;
     const index = frame.find(names.requeue);
-    if (index >= 0) return frame.value(index, version) === 'false' ? 'reject' : 'requeue';
+    if (index >= 0) return isTrue(frame.value(index, version)) ? 'requeue' : 'reject';
     // ActiveMQ's NACK sends a message to the dead letters, RabbitMQ's back to the queue
-    return dialect === 'activemq' ? 'reject' : 'requeue';
+    return dialect === 'activemq' ? this.connection.endpoints.deadLetters() : 'requeue';
   }
 
   private settleLater(name: string, delivery: number, subscription: Subscription, settlement: Settlement): void {
@@ -269,7 +272,8 @@ export class Subscriptions {
     const numbers = isOne ? [delivery] : unacked.numbersUpTo(delivery, subscription);
     for (const number of numbers) {
       const entry = unacked.take(number);
-      if (entry !== null) transaction.settle({ delivery: number, entry, subscription, settlement });
+      if (entry === null) continue;
+      transaction.settle({ delivery: number, entry, subscription, settlement: settlementFor(entry, settlement) });
     }
   }
 
@@ -288,20 +292,21 @@ export class Subscriptions {
   }
 }
 
+// ActiveMQ keeps only persistent messages for its dead letter queue.
+function settlementFor(entry: QueueEntry, settlement: Settlement): Settlement {
+  return typeof settlement === 'object' && !entry.message.durable ? 'reject' : settlement;
+}
+
 function keyOf(id: string | null, destination: string): string {
   return id === null ? `Q_${destination}` : `T_${id}`;
 }
 
-export function need(headers: TextHeaders, command: string, name: string): string {
-  const value = headers.get(name);
-  if (value === undefined) throw new ProtocolError('Missing header', `${command} needs '${name}'`);
-  return value;
+function nameOf(id: string | null, destination: string): string {
+  return id === null ? `destination='${destination}'` : `id='${id}'`;
 }
 
-function hasDurableName(headers: TextHeaders): boolean {
-  return ['durable-subscriber-name', 'durable-subscription-name', 'activemq.subscriptionName'].some((name) =>
-    headers.has(name),
-  );
+export function missingDestination(command: string): string {
+  return `"${command}" must include a 'destination' header\n`;
 }
 
 function showDialect(connection: Connection, headers: TextHeaders): void {

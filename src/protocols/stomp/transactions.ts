@@ -95,7 +95,7 @@ export class Transactions {
   get(name: string): OpenTransaction {
     const transaction = this.open.get(name);
     if (transaction === undefined) {
-      throw new ProtocolError('Bad transaction', `Invalid transaction identifier: '${name}'`);
+      throw new ProtocolError('Bad transaction', `Invalid transaction identifier: "${name}"\n`);
     }
     return transaction;
   }
@@ -112,16 +112,5 @@ export class Transactions {
     const entries = [...this.open.values()].flatMap(({ settles }) => settles.map(({ entry }) => entry));
     this.open.clear();
     return entries;
-  }
-}
-
-export function settleEntry(entry: QueueEntry, settlement: Settlement): void {
-  switch (settlement) {
-    case 'ack':
-      return entry.ack();
-    case 'requeue':
-      return entry.requeue();
-    case 'reject':
-      return entry.reject();
   }
 }

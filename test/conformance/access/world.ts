@@ -1,10 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Users } from '../../../src/auth/users.ts';
 import { type Config, defaults } from '../../../src/config/schema.ts';
 import type { Operation, Resource } from '../../../src/core/auth.ts';
 import type { ExchangeType } from '../../../src/core/exchange/exchange.ts';
 import { noHeaders } from '../../../src/core/properties.ts';
+import { anyWords } from '../../../src/core/topic.ts';
 import type { Vhost } from '../../../src/core/vhost.ts';
 import { silent } from '../../../src/lib/log.ts';
 import { Server } from '../../../src/server.ts';
@@ -53,14 +55,15 @@ export interface Case<R extends Row> {
   readonly vhost: string;
 }
 
-export function casesOf<R extends Row>(rows: readonly R[]): Case<R>[] {
+/** @param tag keeps the users and virtual hosts of several tables apart */
+export function casesOf<R extends Row>(rows: readonly R[], tag = ''): Case<R>[] {
   return rows.flatMap((row, i) =>
     [null, ...row.needs].map((missing, j) => ({
       title: `${row.title}: ${missing === null ? 'with just what it needs' : `without ${show(missing)}`}`,
       row,
       missing,
-      user: `user-${i}-${j}`,
-      vhost: `vhost-${i}-${j}`,
+      user: `user${tag}-${i}-${j}`,
+      vhost: `vhost${tag}-${i}-${j}`,
     })),
   );
 }
@@ -82,11 +85,11 @@ export function refusalOf({ missing, user, vhost }: Case<Row>): RegExp {
 
 const escapePattern = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 
-type Users = Config['users'];
+type SeedUsers = Config['users'];
 
 /** A user for each case, with the exact permissions. */
-export function usersOf(cases: readonly Case<Row>[]): Users {
-  const users: Users = {};
+export function usersOf(cases: readonly Case<Row>[]): SeedUsers {
+  const users: SeedUsers = {};
   for (const { row, missing, user, vhost } of cases) {
     const needs = row.needs.filter((need) => need !== missing);
     const patternOf = (operation: Operation, wanted: readonly Need[]): string => {
@@ -116,7 +119,7 @@ export function usersOf(cases: readonly Case<Row>[]): Users {
   return users;
 }
 
-export const plainUser: Users[string] = {
+export const plainUser: SeedUsers[string] = {
   password: 'pw',
   hashingAlgorithm: 'rabbit_password_hashing_sha256',
   tags: [],
@@ -133,7 +136,7 @@ export class AccessServer {
     this.folder = folder;
   }
 
-  static async start(users: Users, change: (config: Config) => Config = (config) => config): Promise<AccessServer> {
+  static async start(users: SeedUsers, change: (config: Config) => Config = (config) => config): Promise<AccessServer> {
     const folder = mkdtempSync(join(tmpdir(), 'rosettamq-access-'));
     const listeners = Object.fromEntries(
       Object.entries(defaults.listeners).map(([name, listener]) => [name, { ...listener, host: '127.0.0.1', port: 0 }]),
@@ -148,6 +151,18 @@ export class AccessServer {
     return new AccessServer(await Server.start({ config: change(config), log: silent, version: '0' }), folder);
   }
 
+  get users(): Users {
+    return this.server.broker.authenticator as Users;
+  }
+
+  /** Resolves when what the broker does on its own account, after a client has gone, has come to pass. */
+  until(isSo: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => (isSo() ? resolve() : void setImmediate(look));
+      look();
+    });
+  }
+
   port(listener: string): number {
     return this.server.listening.find(({ name }) => name === listener)!.port;
   }
@@ -159,10 +174,11 @@ export class AccessServer {
 
   /**
    * A virtual host with the exchanges `orders` (direct), `news` (topic), `logs` (fanout), and the queue `work`, bound
-   * to `orders` with key `k`, to `news` with `a.b`, in which one message waits; `logs` is bound to `news` and `orders`.
+   * to `orders` with key `k`, to `news` with `a.b`, in which one message waits; `logs` is bound to `news` and `orders`; a
+   * message is retained for the topic `kept`.
    */
   makeWorld(name: string): Vhost {
-    const vhost = this.server.broker.addVhost(name);
+    const vhost = this.server.broker.createVhost(name);
     const client = createClient(vhost);
     for (const [exchange, type] of exchanges) {
       vhost.declareExchange(client, {
@@ -185,6 +201,7 @@ export class AccessServer {
     vhost.bind(client, 'news', work, 'a.b', noHeaders);
     for (const source of ['news', 'orders']) vhost.bind(client, source, vhost.getExchange('logs'), 'a.b', noHeaders);
     vhost.publish(vhost.routeFor('', 'work'), createMessage('waits', { key: 'work', durable: true }), null, 0);
+    vhost.retained.set(createMessage('retained', { exchange: 'amq.topic', key: 'kept', properties: {} }));
     return vhost;
   }
 }
@@ -209,7 +226,7 @@ export function snapshot(vhost: Vhost): object {
       counts: { ...counts },
       bindings: bindings.size,
     })),
-    retained: vhost.retained.count,
+    retained: vhost.retained.match([anyWords], 0).map(({ routingKey, body }) => `${routingKey}: ${body}`),
     published: vhost.publishedIn,
     journaled: vhost.journal.position,
   };

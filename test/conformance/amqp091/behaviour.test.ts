@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Properties, Value } from '../../../src/core/properties.ts';
 import { encodeMethod } from '../../../src/protocols/amqp091/methods.ts';
 import { encodeProperties } from '../../../src/protocols/amqp091/properties.ts';
-import { methods, protocolHeader } from '../../../src/protocols/amqp091/spec.ts';
+import { methods } from '../../../src/protocols/amqp091/spec.ts';
 import { decodeTable } from '../../../src/protocols/amqp091/table.ts';
 import { AmqpPeer, contentFrames, frame, headerFrame, noProperties } from '../../support/amqp-peer.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
@@ -10,7 +10,7 @@ import { BrokerProcess } from '../../support/broker-process.ts';
 let broker: BrokerProcess;
 let port: number;
 beforeAll(async () => {
-  broker = await BrokerProcess.start({ args: ['--set', 'amqp.consumerTimeoutMs=1000'] });
+  broker = await BrokerProcess.start();
   port = broker.port('amqp');
 });
 afterAll(() => broker?.remove());
@@ -31,82 +31,7 @@ async function consume(peer: AmqpPeer, queue: string, values: Record<string, unk
   return ok.text('consumerTag');
 }
 
-describe('connection', () => {
-  test.each([
-    ['AMQP 0-9', Buffer.from('AMQP\x01\x01\x00\x09', 'latin1')],
-    ['AMQP 0-10', Buffer.from('AMQP\x01\x01\x00\x0a', 'latin1')],
-    ['something else', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
-  ])('[0-9-1 §4.2.2] the header of %s is answered with ours, and the connection closed', async (_name, header) => {
-    const peer = await AmqpPeer.connect(port);
-    peer.write(header);
-    expect(await peer.end()).toEqual(protocolHeader);
-  });
-
-  test('server-properties list the capabilities', async () => {
-    const peer = await AmqpPeer.connect(port);
-    peer.write(protocolHeader);
-    const start = await peer.expect(0, methods.connectionStart);
-    expect([...(start.table('serverProperties').get('capabilities') as Map<string, Value>).keys()].sort()).toEqual([
-      'authentication_failure_close',
-      'basic.nack',
-      'connection.blocked',
-      'consumer_cancel_notify',
-      'consumer_priorities',
-      'direct_reply_to',
-      'exchange_exchange_bindings',
-      'per_consumer_qos',
-      'publisher_confirms',
-    ]);
-    expect(start.octets('mechanisms').toString()).toBe('PLAIN AMQPLAIN');
-    peer.destroy();
-  });
-
-  test('wrong credentials: 403, to a client that says it understands', async () => {
-    const peer = await AmqpPeer.connect(port);
-    const capabilities = ['authentication_failure_close'];
-    await expect(peer.handshake({ password: 'wrong', capabilities })).rejects.toThrow(
-      'ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.',
-    );
-  });
-
-  test('an unknown virtual host: 530', async () => {
-    const peer = await AmqpPeer.connect(port);
-    await expect(peer.handshake({ vhost: 'nope' })).rejects.toThrow('NOT_ALLOWED - vhost nope not found');
-  });
-
-  test('[0-9-1 connection.tune-ok] a frame_max below 4096: 530', async () => {
-    const peer = await AmqpPeer.connect(port);
-    await expect(peer.handshake({ frameMax: 4095 })).rejects.toThrow(
-      'NOT_ALLOWED - negotiated frame_max = 4095 is lower than the minimum allowed value (4096)',
-    );
-  });
-
-  test('more channels than negotiated: 530', async () => {
-    const peer = await AmqpPeer.open(port, { channelMax: 1 });
-    await peer.call(1, methods.channelOpen, {}, methods.channelOpenOk);
-    peer.send(2, methods.channelOpen);
-    expect(await peer.connectionClosed()).toEqual({
-      code: 530,
-      text: 'NOT_ALLOWED - number of channels opened (1) has reached the negotiated channel_max (1)',
-      classId: 0,
-      methodId: 0,
-    });
-  });
-
-  test('[0-9-1 connection.close] is answered with close-ok', async () => {
-    const peer = await AmqpPeer.openChannel(port);
-    peer.send(0, methods.connectionClose, { replyCode: 200 });
-    await peer.expect(0, methods.connectionCloseOk);
-    await peer.end();
-  });
-
-  test('update-secret is answered', async () => {
-    const peer = await AmqpPeer.open(port);
-    const values = { newSecret: 'next', reason: 'expiry' };
-    await peer.call(0, methods.connectionUpdateSecret, values, methods.connectionUpdateSecretOk);
-    peer.destroy();
-  });
-
+describe('pipelining', () => {
   test('a session in one write is answered in its order', async () => {
     const peer = await AmqpPeer.open(port);
     peer.write(
@@ -348,21 +273,6 @@ describe('deliveries', () => {
     peer.publish(1, { routingKey: 'cancelled' }, '2');
     peer.send(1, methods.basicAck, { deliveryTag: first.args.bigint('deliveryTag') });
     expect((await peer.get('cancelled'))?.body.toString()).toBe('2');
-    peer.destroy();
-  });
-
-  test('a delivery that is not acked in time closes its channel, and comes back', async () => {
-    const peer = await withQueue('slow');
-    await consume(peer, 'slow');
-    peer.publish(1, { routingKey: 'slow' }, 'm');
-    await peer.content();
-    const closed = await peer.closed();
-    expect(closed.code).toBe(406);
-    expect(closed.text).toMatch(
-      /^PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1000 ms/,
-    );
-    await peer.call(1, methods.channelOpen, {}, methods.channelOpenOk);
-    expect((await peer.get('slow'))?.args.bit('redelivered')).toBe(true);
     peer.destroy();
   });
 

@@ -1,36 +1,12 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { BrokerProcess } from '../../support/broker-process.ts';
-import { StompWire } from '../../support/stomp-wire.ts';
+import { describe, expect, test } from 'vitest';
+import { useStomp } from '../../support/stomp-suite.ts';
+import type { StompWire } from '../../support/stomp-wire.ts';
 
-let broker: BrokerProcess;
-const wires: StompWire[] = [];
-let unique = 0;
-
-beforeAll(async () => {
-  broker = await BrokerProcess.start();
-});
-afterAll(async () => {
-  await broker?.remove();
-});
-afterEach(() => {
-  for (const wire of wires.splice(0)) wire.destroy();
-});
-
-async function open(): Promise<StompWire> {
-  const wire = await StompWire.open(broker.port('stomp'));
-  wires.push(wire);
-  return wire;
-}
-
-async function login(version = '1.2', headers: Record<string, string> = {}): Promise<StompWire> {
-  const wire = await StompWire.login(broker.port('stomp'), version, headers);
-  wires.push(wire);
-  return wire;
-}
+const suite = useStomp();
+const { open, login } = suite;
 
 function queueName(): string {
-  unique += 1;
-  return `/queue/frames-${unique}`;
+  return `/queue/${suite.name()}`;
 }
 
 async function expectError(wire: StompWire, message: RegExp, receipt?: string): Promise<void> {
@@ -250,7 +226,7 @@ describe('frames and headers', () => {
     test(`${what} is an ERROR, and the end of the connection`, async () => {
       const wire = await login();
       wire.send(octets);
-      await expectError(wire, /^(Bad command|Malformed frame|Message too large|Missing header)$/);
+      await expectError(wire, /^(Bad command|Malformed frame|Message too large|Missing destination)$/);
     });
   }
 

@@ -110,6 +110,21 @@ describe('who may come from where', () => {
   });
 });
 
+describe('EXTERNAL', () => {
+  const external = (user: string) => ({ mechanism: 'EXTERNAL', user, password: '' }) as const;
+
+  test('whom a verified certificate names comes in without a password, if it is a user', async () => {
+    await put('sensor-7', 'unused');
+    expect(await users.authenticate(external('sensor-7'), afar)).toBe('sensor-7');
+    expect(await users.authenticate(external('sensor-8'), afar)).toBeNull();
+  });
+
+  test('a loopback-only user stays at home with a certificate too', async () => {
+    await put('guest', 'guest', { loopbackOnly: true });
+    expect(await users.authenticate(external('guest'), afar)).toBeNull();
+  });
+});
+
 describe('back-off', () => {
   test('after some wrong passwords even the right one waits, from there and for that name alone', async () => {
     await put('anna', 'secret');
