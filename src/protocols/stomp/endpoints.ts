@@ -74,13 +74,7 @@ export class Endpoints {
     const { connection } = this;
     const { vhost } = connection;
     const [exchange, key] = this.addressOf(destination, headers);
-    const route = vhost.routeFor(exchange, key);
-    if (route.isReply) return route; // an alias grants publishing to the address behind it
-    vhost.demand(connection, 'write', 'exchange', exchange);
-    if (route.exchange.spec.type === 'topic') vhost.demand(connection, 'write', 'topic', key, exchange);
-    if (route.exchange.spec.internal) {
-      throw new BrokerError('unauthorized-access', `cannot publish to internal exchange '${exchange}'`);
-    }
+    const route = vhost.routeFrom(connection, exchange, key);
     if (exchange === topicExchange && reservedKeys.some((word) => key === word || key.startsWith(`${word}.`))) {
       throw new BrokerError('unauthorized-access', `key '${key}' is reserved`);
     }
@@ -90,7 +84,11 @@ export class Endpoints {
   private addressOf(destination: Destination, headers: TextHeaders): [exchange: string, key: string] {
     switch (destination.kind) {
       case 'queue':
-        if (destination.declared) this.useQueue(destination, withoutPersistent(headers));
+        if (destination.declared && !this.connection.vhost.isReplyAlias(destination.name)) {
+          // before it is made: a refusal leaves nothing behind
+          this.connection.vhost.demand(this.connection, 'write', 'exchange', '');
+          this.useQueue(destination, withoutPersistent(headers));
+        }
         return ['', destination.name];
       case 'exchange':
         return [destination.exchange, destination.key];
@@ -127,9 +125,11 @@ export class Endpoints {
   sourceOf(destination: Destination, headers: TextHeaders, durable: Durable | null): Source {
     switch (destination.kind) {
       case 'queue':
+        this.demandRead(destination.name);
         return { queue: this.useQueue(destination, headers), own: false };
       case 'temp-queue': {
         const queue = this.tempQueue(destination.name);
+        this.demandRead(queue.name);
         const shown = `/temp-queue/${destination.name}`;
         return { queue, own: true, temporary: { exchange: '', key: queue.name, shown } };
       }
@@ -178,12 +178,19 @@ export class Endpoints {
     return activemqDeadLetters;
   }
 
+  private demandRead(queue: string): void {
+    this.connection.vhost.demand(this.connection, 'read', 'queue', queue);
+  }
+
   private useQueue(destination: Destination & { kind: 'queue' }, headers: TextHeaders): Queue {
     const { connection } = this;
     const { vhost } = connection;
     const { name } = destination;
     if (!destination.declared) return vhost.getQueue(name, connection);
     const args = readArguments(headers);
+    if (destination.virtualTopic !== undefined) {
+      vhost.demandBinding(connection, topicExchange, 'queue', name, destination.virtualTopic);
+    }
     const isExplicit = args.size > 0 || ['durable', 'auto-delete', 'exclusive'].some((header) => headers.has(header));
     let queue: Queue;
     if (vhost.queues.has(name) && !isExplicit) queue = vhost.getQueue(name, connection);
@@ -199,7 +206,9 @@ export class Endpoints {
         arguments: isSingle ? new Map([...args, ['x-single-active-consumer', true]]) : args,
       });
     }
-    if (destination.virtualTopic !== undefined) this.bindTo(topicExchange, queue, destination.virtualTopic, noHeaders);
+    if (destination.virtualTopic !== undefined) {
+      vhost.bind(connection, topicExchange, queue, destination.virtualTopic, noHeaders);
+    }
     return queue;
   }
 
@@ -207,10 +216,15 @@ export class Endpoints {
   private bindQueue(exchange: string, key: string, headers: TextHeaders, durable: Durable | null): Source {
     const { connection } = this;
     const { vhost } = connection;
+    const name =
+      durable?.queue ?? headers.get('x-queue-name') ?? `stomp-subscription-${randomBytes(16).toString('base64url')}`;
+    // all that is to be asked, before anything is made that a refusal would leave behind
+    vhost.demand(connection, 'configure', 'queue', name);
+    vhost.demandBinding(connection, exchange, 'queue', name, key);
+    this.demandRead(name);
     const found = vhost.getExchange(exchange);
     const queue = vhost.declareQueue(connection, {
-      name:
-        durable?.queue ?? headers.get('x-queue-name') ?? `stomp-subscription-${randomBytes(16).toString('base64url')}`,
+      name,
       durable: durable !== null,
       autoDelete: durable === null || (!durable.followsTopic && isTrue(headers.get('auto-delete') ?? 'true')),
       exclusiveTo: durable === null ? connection : null,
@@ -218,15 +232,8 @@ export class Endpoints {
     });
     const args = found.spec.type === 'headers' ? bindingArguments(headers) : noHeaders;
     if (durable?.followsTopic === true) this.dropOtherTopics(queue, found, key);
-    this.bindTo(exchange, queue, key, args);
-    return { queue, own: true };
-  }
-
-  private bindTo(exchange: string, queue: Queue, key: string, args: Headers): void {
-    const { connection } = this;
-    const { vhost } = connection;
-    if (vhost.getExchange(exchange).spec.type === 'topic') vhost.demand(connection, 'read', 'topic', key, exchange);
     vhost.bind(connection, exchange, queue, key, args);
+    return { queue, own: true };
   }
 
   private dropOtherTopics(queue: Queue, exchange: Exchange, key: string): void {

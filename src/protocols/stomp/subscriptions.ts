@@ -70,7 +70,6 @@ export class Subscriptions {
     const durable = connection.endpoints.durableOf(headers, destination);
     const isTopic = parsed.every(({ kind }) => kind === 'exchange');
     const sources = parsed.map((each) => connection.endpoints.sourceOf(each, headers, isTopic ? durable : null));
-    for (const { queue } of sources) connection.vhost.demand(connection, 'read', 'queue', queue.name);
     for (const { queue } of sources) this.endReplies(queue);
     const subscription = new Subscription(connection, {
       id,
@@ -95,6 +94,7 @@ export class Subscriptions {
     for (const { subscription } of this.byKey.values()) {
       if (subscription.sources.some((source) => source.queue === queue)) return;
     }
+    this.connection.vhost.demand(this.connection, 'read', 'queue', queue.name);
     const id = replyPrefix + name;
     const key = keyOf(id, '');
     const subscription = new Subscription(this.connection, {
@@ -182,6 +182,7 @@ export class Subscriptions {
     const durable = named?.queue ?? (isDurable(headers) ? (subscribed?.durable ?? null) : null);
     if (durable === null) return;
     const { vhost } = connection;
+    vhost.demand(connection, 'configure', 'queue', durable);
     if (named !== null) vhost.getQueue(durable, connection);
     vhost.deleteQueue(connection, durable, false, false);
   }

@@ -175,7 +175,7 @@ export class AccessServer {
   /**
    * A virtual host with the exchanges `orders` (direct), `news` (topic), `logs` (fanout), and the queue `work`, bound
    * to `orders` with key `k`, to `news` with `a.b`, in which one message waits; `logs` is bound to `news` and `orders`; a
-   * message is retained for the topic `kept`.
+   * message is retained for the topic `kept`. The queue `c1.gone` is that of a durable subscription nobody uses.
    */
   makeWorld(name: string): Vhost {
     const vhost = this.server.broker.createVhost(name);
@@ -190,13 +190,16 @@ export class AccessServer {
         arguments: noHeaders,
       });
     }
-    const work = vhost.declareQueue(client, {
-      name: 'work',
-      durable: true,
-      autoDelete: false,
-      exclusiveTo: null,
-      arguments: noHeaders,
-    });
+    const declare = (queue: string) =>
+      vhost.declareQueue(client, {
+        name: queue,
+        durable: true,
+        autoDelete: false,
+        exclusiveTo: null,
+        arguments: noHeaders,
+      });
+    const work = declare('work');
+    declare('c1.gone');
     vhost.bind(client, 'orders', work, 'k', noHeaders);
     vhost.bind(client, 'news', work, 'a.b', noHeaders);
     for (const source of ['news', 'orders']) vhost.bind(client, source, vhost.getExchange('logs'), 'a.b', noHeaders);
