@@ -116,6 +116,13 @@ export class Message {
     return this.decoded;
   }
 
+  /** Those, and the hidden ones: where it goes when it dies. */
+  get deathKeys(): readonly string[] {
+    const { blindCopies } = this.properties;
+    if (blindCopies === undefined || this.deaths.some((death) => death.rerouted)) return this.routingKeys;
+    return [...this.routingKeys, ...blindCopies];
+  }
+
   /** All keys that it was routed by: its own, and those of a CC header while no queue gave it another. */
   get routingKeys(): readonly string[] {
     if (this.deaths.some((death) => death.rerouted)) return [this.routingKey];

@@ -45,6 +45,8 @@ export interface Properties {
   groupSequence?: number;
   replyToGroupId?: string;
   headers: Headers;
+  /** Routing keys beside the message's own that are hidden from consumers: no format writes them. */
+  blindCopies?: readonly string[];
 }
 
 export const noHeaders: Headers = new Map();

@@ -269,7 +269,7 @@ export class Vhost implements QueueOwner {
     const exchange = this.exchanges.get(to.exchange);
     if (exchange === undefined) return;
     const dead = makeDeadLetter(message, queue.name, reason, to, this.nowMs);
-    const { targets } = computeRoute(this, exchange, dead.routingKeys, dead);
+    const { targets } = computeRoute(this, exchange, dead.deathKeys, dead);
     exchange.publishedIn += 1;
     this.give(
       reason === 'rejected' ? targets : targets.filter((target) => !isCycle(dead.deaths, target.queue.name)),

@@ -11,6 +11,7 @@ import type { Clock } from '../../src/lib/clock.ts';
 import { silent } from '../../src/lib/log.ts';
 import { Timers } from '../../src/lib/timers.ts';
 import { amqp091Format } from '../../src/protocols/amqp091/message.ts';
+import { encodeProperties } from '../../src/protocols/amqp091/properties.ts';
 import { MemoryJournal } from '../../src/storage/memory.ts';
 
 /** Time that stands until a test moves it. */
@@ -138,7 +139,8 @@ export interface MessageOptions {
 export function createMessage(body: string, options: MessageOptions = {}): Message {
   const { properties } = options;
   const format = properties === undefined ? plainFormat : amqp091Format;
-  const native = format.encode({ headers: new Map(), ...properties }, null as never);
+  const native =
+    properties === undefined ? Buffer.alloc(0) : encodeProperties({ headers: new Map(), ...properties }, null as never);
   const bytes = Buffer.concat([native, Buffer.from(body)]);
   return new Message({
     format,

@@ -2,6 +2,7 @@ import type { ChannelView } from '../../core/client.ts';
 import { BrokerError } from '../../core/errors.ts';
 import { type ExchangeType, exchangeTypes } from '../../core/exchange/exchange.ts';
 import type { Route } from '../../core/exchange/route.ts';
+import type { MessageFormat } from '../../core/format.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import { noHeaders } from '../../core/properties.ts';
 import { readConsumerPriority } from '../../core/queue/arguments.ts';
@@ -16,7 +17,7 @@ import { ChannelConsumer } from './consumer.ts';
 import { DeliveryAge } from './delivery-age.ts';
 import { ProtocolError } from './errors.ts';
 import { contentBytes, writeContent } from './frame.ts';
-import { amqp091Format } from './message.ts';
+import { amqp091Format, blindCopyFormat } from './message.ts';
 import { type Arguments, encodeMethod } from './methods.ts';
 import { RoutingFacts, readCopies, replaceReplyTo } from './properties.ts';
 import { type Method, methods, ReplyCode } from './spec.ts';
@@ -238,10 +239,11 @@ export class Channel {
       this.publishRewritten(route, bytes, nativeStart, nativeEnd, bytes.subarray(bodyStart, bodyEnd), flags);
       return;
     }
-    this.route(route, bytes, start, end, nativeStart, nativeEnd, bodyStart, bodyEnd, flags);
+    this.route(amqp091Format, route, bytes, start, end, nativeStart, nativeEnd, bodyStart, bodyEnd, flags);
   }
 
   private route(
+    format: MessageFormat,
     route: Route,
     bytes: Buffer,
     start: number,
@@ -255,7 +257,7 @@ export class Channel {
     const vhost = this.connection.vhost;
     this.published += 1;
     const message = new Message({
-      format: amqp091Format,
+      format,
       exchange: route.exchange.name,
       routingKey: route.routingKey,
       durable: facts.durable,
@@ -300,9 +302,10 @@ export class Channel {
       native = replaceReplyTo(native, facts.replyToAt - nativeStart, this.replyQueue.name);
     }
     let to = route;
+    let format = amqp091Format;
     if (facts.copiesAt >= 0) {
       const copies = readCopies(native, facts.copiesAt - nativeStart);
-      native = copies.native;
+      if (copies.blind) format = blindCopyFormat;
       const { vhost } = this.connection;
       if (route.exchange.spec.type === 'topic') {
         for (const key of copies.keys) vhost.demand(this.connection, 'write', 'topic', key, route.exchange.name);
@@ -310,7 +313,7 @@ export class Channel {
       to = vhost.routeForAll(route.exchange.name, [route.routingKey, ...copies.keys]);
     }
     const own = Buffer.concat([native, body]);
-    this.route(to, own, 0, own.length, 0, native.length, native.length, own.length, flags);
+    this.route(format, to, own, 0, own.length, 0, native.length, native.length, own.length, flags);
   }
 
   private demandUser(bytes: Buffer, at: number): void {
@@ -668,9 +671,9 @@ export class Channel {
     }
     if (args.bit('global')) {
       this.channelPrefetch = args.number('prefetchCount');
-      this.wakeConsumers();
     } else this.prefetch = args.number('prefetchCount');
     this.reply(false, methods.basicQosOk);
+    this.wakeConsumers();
   }
 
   private onConsume(args: Arguments): void {

@@ -115,10 +115,10 @@ export function replaceReplyTo(native: Buffer, replyToAt: number, replyTo: strin
   ]);
 }
 
-/** Further routing keys, and the list without BCC, which no consumer may see. */
+/** Further routing keys, and whether some of them are hidden from consumers. */
 export interface Copies {
   readonly keys: readonly string[];
-  readonly native: Buffer;
+  readonly blind: boolean;
 }
 
 /**
@@ -139,12 +139,16 @@ export function readCopies(native: Buffer, tableAt: number): Copies {
     }
     keys.push(...value.filter((key) => typeof key === 'string'));
   }
-  if (!table.has('BCC')) return { keys, native };
+  return { keys, blind: table.has('BCC') };
+}
+
+/** The list with another headers table: all but BCC. */
+export function withoutBlindCopies(native: Buffer, tableAt: number): Buffer {
   const shown = withoutFields(native, tableAt, (name) => name === 'BCC');
   const length = Buffer.alloc(4);
   length.writeUInt32BE(shown.length);
   const behind = native.subarray(tableAt + 4 + native.readUInt32BE(tableAt));
-  return { keys, native: Buffer.concat([native.subarray(0, tableAt), length, shown, behind]) };
+  return Buffer.concat([native.subarray(0, tableAt), length, shown, behind]);
 }
 
 function cut(): ProtocolError {
