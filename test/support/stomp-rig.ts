@@ -1,10 +1,11 @@
 import { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { BrokerParts } from '../../src/core/broker.ts';
 import { silent } from '../../src/lib/log.ts';
 import { Stomp, type StompOptions } from '../../src/protocols/stomp/protocol.ts';
 import { Stream } from '../../src/transport/stream.ts';
 import { Core } from './core.ts';
-import { cutFrame, type WireFrame } from './stomp-wire.ts';
+import { cutFrame, StompPeer, type WireFrame } from './stomp-wire.ts';
 
 const defaults: StompOptions = {
   vhost: '/',
@@ -21,10 +22,11 @@ const defaults: StompOptions = {
 
 /** STOMP over the core in this process: no socket, no disk, and a clock that the test moves. */
 export class StompRig {
-  readonly core = new Core();
+  readonly core: Core;
   readonly door: Stomp;
 
-  constructor(options: Partial<StompOptions> = {}) {
+  constructor(options: Partial<StompOptions> = {}, parts: Partial<BrokerParts> = {}) {
+    this.core = new Core(parts);
     this.door = new Stomp(this.core.broker, { ...defaults, ...options });
   }
 
@@ -49,12 +51,13 @@ export class StompRig {
 }
 
 /** The other end: what the broker writes is kept. */
-export class RigPeer {
+export class RigPeer extends StompPeer {
   readonly stream: Stream;
   received: Buffer = Buffer.alloc(0);
   ended = false;
 
   constructor(rig: StompRig) {
+    super();
     const end = (): void => {
       this.ended = true;
     };
@@ -109,5 +112,18 @@ export class RigPeer {
     if (cut === undefined) throw new Error(`no frame but ${JSON.stringify(this.received.toString('latin1'))}`);
     this.received = this.received.subarray(cut.next);
     return cut.frame;
+  }
+
+  async closed(): Promise<void> {
+    await this.settle();
+    if (!this.ended || this.received.length > 0) {
+      throw new Error(`${this.ended ? 'ended' : 'open'} with ${JSON.stringify(this.received.toString('latin1'))}`);
+    }
+  }
+
+  /** Nothing has come, and nothing is about to. */
+  async silence(): Promise<void> {
+    await this.settle();
+    if (this.received.length > 0 || this.ended) throw new Error(`not silent: ${this.received.toString('latin1')}`);
   }
 }

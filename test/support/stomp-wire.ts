@@ -10,8 +10,54 @@ export interface WireFrame {
 
 const nothing = Buffer.alloc(0);
 
+/** A peer of the broker, whatever lies between them. */
+export abstract class StompPeer {
+  abstract send(octets: string | Buffer): void;
+
+  /** The next frame, behind heart-beats that may come first. */
+  abstract next(): Promise<WireFrame>;
+
+  /** Resolves when the server has closed; rejects when it says another word. */
+  abstract closed(): Promise<void>;
+
+  /** Sends a frame with a receipt, and waits for it: all before it was taken. */
+  async confirm(frame: string, receipt = `r-${Math.random()}`): Promise<void> {
+    const [command, ...rest] = frame.split('\n');
+    this.send(`${command}\nreceipt:${receipt}\n${rest.join('\n')}`);
+    const answer = await this.next();
+    if (answer.command !== 'RECEIPT' || answer.headers['receipt-id'] !== receipt) {
+      throw new Error(`no RECEIPT but ${answer.command} ${answer.lines.join(' | ')}: ${answer.body}`);
+    }
+  }
+
+  /** SUBSCRIBE, and its receipt. */
+  subscribe(id: string, destination: string, headers = ''): Promise<void> {
+    return this.confirm(`SUBSCRIBE\nid:${id}\ndestination:${destination}\n${headers}\n\0`);
+  }
+
+  /** SEND, and its receipt. */
+  publish(destination: string, body: string, headers = ''): Promise<void> {
+    return this.confirm(`SEND\ndestination:${destination}\n${headers}\n${body}\0`);
+  }
+
+  /** The next frames' bodies. */
+  async bodies(count: number): Promise<string[]> {
+    const found: string[] = [];
+    while (found.length < count) found.push((await this.next()).body.toString());
+    return found;
+  }
+
+  /** The ERROR that comes now, and the end of the connection. */
+  async error(): Promise<WireFrame> {
+    const frame = await this.next();
+    if (frame.command !== 'ERROR') throw new Error(`no ERROR but ${frame.command} ${frame.lines.join(' | ')}`);
+    await this.closed();
+    return frame;
+  }
+}
+
 /** STOMP as octets: what is sent is written here in full, and what comes is cut at its NUL. */
-export class StompWire {
+export class StompWire extends StompPeer {
   private readonly socket: Socket;
   private buffer: Buffer = nothing;
   private ended = false;
@@ -19,6 +65,7 @@ export class StompWire {
   heartBeats = 0;
 
   private constructor(socket: Socket) {
+    super();
     this.socket = socket;
     socket.on('data', (chunk: Buffer) => {
       this.buffer = Buffer.concat([this.buffer, chunk]);
@@ -59,16 +106,6 @@ export class StompWire {
     this.socket.write(octets);
   }
 
-  /** Sends a frame with a receipt, and waits for it: all before it was taken. */
-  async confirm(frame: string, receipt = `r-${Math.random()}`): Promise<void> {
-    const [command, ...rest] = frame.split('\n');
-    this.send(`${command}\nreceipt:${receipt}\n${rest.join('\n')}`);
-    const answer = await this.next();
-    if (answer.command !== 'RECEIPT' || answer.headers['receipt-id'] !== receipt) {
-      throw new Error(`no RECEIPT but ${answer.command} ${answer.lines.join(' | ')}: ${answer.body}`);
-    }
-  }
-
   /** The next frame; heart-beats in front of it are counted. Rejects when the server closes first. */
   async next(): Promise<WireFrame> {
     for (;;) {
@@ -97,31 +134,6 @@ export class StompWire {
 
   destroy(): void {
     this.socket.destroy();
-  }
-
-  /** SUBSCRIBE, and its receipt. */
-  subscribe(id: string, destination: string, headers = ''): Promise<void> {
-    return this.confirm(`SUBSCRIBE\nid:${id}\ndestination:${destination}\n${headers}\n\0`);
-  }
-
-  /** SEND, and its receipt. */
-  publish(destination: string, body: string, headers = ''): Promise<void> {
-    return this.confirm(`SEND\ndestination:${destination}\n${headers}\n${body}\0`);
-  }
-
-  /** The next frames' bodies. */
-  async bodies(count: number): Promise<string[]> {
-    const found: string[] = [];
-    while (found.length < count) found.push((await this.next()).body.toString());
-    return found;
-  }
-
-  /** The ERROR that comes now, and the end of the connection. */
-  async error(): Promise<WireFrame> {
-    const frame = await this.next();
-    if (frame.command !== 'ERROR') throw new Error(`no ERROR but ${frame.command} ${frame.lines.join(' | ')}`);
-    await this.closed();
-    return frame;
   }
 
   private more(): Promise<void> {
