@@ -4,7 +4,7 @@ import { destination, pino } from 'pino';
 import { ConfigError, loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { version } from './config/version.ts';
-import { ListenError, type Listening, Server } from './server.ts';
+import { DefinitionsError, ListenError, type Listening, Server } from './server.ts';
 import { DirectoryInUse } from './storage/lock.ts';
 import { JournalDamage } from './storage/segment.ts';
 
@@ -44,6 +44,7 @@ export async function run(config: Config): Promise<void> {
   try {
     server = await Server.start({ config, log, version });
   } catch (error) {
+    if (error instanceof DefinitionsError) return fail(error.message, ExitCode.configuration);
     if (error instanceof ListenError || error instanceof DirectoryInUse || error instanceof JournalDamage) {
       return fail(error.message, ExitCode.failure);
     }

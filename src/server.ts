@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { availableParallelism, totalmem } from 'node:os';
+import { readFile } from 'node:fs/promises';
+import { availableParallelism, hostname, totalmem } from 'node:os';
 import { resolve } from 'node:path';
 import { getHeapStatistics } from 'node:v8';
 import { Permissions } from './auth/permissions.ts';
@@ -7,12 +8,17 @@ import { applySeeds } from './auth/seeds.ts';
 import { Users } from './auth/users.ts';
 import type { Config, ListenerConfig } from './config/schema.ts';
 import { Broker } from './core/broker.ts';
+import { Parameters } from './core/parameters.ts';
 import { SystemClock } from './lib/clock.ts';
 import type { Logger } from './lib/log.ts';
 import { Timers } from './lib/timers.ts';
 import { listenManagement } from './management/api.ts';
+import type { ListenerView, Management } from './management/context.ts';
+import { importDefinitions } from './management/definitions.ts';
+import { applyVhostLimits } from './management/vhost-limits.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { Amqp10 } from './protocols/amqp10/protocol.ts';
+import { amqp091Format } from './protocols/amqp091/message.ts';
 import { Amqp091 } from './protocols/amqp091/protocol.ts';
 import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
 import { Stomp } from './protocols/stomp/protocol.ts';
@@ -29,12 +35,10 @@ import type { WebSocketOptions } from './transport/websocket.ts';
 /** A port that cannot be had, by the key that names it. */
 export class ListenError extends Error {}
 
-export interface Listening {
-  readonly name: string;
-  readonly protocol: string;
-  readonly host: string;
-  readonly port: number;
-}
+/** A file of definitions that cannot be loaded. */
+export class DefinitionsError extends Error {}
+
+export type Listening = ListenerView;
 
 export interface ServerParts {
   readonly config: Config;
@@ -46,6 +50,9 @@ const sweepEveryMs = 1000;
 /** How long clients have to take their leave; the whole stop stays under ten seconds. */
 const leaveWithinMs = 3000;
 
+/** Who may do what, and what else operators set. */
+type Settings = Pick<Management, 'users' | 'permissions' | 'parameters'>;
+
 /** All rooms put together: the one file that knows everyone. */
 export class Server {
   readonly listening: Listening[] = [];
@@ -55,13 +62,14 @@ export class Server {
   private readonly protocols: Protocol[] = [];
   private readonly listeners: Listener[] = [];
   private readonly management: { close(): Promise<void> }[] = [];
+  private readonly api: Management;
   /** Gives the data directory back. */
   private readonly unlock: () => Promise<void>;
   private readonly addresses: AddressLimit;
   private readonly certificates: Certificate[] = [];
   private ready = false;
 
-  private constructor(parts: ServerParts, broker: Broker, unlock: () => Promise<void>) {
+  private constructor(parts: ServerParts, broker: Broker, settings: Settings, unlock: () => Promise<void>) {
     this.parts = parts;
     this.broker = broker;
     this.unlock = unlock;
@@ -72,6 +80,7 @@ export class Server {
       queueLength: sessionQueueLength,
     });
     this.addresses = new AddressLimit(parts.config.limits.connectionsPerAddress);
+    this.api = this.describe(settings);
   }
 
   /** @throws ListenError, DirectoryInUse, JournalDamage, and errors of the file system */
@@ -115,17 +124,23 @@ export class Server {
       limits,
       createToken,
     });
-    for (const vhost of config.vhosts) broker.addVhost(vhost);
     broker.restore(recovered, recovered.messages());
+    broker.seedVhosts(config.vhosts, recovered);
+    const parameters = new Parameters(journal);
+    parameters.restore(recovered);
+    for (const vhost of broker.vhosts.values()) applyVhostLimits(vhost, parameters);
+    broker.connectionLimitOf = (user) => users.find(user)?.limits['max-connections'] ?? Number.POSITIVE_INFINITY;
     permissions.onChanged = (vhost) => broker.vhosts.get(vhost)?.router.change(); // routes carry the decision
     users.onChanged = (user, gone) => {
       if (gone) closeClientsOf(broker, user);
     };
     await applySeeds(config.users, config.vhosts, { users, permissions, journal }, recovered);
-    const server = new Server(parts, broker, unlock);
+    const server = new Server(parts, broker, { users, permissions, parameters }, unlock);
     watchResources(broker, config, directory);
     server.sessions.restore(recovered);
+    broker.onVhostDeleted.push((vhost) => server.sessions.forget(vhost));
     try {
+      await server.loadDefinitions();
       for (const [name, listener] of Object.entries(allListeners(config))) {
         if (listener.enabled) await server.listen(name, listener);
       }
@@ -160,7 +175,8 @@ export class Server {
     const host = listener.host === '*' ? undefined : listener.host;
     try {
       const port = await this.open(listener, host);
-      this.listening.push({ name, protocol: listener.protocol, host: listener.host, port });
+      const { protocol, transport } = listener;
+      this.listening.push({ name, protocol, host: listener.host, port, encrypted: listener.tls !== false, transport });
     } catch (error) {
       const { code, syscall } = error as NodeJS.ErrnoException;
       if (syscall !== 'listen' && syscall !== 'getaddrinfo') {
@@ -174,8 +190,8 @@ export class Server {
   private async open(listener: ListenerConfig, host: string | undefined): Promise<number> {
     if (listener.protocol === 'management') {
       const management = await listenManagement(
-        { host, port: listener.port },
-        () => this.ready && this.broker.journal.writable,
+        { host, port: listener.port, tls: this.certificateFor(listener) },
+        this.api,
         new Metrics(this.broker, this.parts.version),
       );
       this.management.push(management);
@@ -195,6 +211,40 @@ export class Server {
     this.protocols.push(protocol);
     this.listeners.push(door);
     return port;
+  }
+
+  private describe(settings: Settings): Management {
+    const { broker } = this;
+    const { config, version } = this.parts;
+    const dataDir = resolve(config.dataDir);
+    return {
+      broker,
+      ...settings,
+      format: amqp091Format,
+      isReady: () => this.ready && broker.journal.writable,
+      node: {
+        name: `rosettamq@${hostname()}`,
+        version,
+        startedAtMs: broker.nowMs,
+        dataDir,
+        memoryLimitBytes: memoryMarkBytes(config),
+        diskLimitBytes: config.disk.freeMinBytes,
+        listeners: () => this.listening,
+        diskFreeBytes: () => freeBytes(dataDir),
+      },
+    };
+  }
+
+  /** @throws DefinitionsError naming the file and what is wrong in it */
+  private async loadDefinitions(): Promise<void> {
+    const { load } = this.parts.config.definitions;
+    if (load === '') return;
+    try {
+      await importDefinitions(JSON.parse(await readFile(load, 'utf8')), null, this.api);
+    } catch (error) {
+      throw new DefinitionsError(`definitions.load: '${load}': ${(error as Error).message}`);
+    }
+    this.parts.log.info({ file: load }, 'definitions loaded');
   }
 
   /** @throws an error of the file system or of the certificate */
@@ -269,15 +319,18 @@ interface CommonOptions {
 /** The heap may fill this part of what it can grow to before publishers wait. */
 const heapAlarmFraction = 0.8;
 
-function watchResources(broker: Broker, { memory, disk }: Config, directory: string): void {
+function memoryMarkBytes({ memory }: Config): number {
   // 0 or beyond the machine's: no container limits it
   const limit = process.constrainedMemory();
-  const machineBytes = limit > 0 && limit < totalmem() ? limit : totalmem();
+  return (limit > 0 && limit < totalmem() ? limit : totalmem()) * memory.alarmFraction;
+}
+
+function watchResources(broker: Broker, config: Config, directory: string): void {
   new ResourceWatch({
     marks: {
-      memoryBytes: machineBytes * memory.alarmFraction,
+      memoryBytes: memoryMarkBytes(config),
       heapBytes: getHeapStatistics().heap_size_limit * heapAlarmFraction,
-      diskFreeBytes: disk.freeMinBytes,
+      diskFreeBytes: config.disk.freeMinBytes,
     },
     gauges: {
       memoryBytes: () => process.memoryUsage.rss(),

@@ -29,7 +29,13 @@ export const noPassword: PasswordHash = { algorithm: 'scrypt', hash: '' };
 const scryptBlock = 8;
 const scryptKeyBytes = 32;
 
-export async function hashPassword(password: string, cost: number): Promise<PasswordHash> {
+/** @param cost of scrypt; the others have none */
+export async function hashPassword(
+  password: string,
+  cost: number,
+  algorithm: Algorithm = 'scrypt',
+): Promise<PasswordHash> {
+  if (algorithm !== 'scrypt') return hashSalted(password, algorithm);
   const salt = randomBytes(16);
   const key = await derive(password, salt, { N: cost, r: scryptBlock, p: 1 }, scryptKeyBytes);
   return {
@@ -69,6 +75,13 @@ const digestOf = {
   rabbit_password_hashing_sha512: { name: 'sha512', bytes: 64 },
   rabbit_password_hashing_md5: { name: 'md5', bytes: 16 },
 } as const;
+
+/** As RabbitMQ hashes: fast to compute, for who and what to guess too. */
+export function hashSalted(password: string, algorithm: Exclude<Algorithm, 'scrypt'>): PasswordHash {
+  const salt = randomBytes(saltBytes);
+  const digest = createHash(digestOf[algorithm].name).update(salt).update(password).digest();
+  return { algorithm, hash: Buffer.concat([salt, digest]).toString('base64') };
+}
 
 function verifySalted(password: string, algorithm: keyof typeof digestOf, hash: string): boolean {
   const bytes = Buffer.from(hash, 'base64');

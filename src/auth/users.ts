@@ -5,6 +5,7 @@ import type { Journal, Recovered } from '../core/journal.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Backoff } from './backoff.ts';
 import {
+  type Algorithm,
   findHashFault,
   hashPassword,
   hmac,
@@ -24,12 +25,16 @@ export interface User {
   readonly scram: ScramVerifier | undefined;
   readonly tags: readonly string[];
   readonly loopbackOnly: boolean;
+  /** `max-connections`, `max-channels`. */
+  readonly limits: Readonly<Record<string, number>>;
 }
 
 /** What is given to make or change a user: the password as text, as a hash, or not at all. */
 export interface UserSpec {
   readonly password?: string | undefined;
   readonly passwordHash?: PasswordHash | undefined;
+  /** Of a password given as text; scrypt when it is not said. */
+  readonly algorithm?: Algorithm | undefined;
   readonly tags: readonly string[];
   readonly loopbackOnly: boolean;
 }
@@ -179,19 +184,44 @@ export class Users implements Authenticator {
     const password =
       text === undefined
         ? (spec.passwordHash ?? noPassword)
-        : await this.inTurn(() => hashPassword(text, this.parts.scryptCost));
+        : await this.inTurn(() => hashPassword(text, this.parts.scryptCost, spec.algorithm));
     const user: User = {
       name,
       password,
-      scram: text === undefined ? undefined : makeScram(text),
+      scram: text === undefined ? this.keptScram(name, password) : makeScram(text),
       tags: spec.tags,
       loopbackOnly: spec.loopbackOnly,
+      limits: this.users.get(name)?.limits ?? {},
     };
-    this.users.set(name, user);
-    this.verified.delete(name);
-    this.parts.journal.put(kind, name, encodeUser(user));
-    this.onChanged(name, false);
+    this.keep(user);
     return user;
+  }
+
+  /** For whoever is to set it: nobody is slowed down. */
+  async isPassword(name: string, password: string): Promise<boolean> {
+    const user = this.users.get(name);
+    return user !== undefined && (await this.inTurn(() => verifyPassword(password, user.password)));
+  }
+
+  /** @param value negative: there is no limit any longer. @throws BrokerError not-found when there is no such user */
+  setLimit(name: string, limit: string, value: number): void {
+    const user = this.users.get(name);
+    if (user === undefined) throw new BrokerError('not-found', `no user '${name}'`);
+    const { [limit]: _, ...limits } = user.limits;
+    this.keep({ ...user, limits: value < 0 ? limits : { ...limits, [limit]: value } });
+  }
+
+  // The password is the one that it was.
+  private keptScram(name: string, { algorithm, hash }: PasswordHash): ScramVerifier | undefined {
+    const current = this.users.get(name);
+    return current?.password.algorithm === algorithm && current.password.hash === hash ? current.scram : undefined;
+  }
+
+  private keep(user: User): void {
+    this.users.set(user.name, user);
+    this.verified.delete(user.name);
+    this.parts.journal.put(kind, user.name, encodeUser(user));
+    this.onChanged(user.name, false);
   }
 
   /** @returns false when there is no such user */
@@ -223,7 +253,8 @@ function encodeUser({ name: _, scram, ...user }: User): Buffer {
 }
 
 function decodeUser(name: string, value: Buffer): User {
-  const json = JSON.parse(value.toString('utf8')) as Omit<User, 'name' | 'scram'> & {
+  const json = JSON.parse(value.toString('utf8')) as Omit<User, 'name' | 'scram' | 'limits'> & {
+    limits?: User['limits'];
     scram?: { salt: string; iterations: number; storedKey: string; serverKey: string };
   };
   const scram =
@@ -235,5 +266,5 @@ function decodeUser(name: string, value: Buffer): User {
           storedKey: Buffer.from(json.scram.storedKey, 'base64'),
           serverKey: Buffer.from(json.scram.serverKey, 'base64'),
         };
-  return { ...json, name, scram };
+  return { ...json, name, scram, limits: json.limits ?? {} };
 }

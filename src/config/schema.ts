@@ -67,6 +67,7 @@ export const schema = z.strictObject({
   vhosts: z.array(z.string().min(1)).min(1),
   defaultVhost: z.string().min(1),
   users: z.record(z.string(), user),
+  definitions: z.strictObject({ load: z.string() }),
   auth: z.strictObject({
     scryptCost: z.int().min(1024).max(1_048_576).refine(isPowerOfTwo, 'a power of two is expected'),
   }),
@@ -157,6 +158,7 @@ export const defaults: Config = {
       loopbackOnly: true,
     },
   },
+  definitions: { load: '' },
   auth: { scryptCost: 16_384 },
   anonymous: { enabled: false, user: 'guest' },
   limits: {

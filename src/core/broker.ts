@@ -11,7 +11,7 @@ import { QueueEntry } from './queue/entry.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
 import { type RetainedLimits, retainedKind } from './retained.ts';
 import { headersFromJson } from './typed-text.ts';
-import { Vhost, type VhostHost } from './vhost.ts';
+import { noMetadata, Vhost, type VhostHost, type VhostMetadata } from './vhost.ts';
 
 const noLimits: RetainedLimits = { countMax: Number.POSITIVE_INFINITY, bodyBytesMax: Number.POSITIVE_INFINITY };
 
@@ -44,6 +44,8 @@ const unlimited: BrokerLimits = {
 };
 
 const vhostKind = 'vhost';
+/** Virtual hosts that the configuration brought in: who deleted one since does not get it back. */
+const seedKind = 'vhost-seed';
 
 /** All virtual hosts, the clients, and what they share. */
 export class Broker implements VhostHost {
@@ -61,6 +63,11 @@ export class Broker implements VhostHost {
   /** Clients let in since the start. */
   connectionsOpened = 0;
   private readonly clientsOfUser = new Map<string, number>();
+
+  /** Told after a virtual host is deleted. */
+  readonly onVhostDeleted: ((vhost: Vhost) => void)[] = [];
+  /** Connections that a user may have, where that is less than `limits` say. */
+  connectionLimitOf: (user: string) => number = () => Number.POSITIVE_INFINITY;
 
   /** Why publishers wait, in a word or two that they are told (`memory`, `disk`); null = they do not. */
   alarm: string | null = null;
@@ -121,13 +128,25 @@ export class Broker implements VhostHost {
     for (const client of this.clients) client.onAlarm?.(why);
   }
 
-  /** A virtual host that is remembered. */
-  createVhost(name: string): Vhost {
-    const current = this.vhosts.get(name);
-    if (current !== undefined) return current;
+  /** A virtual host that is remembered; what is there already gets the metadata, if some is given. */
+  createVhost(name: string, metadata?: VhostMetadata): Vhost {
     if (name === '' || name.includes('\0')) throw new BrokerError('invalid-field', `'${name}' is no name of a vhost`);
-    this.journal.put(vhostKind, name, Buffer.alloc(0));
-    return this.addVhost(name);
+    const isNew = !this.vhosts.has(name);
+    const vhost = this.addVhost(name);
+    if (!isNew && metadata === undefined) return vhost;
+    vhost.metadata = metadata ?? noMetadata;
+    this.journal.put(vhostKind, name, Buffer.from(JSON.stringify(vhost.metadata), 'utf8'));
+    return vhost;
+  }
+
+  /** Brings in the virtual hosts of the configuration, each once in the life of the data directory. */
+  seedVhosts(names: readonly string[], recovered: Recovered): void {
+    const known = new Set([...recovered.entries(seedKind)].map(([name]) => name));
+    for (const name of names) {
+      if (known.has(name)) continue;
+      this.createVhost(name);
+      this.journal.put(seedKind, name, Buffer.alloc(0));
+    }
   }
 
   /** Closes its connections and deletes all that is in it. @returns false when there is none */
@@ -137,6 +156,7 @@ export class Broker implements VhostHost {
     this.vhosts.delete(name);
     for (const client of [...vhost.clients]) client.close('connection-forced', `vhost '${name}' is deleted`);
     vhost.clear();
+    for (const told of this.onVhostDeleted) told(vhost);
     this.journal.delete(vhostKind, name);
     return true;
   }
@@ -145,11 +165,16 @@ export class Broker implements VhostHost {
   demandRoom(user: string, vhost: Vhost): void {
     const { connections, connectionsPerUser } = this.limits;
     const refused = `access to vhost '${vhost.name}' refused for user '${user}'`;
+    const ofVhost = vhost.limits.connections;
+    if (vhost.clients.size >= ofVhost) {
+      throw new BrokerError('quota-exceeded', `${refused}: connection limit (${ofVhost}) is reached`);
+    }
     if (this.clients.size >= connections) {
       throw new BrokerError('quota-exceeded', `${refused}: connection limit (${connections}) is reached`);
     }
-    if ((this.clientsOfUser.get(user) ?? 0) >= connectionsPerUser) {
-      throw new BrokerError('quota-exceeded', `${refused}: user connection limit (${connectionsPerUser}) is reached`);
+    const ofUser = Math.min(connectionsPerUser, this.connectionLimitOf(user));
+    if ((this.clientsOfUser.get(user) ?? 0) >= ofUser) {
+      throw new BrokerError('quota-exceeded', `${refused}: user connection limit (${ofUser}) is reached`);
     }
   }
 
@@ -174,7 +199,10 @@ export class Broker implements VhostHost {
     const byId = new Map<number, LocalQueue>();
     this.sequence = recovered.lastSequence;
     this.queueId = recovered.lastQueueId;
-    for (const [name] of recovered.entries(vhostKind)) this.addVhost(name);
+    for (const [name, value] of recovered.entries(vhostKind)) {
+      const vhost = this.addVhost(name);
+      if (value.length > 0) vhost.metadata = JSON.parse(value.toString('utf8')) as VhostMetadata;
+    }
     for (const [key, value] of recovered.entries(policyKind)) this.addVhost(vhostOfPolicy(key)).policies.restore(value);
     for (const [key, value] of recovered.entries(operatorPolicyKind)) {
       this.addVhost(vhostOfPolicy(key)).operatorPolicies.restore(value);

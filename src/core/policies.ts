@@ -133,7 +133,7 @@ export class Policies {
     const type = types[key];
     const isKnown = type !== undefined || ignored.test(key);
     if (!isKnown || (this.kind === operatorPolicyKind && !operatorKeys.has(key))) {
-      throw invalid(name, `[{<<"${key}">>, ${JSON.stringify(value)}}] are not recognised`);
+      throw invalid(name, `[{<<"${key}">>,${JSON.stringify(value)}}] are not recognised policy settings`);
     }
     if (type === undefined) return;
     const isAmount = Number.isInteger(value) && (value as number) >= 0;

@@ -52,6 +52,27 @@ export interface VhostHost {
   nextQueueId(): number;
 }
 
+/** What operators note of a virtual host. */
+export interface VhostMetadata {
+  readonly description: string;
+  readonly tags: readonly string[];
+  /** It cannot be deleted until this is lifted. */
+  readonly protectedFromDeletion: boolean;
+}
+
+export const noMetadata: VhostMetadata = { description: '', tags: [], protectedFromDeletion: false };
+
+/** What a virtual host may have at a time, where that is less than the broker's own limits. */
+export interface VhostLimits {
+  readonly connections: number;
+  readonly queues: number;
+}
+
+export const noVhostLimits: VhostLimits = {
+  connections: Number.POSITIVE_INFINITY,
+  queues: Number.POSITIVE_INFINITY,
+};
+
 /**
  * One namespace of exchanges, queues and bindings: what a name means is decided here, and so is who may use it.
  * Cold operations are checked against the client's access and journaled; publishing is one call, from message to
@@ -69,6 +90,8 @@ export class Vhost implements QueueOwner {
   readonly router: Router;
   readonly replies: ReplyAliases;
   readonly retained: Retained;
+  metadata: VhostMetadata = noMetadata;
+  limits: VhostLimits = noVhostLimits;
   publishedIn = 0;
   unroutable = 0;
 
@@ -432,7 +455,7 @@ export class Vhost implements QueueOwner {
 
   /** For queues that the broker itself makes for a session or subscription: no permission is asked. */
   createQueue(spec: QueueSpec): LocalQueue {
-    const { queuesPerVhost } = this.host;
+    const queuesPerVhost = Math.min(this.host.queuesPerVhost, this.limits.queues);
     if (this.queues.size >= queuesPerVhost) {
       throw new BrokerError(
         'precondition-failed',

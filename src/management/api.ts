@@ -1,4 +1,25 @@
+import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { type FastifyInstance, fastify } from 'fastify';
+import { acceptBodies } from './bodies.ts';
+import type { Management } from './context.ts';
+import { answerError } from './errors.ts';
+import { authenticateRequests } from './requester.ts';
+import { addBindings } from './resources/bindings.ts';
+import { addConnections } from './resources/connections.ts';
+import { addConsumers } from './resources/consumers.ts';
+import { addDefinitions } from './resources/definitions.ts';
+import { addExchanges } from './resources/exchanges.ts';
+import { addHealth } from './resources/health.ts';
+import { addLimits } from './resources/limits.ts';
+import { addLogLevel } from './resources/log-level.ts';
+import { addOverview } from './resources/overview.ts';
+import { addParameters } from './resources/parameters.ts';
+import { addPermissions } from './resources/permissions.ts';
+import { addPolicies } from './resources/policies.ts';
+import { addQueues } from './resources/queues.ts';
+import { addUsers } from './resources/users.ts';
+import { addVhosts } from './resources/vhosts.ts';
+import { Views } from './views.ts';
 
 export interface ManagementListener {
   readonly port: number;
@@ -11,20 +32,50 @@ export interface MetricsPage {
   render(): Promise<string>;
 }
 
-/** The HTTP side: for now whether the broker lives and is ready. */
+/** A certificate that may be replaced while it is in use. */
+export interface ManagementTls {
+  read(): SecureContextOptions;
+  readonly followers: Set<(options: SecureContextOptions) => void>;
+}
+
+export interface ManagementOptions {
+  /** undefined: every interface */
+  readonly host: string | undefined;
+  readonly port: number;
+  /** null: without TLS */
+  readonly tls: ManagementTls | null;
+}
+
+/** Definitions and messages in base64 are the longest. */
+const bodyBytesMax = 64 * 1024 * 1024;
+
+const resources: readonly ((app: FastifyInstance, management: Management, views: Views) => void)[] = [
+  addOverview,
+  addVhosts,
+  addUsers,
+  addPermissions,
+  addPolicies,
+  addParameters,
+  addLimits,
+  addDefinitions,
+  addConnections,
+  addConsumers,
+  addExchanges,
+  addQueues,
+  addBindings,
+  addHealth,
+  addLogLevel,
+];
+
+/** The HTTP side: the API under RabbitMQ's paths, metrics, and whether the broker lives and is ready. */
 export async function listenManagement(
-  options: { readonly host: string | undefined; readonly port: number },
-  isReady: () => boolean,
+  options: ManagementOptions,
+  management: Management,
   metrics: MetricsPage,
 ): Promise<ManagementListener> {
-  const app: FastifyInstance = fastify({ forceCloseConnections: true });
-  app.get('/', async (_request, reply) => reply.type('text/html').send(page));
-  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.render()));
-  app.get('/health/live', async () => ({ status: 'ok' }));
-  app.get('/health/ready', async (_request, reply) => {
-    const ready = isReady();
-    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready' });
-  });
+  const { tls } = options;
+  const app = await createApi(management, metrics, tls === null ? null : tls.read());
+  if (tls !== null) tls.followers.add((renewed) => (app.server as unknown as TlsServer).setSecureContext(renewed));
   await app.listen({ port: options.port, ...(options.host === undefined ? {} : { host: options.host }) });
   const address = app.server.address();
   return {
@@ -33,8 +84,84 @@ export async function listenManagement(
   };
 }
 
+async function createApi(
+  management: Management,
+  metrics: MetricsPage,
+  secure: SecureContextOptions | null,
+): Promise<FastifyInstance> {
+  const { log } = management.broker;
+  const app: FastifyInstance = fastify({
+    forceCloseConnections: true,
+    ...(secure === null ? {} : { https: secure as object }),
+    bodyLimit: bodyBytesMax,
+    routerOptions: { maxParamLength: 10_000, ignoreTrailingSlash: true },
+    ajv: { customOptions: { allErrors: true, coerceTypes: true } },
+  });
+  app.setErrorHandler((error, request, reply) => answerError(error as Error, request, reply, log));
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'Object Not Found', reason: 'Not Found' }));
+  app.get('/', async (_request, reply) => reply.type('text/html').send(page));
+  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.render()));
+  app.get('/health/live', async () => ({ status: 'ok' }));
+  app.get('/health/ready', async (_request, reply) => {
+    const ready = management.isReady();
+    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready' });
+  });
+  await app.register(
+    async (api) => {
+      acceptBodies(api);
+      authenticateRequests(api, management);
+      logChanges(api, management);
+      const methods = rememberMethods(api);
+      const views = new Views(management);
+      for (const add of resources) add(api, management, views);
+      refuseOtherMethods(api, methods);
+    },
+    { prefix: '/api' },
+  );
+  return app;
+}
+
+// Who changed what through the API; never the body, which may hold a password.
+function logChanges(api: FastifyInstance, { broker: { log } }: Management): void {
+  api.addHook('onResponse', async (request, reply) => {
+    if (['GET', 'HEAD', 'OPTIONS'].includes(request.method) || reply.statusCode >= 300) return;
+    const { name, address } = request.requester;
+    const what = `${request.method} ${request.url.split('?')[0]}`;
+    log.info({ peer: address, user: name, through: 'http', what, status: reply.statusCode }, 'changed');
+  });
+}
+
+function rememberMethods(api: FastifyInstance): Map<string, Set<string>> {
+  const methods = new Map<string, Set<string>>();
+  api.addHook('onRoute', ({ path, method, prefix }) => {
+    const url = path.startsWith(prefix) ? path.slice(prefix.length) : path;
+    const known = methods.get(url) ?? new Set(['HEAD', 'OPTIONS']);
+    for (const each of Array.isArray(method) ? method : [method]) known.add(each);
+    methods.set(url, known);
+  });
+  return methods;
+}
+
+// A path that is there under other methods says under which.
+function refuseOtherMethods(api: FastifyInstance, methods: ReadonlyMap<string, ReadonlySet<string>>): void {
+  for (const [url, known] of [...methods]) {
+    const allow = [...known].join(', ');
+    const others = ['GET', 'PUT', 'POST', 'DELETE', 'PATCH'].filter((method) => !known.has(method));
+    api.route({
+      method: others,
+      url,
+      handler: async (request, reply) =>
+        reply
+          .code(405)
+          .header('allow', allow)
+          .send({ error: 'method_not_allowed', reason: `${request.method} is not for this; there are ${allow}` }),
+    });
+    api.options(url, { config: { may: 'anybody' } }, async (_request, reply) => reply.header('allow', allow).send());
+  }
+}
+
 const page = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>RosettaMQ</title></head>
 <body><h1>RosettaMQ</h1><p>The broker is running. Its health: <a href="/health/live">live</a>,
-<a href="/health/ready">ready</a>.</p></body></html>
+<a href="/health/ready">ready</a>. Its HTTP API is under <a href="/api/overview">/api</a>.</p></body></html>
 `;

@@ -41,6 +41,12 @@ export class LocalQueue implements Queue {
   deleted = false;
   publishedIn = 0;
   settled = 0;
+  /** Deliveries to consumers that acknowledge, to others, and by `get`; those that were redeliveries; acks. */
+  delivered = 0;
+  deliveredSettled = 0;
+  fetched = 0;
+  redelivered = 0;
+  acked = 0;
   readyBytes = 0;
   /** QoS 0 messages for which nobody had room. */
   dropped = 0;
@@ -234,11 +240,20 @@ export class LocalQueue implements Queue {
 
   settle(entry: QueueEntry): void {
     if (entry.state === 'settled') return;
-    if (entry.state === 'unacked') this.unacked -= 1;
-    else this.readyBytes -= entry.message.bodyBytes;
+    if (entry.state === 'unacked') {
+      this.unacked -= 1;
+      this.acked += 1;
+    } else this.readyBytes -= entry.message.bodyBytes;
     entry.state = 'settled';
     this.settled += 1;
     if (entry.journal === 'written') this.owner.journal.settle(entry);
+  }
+
+  // The consumer took it by being handed it: nobody acks it.
+  private settleDelivered(entry: QueueEntry): void {
+    this.deliveredSettled += 1;
+    this.acked -= 1;
+    this.settle(entry);
   }
 
   requeue(entry: QueueEntry, counted: boolean): void {
@@ -290,8 +305,10 @@ export class LocalQueue implements Queue {
       const entry = this.shift();
       if (entry === undefined) break;
       entry.consumer = consumer;
+      if (entry.redelivered) this.redelivered += 1;
       consumer.deliver(entry);
-      if (consumer.settles) this.settle(entry);
+      if (consumer.settles) this.settleDelivered(entry);
+      else this.delivered += 1;
     }
     if (this.headAlarm !== null) this.watchHead();
     this.dispatching = false;
@@ -335,6 +352,7 @@ export class LocalQueue implements Queue {
   get(): QueueEntry | undefined {
     this.idleAlarm?.used();
     const entry = this.shift();
+    if (entry !== undefined) this.fetched += 1;
     if (this.headAlarm !== null) this.watchHead();
     return entry;
   }
@@ -418,6 +436,7 @@ export class LocalQueue implements Queue {
   private die(entry: QueueEntry, reason: DeathReason, otherwise: DeadLetterAddress | null = null): void {
     const to = this.deadLetters ?? otherwise;
     if (to !== null && !this.deleted) this.owner.deadLetter(this, to, entry.message, reason);
+    if (entry.state === 'unacked') this.acked -= 1; // no consumer's ack
     this.settle(entry);
   }
 
@@ -450,6 +469,7 @@ export class LocalQueue implements Queue {
     entry.consumer = consumer;
     const own = this.unwritten;
     this.unwritten = null; // a delivery that publishes to this queue again has an entry of its own to write
+    this.delivered += 1;
     consumer.deliver(entry);
     this.unwritten = own;
   }
@@ -491,8 +511,10 @@ export class LocalQueue implements Queue {
       this.unacked += 1;
       this.readyBytes -= entry.message.bodyBytes;
       entry.consumer = consumer;
+      if (entry.redelivered) this.redelivered += 1;
       consumer.deliver(entry);
-      if (consumer.settles) this.settle(entry);
+      if (consumer.settles) this.settleDelivered(entry);
+      else this.delivered += 1;
     }
     // mostly nothing came meanwhile: what is left keeps its order
     const isAlone = this.ready.length === 0;
@@ -514,6 +536,7 @@ export class LocalQueue implements Queue {
     consumer.deliver(entry);
     entry.state = 'settled';
     this.settled += 1;
+    this.deliveredSettled += 1;
     this.lent = entry;
   }
 

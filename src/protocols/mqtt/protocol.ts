@@ -109,6 +109,17 @@ export class Sessions {
     return realm;
   }
 
+  /** The virtual host is deleted. */
+  forget(vhost: Vhost): void {
+    const realm = this.realms.get(vhost);
+    if (realm === undefined) return;
+    for (const session of realm.sessions.values()) {
+      session.will = null; // there is nobody left to tell
+      session.end();
+    }
+    this.realms.delete(vhost);
+  }
+
   all(): Iterable<[Vhost, Realm]> {
     return this.realms;
   }

@@ -90,7 +90,7 @@ class Frames implements StreamHandler {
 function open(announces = true) {
   const peer = new Peer();
   const faults: unknown[] = [];
-  const log = { debug() {}, info() {}, warn() {}, error: (fields: object) => faults.push(fields) };
+  const log = { level: 'debug', debug() {}, info() {}, warn() {}, error: (fields: object) => faults.push(fields) };
   const stream = new Stream(peer, clock, log, {
     address: '127.0.0.1',
     port: 1,

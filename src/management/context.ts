@@ -1,0 +1,46 @@
+import type { Permissions } from '../auth/permissions.ts';
+import type { Users } from '../auth/users.ts';
+import type { Broker } from '../core/broker.ts';
+import type { MessageFormat } from '../core/format.ts';
+import type { Parameters } from '../core/parameters.ts';
+
+/** A port that is listened on. */
+export interface ListenerView {
+  readonly name: string;
+  readonly protocol: string;
+  readonly host: string;
+  readonly port: number;
+  readonly encrypted: boolean;
+  readonly transport: string;
+}
+
+/** The process and the machine that it runs on. */
+export interface NodeView {
+  readonly name: string;
+  readonly version: string;
+  readonly startedAtMs: number;
+  readonly dataDir: string;
+  readonly memoryLimitBytes: number;
+  readonly diskLimitBytes: number;
+  listeners(): readonly ListenerView[];
+  diskFreeBytes(): Promise<number>;
+}
+
+/** What the API is about. */
+export interface Management {
+  readonly broker: Broker;
+  readonly users: Users;
+  readonly permissions: Permissions;
+  readonly parameters: Parameters;
+  readonly node: NodeView;
+  /** What messages published here are written in, and all are shown in: AMQP 0-9-1's. */
+  readonly format: MessageFormat;
+  /** Everything is restored, and the disk takes what is durable. */
+  isReady(): boolean;
+}
+
+/** Resolves when everything changed so far survives a crash. */
+export function durable({ broker }: Management): Promise<void> {
+  const { journal } = broker;
+  return new Promise((resolve) => journal.whenDurable(journal.position, resolve));
+}

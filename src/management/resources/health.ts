@@ -1,0 +1,61 @@
+import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { ListenerView, Management } from '../context.ts';
+import { vhostOf } from '../requester.ts';
+
+/** Checks for those who watch: 200 when all is well, 503 and a reason when it is not. */
+export function addHealth(app: FastifyInstance, management: Management): void {
+  const { broker, node } = management;
+  const check = (reply: FastifyReply, fault: string | null, more: object = {}): object =>
+    fault === null ? { status: 'ok', ...more } : reply.code(503).send({ status: 'failed', reason: fault, ...more });
+  const alarms = (): object[] => (broker.alarm === null ? [] : [{ node: node.name, resource: broker.alarm }]);
+  const alarmFault = (): string | null =>
+    broker.alarm === null ? null : `There are alarms in effect: ${broker.alarm}`;
+  const serviceFault = (): string | null => (management.isReady() ? null : 'this broker takes no durable messages now');
+  const limitFault = (): string | null =>
+    broker.clients.size < broker.limits.connections
+      ? null
+      : `the limit of ${broker.limits.connections} connections is reached`;
+  const hasListener = (name: string): boolean => node.listeners().some((each) => namesOf(each).includes(name));
+
+  for (const name of ['alarms', 'local-alarms']) {
+    app.get(`/health/checks/${name}`, async (_request, reply) => {
+      const fault = alarmFault();
+      return check(reply, fault, fault === null ? {} : { alarms: alarms() });
+    });
+  }
+  app.get('/health/checks/is-in-service', async (_request, reply) => check(reply, serviceFault()));
+  app.get('/health/checks/below-node-connection-limit', async (_request, reply) => check(reply, limitFault()));
+  app.get('/health/checks/ready-to-serve-clients', async (_request, reply) => {
+    const amqpFault = hasListener('amqp') || hasListener('amqps') ? null : 'no listener of AMQP';
+    return check(reply, serviceFault() ?? amqpFault ?? limitFault());
+  });
+  app.get('/health/checks/virtual-hosts', async (_request, reply) => check(reply, null));
+  app.get('/health/checks/node-is-quorum-critical', async (_request, reply) => check(reply, null));
+  app.get('/health/checks/node-is-mirror-sync-critical', async (_request, reply) => check(reply, null));
+  app.get<{ Params: { port: string } }>('/health/checks/port-listener/:port', async ({ params }, reply) => {
+    const port = Number(params.port);
+    const isThere = node.listeners().some((each) => each.port === port);
+    return check(reply, isThere ? null : 'No active listener', isThere ? { port } : { missing: port });
+  });
+  app.get<{ Params: { protocols: string } }>('/health/checks/protocol-listener/:protocols', async (request, reply) => {
+    const wanted = request.params.protocols.split(',');
+    const missing = wanted.filter((name) => !hasListener(name));
+    return check(reply, missing.length === 0 ? null : `No active listener for ${missing.join(', ')}`, {
+      protocols: wanted,
+    });
+  });
+  for (const name of ['aliveness-test', 'aliveness-check']) {
+    app.get<{ Params: { vhost: string } }>(`/${name}/:vhost`, { config: { may: 'vhost' } }, async (request, reply) => {
+      vhostOf(request, management);
+      return check(reply, serviceFault());
+    });
+  }
+}
+
+// `amqp`, `mqtts`, `web-stomp`; and AMQP's own versions, which share a port
+function namesOf({ protocol, transport, encrypted }: ListenerView): string[] {
+  const plain = transport === 'websocket' ? `web-${protocol}` : protocol === 'management' ? 'http' : protocol;
+  const name = encrypted ? `${plain}s` : plain;
+  if (protocol !== 'amqp') return [name, ...(encrypted ? [`${plain}/ssl`] : [])];
+  return encrypted ? [name, 'amqp/ssl'] : [name, 'amqp091'];
+}

@@ -1,0 +1,107 @@
+import type { FastifyInstance } from 'fastify';
+import type { VhostMetadata } from '../../core/vhost.ts';
+import { durable, type Management } from '../context.ts';
+import { HttpError, notFound } from '../errors.ts';
+import { type ListQuery, list, pickColumns } from '../listing.ts';
+import { vhostOf } from '../requester.ts';
+import { body, flag, readTags, tagList, text } from '../schemas.ts';
+import type { Views } from '../views.ts';
+
+interface VhostBody {
+  readonly description?: string;
+  readonly tags?: string | readonly string[];
+  readonly protected_from_deletion?: boolean;
+  readonly metadata?: { readonly description?: string; readonly tags?: readonly string[] };
+}
+
+type Params = { vhost: string };
+
+const schema = body({ description: text, tags: tagList, protected_from_deletion: flag, metadata: { type: 'object' } });
+
+export function addVhosts(app: FastifyInstance, management: Management, views: Views): void {
+  const { broker, permissions, parameters } = management;
+
+  app.get<{ Querystring: ListQuery }>('/vhosts', async ({ requester, query }) =>
+    list(
+      requester.visibleVhosts(),
+      ({ name }) => name,
+      (vhost) => views.vhost(vhost),
+      query,
+    ),
+  );
+
+  app.get<{ Params: Params; Querystring: ListQuery }>(
+    '/vhosts/:vhost',
+    { config: { may: 'administrator' } },
+    async (request) => pickColumns(views.vhost(vhostOf(request, management)), request.query),
+  );
+
+  app.put<{ Params: Params; Body: VhostBody }>(
+    '/vhosts/:vhost',
+    { config: { may: 'administrator' }, schema },
+    async ({ params, body, requester }, reply) => {
+      const isNew = !broker.vhosts.has(params.vhost);
+      const vhost = broker.createVhost(params.vhost);
+      const metadata = merge(vhost.metadata, body);
+      if (JSON.stringify(metadata) !== JSON.stringify(vhost.metadata)) broker.createVhost(params.vhost, metadata);
+      // [RabbitMQ] who makes one may use it
+      if (isNew) permissions.set(vhost.name, requester.name, { configure: '.*', write: '.*', read: '.*' });
+      await durable(management);
+      return reply.code(isNew ? 201 : 204).send();
+    },
+  );
+
+  app.delete<{ Params: Params }>(
+    '/vhosts/:vhost',
+    { config: { may: 'administrator' } },
+    async ({ params: { vhost } }, reply) => {
+      if (broker.vhosts.get(vhost)?.metadata.protectedFromDeletion) {
+        throw new HttpError(412, 'precondition_failed', `vhost '${vhost}' is protected from deletion`);
+      }
+      if (!broker.deleteVhost(vhost)) throw notFound();
+      permissions.deleteVhost(vhost);
+      parameters.deleteVhost(vhost);
+      await durable(management);
+      return reply.code(204).send();
+    },
+  );
+
+  for (const [method, protectedFromDeletion] of [
+    ['POST', true],
+    ['DELETE', false],
+  ] as const) {
+    app.route({
+      method,
+      url: '/vhosts/:vhost/deletion/protection',
+      config: { may: 'administrator' },
+      handler: async (request, reply) => {
+        const vhost = vhostOf(request, management);
+        broker.createVhost(vhost.name, { ...vhost.metadata, protectedFromDeletion });
+        await durable(management);
+        return reply.code(204).send();
+      },
+    });
+  }
+
+  // it runs as long as the broker does
+  app.post<{ Params: Params }>(
+    '/vhosts/:vhost/start/:node',
+    { config: { may: 'administrator' } },
+    async (request, reply) => {
+      vhostOf(request, management);
+      return reply.code(204).send();
+    },
+  );
+}
+
+function merge(
+  current: VhostMetadata,
+  { description, tags, protected_from_deletion, metadata }: VhostBody,
+): VhostMetadata {
+  const given = tags ?? metadata?.tags;
+  return {
+    description: description ?? metadata?.description ?? current.description,
+    tags: given === undefined ? current.tags : readTags(given),
+    protectedFromDeletion: protected_from_deletion ?? current.protectedFromDeletion,
+  };
+}

@@ -1,0 +1,290 @@
+import type { ChannelView, Client } from '../core/client.ts';
+import type { Binding } from '../core/exchange/binding.ts';
+import { Exchange } from '../core/exchange/exchange.ts';
+import type { LocalQueue } from '../core/queue/local-queue.ts';
+import type { Consumer, Queue } from '../core/queue/queue.ts';
+import type { Vhost } from '../core/vhost.ts';
+import { headersToJson } from './arguments.ts';
+import { propertiesKey } from './binding-key.ts';
+import type { Management } from './context.ts';
+import { Rates } from './rates.ts';
+
+/** How the API shows what the core has, under RabbitMQ's names. */
+export class Views {
+  readonly rates: Rates;
+  private readonly management: Management;
+
+  constructor(management: Management) {
+    this.management = management;
+    this.rates = new Rates(() => management.broker.nowMs);
+  }
+
+  private get node(): string {
+    return this.management.node.name;
+  }
+
+  // — connections —————————————————————————————————————————————————————————————————————————————————————————————————
+
+  connectionName(client: Client): string {
+    return `${client.peer} -> ${client.describe().local}`;
+  }
+
+  connection(client: Client): Record<string, unknown> {
+    const view = client.describe();
+    const [peerHost, peerPort] = splitAddress(client.peer);
+    const [host, port] = splitAddress(view.local);
+    const properties = headersToJson(view.properties);
+    return {
+      auth_mechanism: view.mechanism,
+      channel_max: view.channelMax,
+      channels: client.describeChannels().length,
+      client_properties: properties,
+      connected_at: client.connectedAtMs,
+      frame_max: view.frameMax,
+      host,
+      name: this.connectionName(client),
+      node: this.node,
+      peer_cert_issuer: null,
+      peer_cert_subject: null,
+      peer_cert_validity: null,
+      peer_host: peerHost,
+      peer_port: peerPort,
+      port,
+      protocol: view.protocol,
+      ...this.rates.detail(client, { recv_oct: view.bytesIn, send_oct: view.bytesOut }),
+      send_pend: 0,
+      ssl: view.encrypted,
+      state: view.state,
+      timeout: view.heartbeatSeconds,
+      type: 'network',
+      user: client.user,
+      user_who_performed_action: client.user,
+      ...(client.clientId === undefined ? {} : { variable_map: { client_id: client.clientId } }),
+      ...(typeof properties['connection_name'] === 'string'
+        ? { user_provided_name: properties['connection_name'] }
+        : {}),
+      vhost: client.vhost.name,
+    };
+  }
+
+  channelName(client: Client, number: number): string {
+    return `${this.connectionName(client)} (${number})`;
+  }
+
+  channel(client: Client, view: ChannelView): Record<string, unknown> {
+    return {
+      acks_uncommitted: view.uncommittedAcks,
+      confirm: view.confirms,
+      connection_details: this.connectionDetails(client),
+      consumer_count: view.consumers,
+      global_prefetch_count: view.globalPrefetch,
+      message_stats: withoutRates({ publish: view.published, deliver_get: view.delivered }),
+      messages_unacknowledged: view.unacked,
+      messages_uncommitted: view.uncommittedMessages,
+      messages_unconfirmed: view.unconfirmed,
+      name: this.channelName(client, view.number),
+      node: this.node,
+      number: view.number,
+      prefetch_count: view.prefetch,
+      state: view.state,
+      transactional: view.transactional,
+      user: client.user,
+      user_who_performed_action: client.user,
+      vhost: client.vhost.name,
+    };
+  }
+
+  private connectionDetails(client: Client): Record<string, unknown> {
+    const [host, port] = splitAddress(client.peer);
+    return { name: this.connectionName(client), peer_host: host, peer_port: port };
+  }
+
+  consumer(queue: LocalQueue, vhost: Vhost, consumer: Consumer): Record<string, unknown> {
+    const { client } = consumer;
+    const [host, port] = splitAddress(client.peer);
+    const active = queue.isActive(consumer);
+    return {
+      ack_required: !consumer.settles,
+      active,
+      activity_status: active ? (queue.options.singleActiveConsumer ? 'single_active' : 'up') : 'waiting',
+      arguments: headersToJson(consumer.arguments),
+      channel_details: {
+        connection_name: this.connectionName(client),
+        name: this.channelName(client, consumer.channel),
+        node: this.node,
+        number: consumer.channel,
+        peer_host: host,
+        peer_port: port,
+        user: client.user,
+      },
+      consumer_tag: consumer.tag,
+      exclusive: consumer.exclusive,
+      prefetch_count: consumer.prefetch,
+      queue: { name: queue.name, vhost: vhost.name },
+    };
+  }
+
+  // — topology ————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  queue(queue: LocalQueue, vhost: Vhost): Record<string, unknown> {
+    const { ready, unacked, consumers } = queue.counts;
+    const owner = queue.spec.exclusiveTo;
+    const single = queue.options.singleActiveConsumer;
+    const activeTag = single ? (queue.consumers.find((each) => queue.isActive(each))?.tag ?? null) : null;
+    return {
+      ...this.queueBasics(queue, vhost),
+      consumer_capacity: consumers > 0 ? 1 : 0,
+      consumer_utilisation: consumers > 0 ? 1 : 0,
+      consumers,
+      effective_policy_definition: queue.policyDefinition,
+      exclusive_consumer_tag: queue.consumers.find(({ exclusive }) => exclusive)?.tag ?? null,
+      head_message_timestamp: null,
+      memory: queue.readyBytes + ready * entryBytes,
+      message_bytes: queue.readyBytes,
+      message_bytes_ready: queue.readyBytes,
+      message_stats: this.rates.detail(queue, queueStats(queue)),
+      ...this.rates.detail(queue, {
+        messages: ready + unacked,
+        messages_ready: ready,
+        messages_unacknowledged: unacked,
+      }),
+      operator_policy: queue.operatorPolicy?.name ?? null,
+      ...(owner === null ? {} : { owner_pid_details: this.connectionDetails(owner) }),
+      single_active_consumer_tag: activeTag,
+    };
+  }
+
+  /** What there is of a queue without statistics. */
+  queueBasics(queue: LocalQueue, vhost: Vhost): Record<string, unknown> {
+    const { spec } = queue;
+    return {
+      arguments: headersToJson(spec.arguments),
+      auto_delete: spec.autoDelete,
+      durable: spec.durable,
+      exclusive: spec.exclusiveTo !== null,
+      name: queue.name,
+      node: this.node,
+      policy: queue.policy?.name ?? null,
+      state: 'running',
+      type: queue.options.type,
+      vhost: vhost.name,
+    };
+  }
+
+  exchange(exchange: Exchange, vhost: Vhost): Record<string, unknown> {
+    const { spec } = exchange;
+    return {
+      arguments: headersToJson(spec.arguments),
+      auto_delete: spec.autoDelete,
+      durable: spec.durable,
+      internal: spec.internal,
+      ...(exchange.publishedIn > 0
+        ? { message_stats: this.rates.detail(exchange, { publish_in: exchange.publishedIn }) }
+        : {}),
+      name: exchange.name,
+      policy: exchange.policy?.name ?? null,
+      type: spec.type,
+      user_who_performed_action: exchange.name === '' || exchange.name.startsWith('amq.') ? 'rmq-internal' : '',
+      vhost: vhost.name,
+    };
+  }
+
+  binding(binding: Binding, vhost: Vhost): Record<string, unknown> {
+    return {
+      source: binding.source.name,
+      vhost: vhost.name,
+      destination: binding.destination.name,
+      destination_type: binding.destination instanceof Exchange ? 'exchange' : 'queue',
+      routing_key: binding.key,
+      arguments: headersToJson(binding.arguments),
+      properties_key: propertiesKey(binding.key, binding.arguments),
+    };
+  }
+
+  /** Every queue is bound to the default exchange by its name. */
+  defaultBinding(queue: Queue, vhost: Vhost): Record<string, unknown> {
+    return {
+      source: '',
+      vhost: vhost.name,
+      destination: queue.name,
+      destination_type: 'queue',
+      routing_key: queue.name,
+      arguments: {},
+      properties_key: propertiesKey(queue.name, new Map()),
+    };
+  }
+
+  // — sums ————————————————————————————————————————————————————————————————————————————————————————————————————————
+
+  vhost(vhost: Vhost): Record<string, unknown> {
+    const { metadata } = vhost;
+    const clients = [...vhost.clients].map((client) => client.describe());
+    return {
+      cluster_state: { [this.node]: 'running' },
+      default_queue_type: 'classic',
+      description: metadata.description,
+      ...this.rates.detail(vhost, messageCounts([vhost])),
+      message_stats: this.rates.detail(vhost, messageStats([vhost])),
+      metadata: { description: metadata.description, tags: metadata.tags },
+      name: vhost.name,
+      protected_from_deletion: metadata.protectedFromDeletion,
+      ...this.rates.detail(vhost, {
+        recv_oct: clients.reduce((sum, { bytesIn }) => sum + bytesIn, 0),
+        send_oct: clients.reduce((sum, { bytesOut }) => sum + bytesOut, 0),
+      }),
+      tags: metadata.tags,
+      tracing: false,
+    };
+  }
+}
+
+/** What an entry that waits takes beside its body, about. */
+const entryBytes = 200;
+
+export function messageCounts(vhosts: readonly Vhost[]): Record<string, number> {
+  const counts = { messages: 0, messages_ready: 0, messages_unacknowledged: 0 };
+  for (const vhost of vhosts) {
+    for (const queue of vhost.queues.values()) {
+      const { ready, unacked } = queue.counts;
+      counts.messages += ready + unacked;
+      counts.messages_ready += ready;
+      counts.messages_unacknowledged += unacked;
+    }
+  }
+  return counts;
+}
+
+/** Of queues that are there: what deleted ones had is forgotten. */
+export function messageStats(vhosts: readonly Vhost[]): Record<string, number> {
+  const stats: Record<string, number> = { publish: 0, drop_unroutable: 0 };
+  for (const vhost of vhosts) {
+    stats['publish']! += vhost.publishedIn;
+    stats['drop_unroutable']! += vhost.unroutable;
+    for (const queue of vhost.queues.values()) {
+      const { publish: _, ...delivered } = queueStats(queue);
+      for (const [name, count] of Object.entries(delivered)) stats[name] = (stats[name] ?? 0) + count;
+    }
+  }
+  return stats;
+}
+
+function queueStats(queue: LocalQueue): Record<string, number> {
+  return {
+    publish: queue.publishedIn,
+    deliver: queue.delivered,
+    deliver_no_ack: queue.deliveredSettled,
+    get: queue.fetched,
+    deliver_get: queue.delivered + queue.deliveredSettled + queue.fetched,
+    redeliver: queue.redelivered,
+    ack: queue.acked,
+  };
+}
+
+function withoutRates(counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+}
+
+function splitAddress(address: string): [host: string, port: number] {
+  const colon = address.lastIndexOf(':');
+  return [address.slice(0, colon), Number(address.slice(colon + 1))];
+}

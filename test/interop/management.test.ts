@@ -1,0 +1,509 @@
+import { connect as connectAmqp } from 'amqplib';
+import { connectAsync } from 'mqtt';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ApiClient } from '../support/api-client.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
+import { StompWire } from '../support/stomp-wire.ts';
+
+let broker: BrokerProcess;
+let api: ApiClient;
+
+beforeAll(async () => {
+  broker = await BrokerProcess.start();
+  api = new ApiClient(broker.port('management'));
+});
+afterAll(() => broker.remove());
+
+const amqpUrl = (user = 'guest', password = 'guest', vhost = '%2F'): string =>
+  `amqp://${user}:${password}@127.0.0.1:${broker.port('amqp')}/${vhost}`;
+
+describe('who asks', () => {
+  test('without credentials, or with wrong ones, is asked for them', async () => {
+    const without = await fetch(`http://127.0.0.1:${broker.port('management')}/api/whoami`);
+    expect([without.status, without.headers.get('www-authenticate')]).toEqual([401, 'Basic realm="RosettaMQ"']);
+    const wrong = await new ApiClient(broker.port('management'), 'nobody', 'wrong').get('whoami');
+    expect([wrong.status, wrong.body]).toEqual([401, { error: 'not_authorized', reason: 'Not_Authorized' }]);
+  });
+
+  test('is told who they are', async () => {
+    expect(await api.read('whoami')).toMatchObject({ name: 'guest', tags: ['administrator'] });
+  });
+
+  // The rows and their answers are RabbitMQ's.
+  const roles = ['', 'management', 'policymaker', 'monitoring', 'administrator'] as const;
+  const rows: [method: string, path: string, body: unknown, statuses: readonly number[]][] = [
+    ['GET', 'whoami', undefined, [401, 200, 200, 200, 200]],
+    ['GET', 'overview', undefined, [401, 200, 200, 200, 200]],
+    ['GET', 'nodes', undefined, [401, 401, 401, 200, 200]],
+    ['GET', 'vhosts', undefined, [401, 200, 200, 200, 200]],
+    ['GET', 'vhosts/%2F', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'users', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'users/guest', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'permissions', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'topic-permissions', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'connections', undefined, [401, 200, 200, 200, 200]],
+    ['GET', 'queues/%2F', undefined, [401, 200, 200, 200, 200]],
+    ['GET', 'queues/closed', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'exchanges/closed', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'bindings/closed', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'policies/%2F', undefined, [401, 200, 200, 200, 200]],
+    ['GET', 'policies/closed', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'parameters', undefined, [401, 401, 200, 401, 200]],
+    ['GET', 'global-parameters', undefined, [401, 401, 200, 401, 200]],
+    ['GET', 'definitions', undefined, [401, 401, 401, 401, 200]],
+    ['GET', 'health/checks/alarms', undefined, [401, 200, 200, 200, 200]],
+    ['GET', 'vhosts/%2F/connections', undefined, [401, 200, 200, 200, 200]],
+    ['PUT', 'queues/%2F/mine-1', {}, [401, 201, 204, 204, 204]],
+    ['PUT', 'queues/%2F/yours', {}, [401, 401, 401, 401, 401]],
+    ['PUT', 'queues/closed/mine-1', {}, [401, 401, 401, 401, 401]],
+    ['PUT', 'vhosts/made', undefined, [401, 401, 401, 401, 201]],
+    ['PUT', 'users/made', { tags: '' }, [401, 401, 401, 401, 201]],
+    ['PUT', 'policies/%2F/p', { pattern: '^p', definition: { 'max-length': 1 } }, [401, 401, 201, 401, 204]],
+    ['PUT', 'operator-policies/%2F/p', { pattern: '^p', definition: { 'max-length': 1 } }, [401, 401, 401, 401, 201]],
+    ['PUT', 'permissions/%2F/guest', { configure: '.*', write: '.*', read: '.*' }, [401, 401, 401, 401, 204]],
+    ['POST', 'definitions', {}, [401, 401, 401, 401, 204]],
+    ['DELETE', 'policies/%2F/p', undefined, [401, 401, 204, 401, 404]],
+  ];
+
+  test.each(rows)('%s %s is for whom RabbitMQ has it', async (method, path, body, statuses) => {
+    await api.put('vhosts/closed');
+    const seen: number[] = [];
+    for (const role of roles) {
+      const name = `role-${role}`;
+      await api.put(`users/${name}`, { password: 'secret', tags: role });
+      await api.put(`permissions/%2F/${name}`, { configure: '^mine', write: '^mine', read: '^mine' });
+      const answer = await new ApiClient(broker.port('management'), name, 'secret').request(method, path, body);
+      seen.push(answer.status);
+    }
+    expect(seen).toEqual(statuses);
+  });
+});
+
+describe('errors', () => {
+  test.each([
+    ['GET', 'nowhere', undefined, 404],
+    ['GET', 'vhosts/none', undefined, 404],
+    ['GET', 'queues/%2F/none', undefined, 404],
+    ['GET', 'exchanges/%2F/none', undefined, 404],
+    ['DELETE', 'users/none', undefined, 404],
+    ['DELETE', 'connections/none', undefined, 404],
+    ['PUT', 'queues/none/q', {}, 404],
+    ['POST', 'bindings/%2F/e/amq.topic/q/none', {}, 404],
+    ['PUT', 'users/u', 'not json', 400],
+    ['PUT', 'users/u', '[]', 400],
+    ['PUT', 'users/u', {}, 400],
+    ['PUT', 'users/u', { password_hash: 'abc', tags: '' }, 400],
+    ['PUT', 'permissions/%2F/guest', { configure: '.*' }, 400],
+    ['PUT', 'permissions/none/guest', { configure: '', write: '', read: '' }, 400],
+    ['PUT', 'permissions/%2F/none', { configure: '', write: '', read: '' }, 400],
+    ['PUT', 'exchanges/%2F/x', { type: 'nonsense' }, 400],
+    ['PUT', 'queues/%2F/q', { durable: 'perhaps' }, 400],
+    ['PUT', 'queues/%2F/q', { arguments: { 'x-max-length': 'many' } }, 400],
+    ['PUT', 'policies/%2F/p', { pattern: '(', definition: { 'max-length': 1 } }, 400],
+    ['PUT', 'policies/%2F/p', { pattern: 'a', definition: { nonsense: 1 } }, 400],
+    ['PUT', 'policies/%2F/p', { pattern: 'a', definition: {} }, 400],
+    ['GET', 'queues?page=0', undefined, 400],
+    ['GET', 'queues?page=99', undefined, 400],
+    ['GET', 'queues?page=1&page_size=501', undefined, 400],
+    ['PUT', 'overview', {}, 405],
+    ['POST', 'whoami', {}, 405],
+    ['PUT', 'queues/%2F/amq.mine', {}, 401],
+    ['DELETE', 'exchanges/%2F/amq.topic', undefined, 401],
+  ])('%s %s says what is wrong', async (method, path, body, status) => {
+    const answer = await api.request(method, path, body);
+    expect(answer.status).toBe(status);
+    expect(answer.body).toEqual({ error: expect.any(String), reason: expect.stringMatching(/./) });
+  });
+
+  test('a method that is not for a path is told which are', async () => {
+    const { headers } = await api.put('overview', {});
+    expect(headers.get('allow')?.split(', ').sort()).toEqual(['GET', 'HEAD', 'OPTIONS']);
+  });
+});
+
+describe('users', () => {
+  test('come with a password, its hash, or none', async () => {
+    expect((await api.put('users/ada', { password: 'lovelace', tags: 'management,monitoring' })).status).toBe(201);
+    expect((await api.put('users/ada', { password: 'lovelace', tags: ['management'] })).status).toBe(204);
+    expect(await api.read('users/ada')).toMatchObject({ name: 'ada', tags: ['management'], limits: {} });
+    // salt and digest of «test12», as RabbitMQ's documentation has them
+    const hash = 'kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR';
+    await api.put('users/hashed', { password_hash: hash, tags: 'management' });
+    expect((await new ApiClient(broker.port('management'), 'hashed', 'test12').get('whoami')).status).toBe(200);
+    await api.put('users/mute', { password_hash: '', tags: 'management' });
+    expect((await new ApiClient(broker.port('management'), 'mute', '').get('whoami')).status).toBe(401);
+  });
+
+  test('keep their password when what the API shows is given back', async () => {
+    await api.put('users/kept', { password: 'as it was', tags: '' });
+    const { password_hash, hashing_algorithm } = await api.read('users/kept');
+    await api.put('users/kept', { password_hash, hashing_algorithm, tags: 'management' });
+    expect((await new ApiClient(broker.port('management'), 'kept', 'as it was').get('whoami')).status).toBe(200);
+  });
+
+  test('are deleted one by one or together', async () => {
+    for (const name of ['one', 'two', 'three']) await api.put(`users/${name}`, { tags: '' });
+    expect(await api.read<{ name: string }[]>('users/without-permissions')).toEqual(
+      expect.arrayContaining([expect.objectContaining({ name: 'one' })]),
+    );
+    expect((await api.delete('users/one')).status).toBe(204);
+    expect((await api.post('users/bulk-delete', { users: ['two', 'three'] })).status).toBe(204);
+    const names = (await api.read<{ name: string }[]>('users')).map(({ name }) => name);
+    expect(names.filter((name) => ['one', 'two', 'three'].includes(name))).toEqual([]);
+  });
+
+  test('a hashed password is one that `password_hash` takes', async () => {
+    const { ok } = await api.read<{ ok: string }>('auth/hash_password/some%2Fthing');
+    await api.put('users/prehashed', { password_hash: ok, tags: 'management' });
+    expect((await new ApiClient(broker.port('management'), 'prehashed', 'some/thing').get('whoami')).status).toBe(200);
+  });
+});
+
+describe('virtual hosts, permissions, policies', () => {
+  test('a virtual host has metadata, is its maker’s, and goes with all that is in it', async () => {
+    const name = encodeURIComponent('a/b c');
+    expect((await api.put(`vhosts/${name}`, { description: 'for tests', tags: 'x,y' })).status).toBe(201);
+    expect((await api.put(`vhosts/${name}`)).status).toBe(204);
+    expect(await api.read(`vhosts/${name}`)).toMatchObject({
+      name: 'a/b c',
+      description: 'for tests',
+      tags: ['x', 'y'],
+    });
+    expect((await api.put(`queues/${name}/q`, { durable: true })).status).toBe(201);
+    expect(await api.read<unknown[]>(`vhosts/${name}/permissions`)).toEqual([
+      { user: 'guest', vhost: 'a/b c', configure: '.*', write: '.*', read: '.*' },
+    ]);
+    await api.post(`vhosts/${name}/deletion/protection`);
+    expect((await api.delete(`vhosts/${name}`)).status).toBe(412);
+    await api.delete(`vhosts/${name}/deletion/protection`);
+    expect((await api.delete(`vhosts/${name}`)).status).toBe(204);
+    expect((await api.get(`queues/${name}/q`)).status).toBe(404);
+    expect((await api.get(`permissions/${name}/guest`)).status).toBe(404);
+  });
+
+  test('topic permissions are set by exchange and cleared', async () => {
+    await api.put('users/topical', { tags: '' });
+    const permission = { exchange: 'amq.topic', write: '^a', read: '.*' };
+    expect((await api.put('topic-permissions/%2F/topical', permission)).status).toBe(201);
+    expect(await api.read('topic-permissions/%2F/topical')).toEqual([{ user: 'topical', vhost: '/', ...permission }]);
+    expect(await api.read('users/topical/topic-permissions')).toHaveLength(1);
+    expect((await api.delete('topic-permissions/%2F/topical')).status).toBe(204);
+    expect((await api.get('topic-permissions/%2F/topical')).status).toBe(404);
+  });
+
+  test('a policy is shown on the queues that it holds for', async () => {
+    await api.put('queues/%2F/governed', { durable: true });
+    const policy = { pattern: '^governed$', definition: { 'max-length': 5 }, priority: 3, 'apply-to': 'queues' };
+    const operator = { pattern: '^governed$', definition: { 'max-length': 2 }, priority: 0, 'apply-to': 'queues' };
+    expect((await api.put('policies/%2F/few', policy)).status).toBe(201);
+    expect((await api.put('operator-policies/%2F/fewer', operator)).status).toBe(201);
+    expect(await api.read('policies/%2F/few')).toEqual({ vhost: '/', name: 'few', ...policy });
+    expect(await api.read('queues/%2F/governed')).toMatchObject({
+      policy: 'few',
+      operator_policy: 'fewer',
+      effective_policy_definition: { 'max-length': 2 },
+    });
+    await api.delete('policies/%2F/few');
+    await api.delete('operator-policies/%2F/fewer');
+    expect(await api.read('queues/%2F/governed')).toMatchObject({ policy: null, operator_policy: null });
+  });
+
+  test('limits of a virtual host and of a user are kept to', async () => {
+    await api.put('vhosts/small');
+    await api.put('vhost-limits/small/max-queues', { value: 1 });
+    await api.put('vhost-limits/small/max-connections', { value: 1 });
+    expect(await api.read('vhost-limits/small')).toEqual([
+      { vhost: 'small', value: { 'max-queues': 1, 'max-connections': 1 } },
+    ]);
+    expect((await api.put('queues/small/one', {})).status).toBe(201);
+    expect((await api.put('queues/small/two', {})).status).toBe(400);
+    const first = await connectAmqp(amqpUrl('guest', 'guest', 'small'));
+    await expect(connectAmqp(amqpUrl('guest', 'guest', 'small'))).rejects.toThrow(/ConnectionClose/);
+    await first.close();
+    await api.put('users/lonely', { password: 'pass', tags: '' });
+    await api.put('permissions/%2F/lonely', { configure: '.*', write: '.*', read: '.*' });
+    await api.put('user-limits/lonely/max-connections', { value: 0 });
+    await expect(connectAmqp(amqpUrl('lonely', 'pass'))).rejects.toThrow(/ConnectionClose/);
+    await api.delete('user-limits/lonely/max-connections');
+    await (await connectAmqp(amqpUrl('lonely', 'pass'))).close();
+  });
+});
+
+describe('topology', () => {
+  test('a queue is declared, filled, looked into, purged and deleted', async () => {
+    const queue = 'queues/%2F/api%2Fqueue';
+    expect((await api.put(queue, { durable: true, arguments: { 'x-max-length': 10 } })).status).toBe(201);
+    expect((await api.put(queue, { durable: true, arguments: { 'x-max-length': 10 } })).status).toBe(204);
+    expect((await api.put(queue, { durable: false })).status).toBe(400);
+    const published = await api.post('exchanges/%2F/amq.default/publish', {
+      properties: {
+        delivery_mode: 2,
+        headers: { n: 1, deep: { list: [true, 'x'] } },
+        correlation_id: 'c',
+        reply_to: 'r',
+      },
+      routing_key: 'api/queue',
+      payload: 'häl lo',
+      payload_encoding: 'string',
+    });
+    expect(published.body).toEqual({ routed: true });
+    expect(await api.read(queue)).toMatchObject({
+      name: 'api/queue',
+      vhost: '/',
+      durable: true,
+      state: 'running',
+      messages: 1,
+      messages_ready: 1,
+      messages_unacknowledged: 0,
+      consumers: 0,
+      message_bytes: 7,
+      message_stats: { publish: 1 },
+      arguments: { 'x-max-length': 10 },
+    });
+    const get = { count: 2, ackmode: 'ack_requeue_true', encoding: 'auto' };
+    const [first] = (await api.post(`${queue}/get`, get)).body as object[];
+    expect(first).toEqual({
+      payload_bytes: 7,
+      redelivered: false,
+      exchange: '',
+      routing_key: 'api/queue',
+      message_count: 0,
+      properties: {
+        delivery_mode: 2,
+        headers: { n: 1, deep: { list: [true, 'x'] } },
+        correlation_id: 'c',
+        reply_to: 'r',
+      },
+      payload: 'häl lo',
+      payload_encoding: 'string',
+    });
+    const again = { ...get, encoding: 'base64', truncate: 3 };
+    expect((await api.post(`${queue}/get`, again)).body).toMatchObject([
+      {
+        redelivered: true,
+        payload_bytes: 7,
+        payload: Buffer.from('hä').toString('base64'),
+        payload_encoding: 'base64',
+      },
+    ]);
+    expect((await api.delete(`${queue}?if-empty=true`)).status).toBe(400);
+    expect((await api.delete(`${queue}/contents`)).status).toBe(204);
+    expect((await api.post(`${queue}/get`, get)).body).toEqual([]);
+    expect((await api.delete(`${queue}?if-empty=true`)).status).toBe(204);
+    expect((await api.get(queue)).status).toBe(404);
+  });
+
+  test('bytes that are no text are published as base64, and shown so', async () => {
+    await api.put('queues/%2F/octets', {});
+    await api.post('exchanges/%2F/amq.default/publish', {
+      properties: {},
+      routing_key: 'octets',
+      payload: Buffer.from([0, 255, 128]).toString('base64'),
+      payload_encoding: 'base64',
+    });
+    const get = { count: 1, ackmode: 'ack_requeue_false', encoding: 'auto' };
+    expect((await api.post('queues/%2F/octets/get', get)).body).toMatchObject([
+      { payload: 'AP+A', payload_encoding: 'base64', payload_bytes: 3 },
+    ]);
+    expect(await api.read('queues/%2F/octets')).toMatchObject({ messages: 0 });
+  });
+
+  test('what no queue wants is not routed, what is no exchange is refused', async () => {
+    const message = { properties: {}, routing_key: 'nowhere', payload: '', payload_encoding: 'string' };
+    expect((await api.post('exchanges/%2F/amq.direct/publish', message)).body).toEqual({ routed: false });
+    expect((await api.post('exchanges/%2F/none/publish', message)).body).toEqual({
+      error: 'bad_request',
+      reason: "404 NOT_FOUND - no exchange 'none' in vhost '/'",
+    });
+  });
+
+  test('bindings are made, named, found and removed', async () => {
+    await api.put('exchanges/%2F/from', { type: 'topic', durable: true });
+    await api.put('exchanges/%2F/to', { type: 'fanout' });
+    await api.put('queues/%2F/bound', { durable: true });
+    const toQueue = 'bindings/%2F/e/from/q/bound';
+    const made = await api.post(toQueue, { routing_key: 'a/*.b', arguments: { x: 1 } });
+    expect(made.status).toBe(201);
+    const [binding] = await api.read<Record<string, string>[]>(toQueue);
+    expect(binding).toMatchObject({
+      source: 'from',
+      vhost: '/',
+      destination: 'bound',
+      destination_type: 'queue',
+      routing_key: 'a/*.b',
+      arguments: { x: 1 },
+    });
+    const key = binding!['properties_key']!;
+    expect(made.headers.get('location')).toBe(`bound/${encodeURIComponent(key)}`);
+    expect(await api.read(`${toQueue}/${encodeURIComponent(key)}`)).toEqual(binding);
+    await api.post(toQueue, {});
+    expect((await api.read<Record<string, string>[]>(toQueue)).map((each) => each['properties_key'])).toContain('~');
+    expect((await api.post('bindings/%2F/e/from/e/to', { routing_key: 'k' })).status).toBe(201);
+    expect(await api.read<unknown[]>('exchanges/%2F/from/bindings/source')).toHaveLength(3);
+    expect(await api.read('exchanges/%2F/to/bindings/destination')).toMatchObject([{ source: 'from' }]);
+    expect(await api.read('queues/%2F/bound/bindings')).toMatchObject([
+      { source: '', routing_key: 'bound' },
+      { source: 'from' },
+      { source: 'from' },
+    ]);
+    expect((await api.delete(`${toQueue}/${encodeURIComponent(key)}`)).status).toBe(204);
+    expect((await api.delete(`${toQueue}/~`)).status).toBe(204);
+    expect((await api.delete('bindings/%2F/e/from/e/to/k')).status).toBe(204);
+    expect(await api.read('exchanges/%2F/from/bindings/source')).toEqual([]);
+    expect((await api.delete('exchanges/%2F/from?if-unused=true')).status).toBe(204);
+  });
+
+  test('lists are paged, filtered, sorted and cut to columns', async () => {
+    await api.put('vhosts/lists');
+    for (const name of ['b1', 'a1', 'a2']) await api.put(`queues/lists/${name}`, {});
+    expect(await api.read('queues/lists?columns=name')).toEqual([{ name: 'a1' }, { name: 'a2' }, { name: 'b1' }]);
+    expect(await api.read('queues/lists?columns=name&sort=name&sort_reverse=true')).toEqual([
+      { name: 'b1' },
+      { name: 'a2' },
+      { name: 'a1' },
+    ]);
+    expect(await api.read('queues/lists?page=2&page_size=1&name=a&columns=name')).toEqual({
+      filtered_count: 2,
+      item_count: 1,
+      items: [{ name: 'a2' }],
+      page: 2,
+      page_count: 2,
+      page_size: 1,
+      total_count: 3,
+    });
+    expect(await api.read('queues/lists?page=1&name=%5Eb&use_regex=true&columns=name')).toMatchObject({
+      items: [{ name: 'b1' }],
+    });
+    expect(await api.read('queues/lists?disable_stats=true&enable_queue_totals=true')).toMatchObject([
+      { name: 'a1', messages: 0 },
+      {},
+      {},
+    ]);
+  });
+});
+
+describe('connections', () => {
+  test('of all protocols are shown with their channels and consumers, and closed with a reason', async () => {
+    const amqp = await connectAmqp(amqpUrl(), { clientProperties: { connection_name: 'the one' } });
+    const channel = await amqp.createChannel();
+    await channel.assertQueue('consumed', { durable: true });
+    await channel.prefetch(7);
+    const { consumerTag } = await channel.consume('consumed', () => {});
+    const mqtt = await connectAsync(`mqtt://127.0.0.1:${broker.port('mqtt')}`, {
+      username: 'guest',
+      password: 'guest',
+      clientId: 'sensor-1',
+      protocolVersion: 5,
+      reconnectPeriod: 0,
+    });
+    await mqtt.subscribeAsync('a/b', { qos: 1 });
+    const stomp = await StompWire.login(broker.port('stomp'));
+    await stomp.subscribe('s1', '/queue/stomped');
+
+    const connections = await api.read<Record<string, string>[]>('connections');
+    expect(connections.map(({ protocol }) => protocol).sort()).toEqual(['AMQP 0-9-1', 'MQTT 5-0', 'STOMP 1.2']);
+    const own = connections.find(({ protocol }) => protocol === 'AMQP 0-9-1')!;
+    expect(own).toMatchObject({
+      user: 'guest',
+      vhost: '/',
+      state: 'running',
+      channels: 1,
+      auth_mechanism: 'PLAIN',
+      user_provided_name: 'the one',
+      ssl: false,
+      peer_host: '127.0.0.1',
+      port: broker.port('amqp'),
+      name: expect.stringMatching(/^127\.0\.0\.1:\d+ -> 127\.0\.0\.1:\d+$/),
+    });
+    const name = encodeURIComponent(own['name']!);
+    expect(await api.read(`connections/${name}/channels`)).toMatchObject([
+      { number: 1, consumer_count: 1, connection_details: { name: own['name'] }, user: 'guest' },
+    ]);
+    expect(await api.read(`channels/${encodeURIComponent(`${own['name']} (1)`)}`)).toMatchObject({
+      consumer_details: [{ consumer_tag: consumerTag, prefetch_count: 7, queue: { name: 'consumed', vhost: '/' } }],
+    });
+    const consumers = await api.read<Record<string, string>[]>('consumers/%2F');
+    expect(consumers.map((each) => each['consumer_tag']).sort()).toEqual([consumerTag, 'T_s1', 'sensor-1'].sort());
+    expect(await api.read('overview')).toMatchObject({ object_totals: { connections: 3, consumers: 3, channels: 3 } });
+
+    const closed = new Promise<Error>((resolve) => amqp.once('close', (error) => resolve(error)));
+    expect((await api.delete(`connections/${name}`, { 'x-reason': 'make room' })).status).toBe(204);
+    expect((await closed).message).toMatch(/320.*make room/);
+    const gone = new Promise<void>((resolve) => mqtt.once('close', () => resolve()));
+    expect((await api.delete('connections/username/guest')).status).toBe(204);
+    await gone;
+    await expect.poll(() => api.read('connections')).toEqual([]);
+  });
+
+  test('are seen and closed by their own user, not by others', async () => {
+    for (const name of ['mine', 'other']) {
+      await api.put(`users/${name}`, { password: 'p', tags: 'management' });
+      await api.put(`permissions/%2F/${name}`, { configure: '.*', write: '.*', read: '.*' });
+    }
+    const amqp = await connectAmqp(amqpUrl('mine', 'p'));
+    const closed = new Promise<void>((resolve) => amqp.once('close', () => resolve()));
+    const mine = new ApiClient(broker.port('management'), 'mine', 'p');
+    const other = new ApiClient(broker.port('management'), 'other', 'p');
+    const [own] = await mine.read<{ name: string }[]>('connections');
+    const path = `connections/${encodeURIComponent(own!.name)}`;
+    expect(await other.read('connections')).toEqual([]);
+    expect((await other.get(path)).status).toBe(401);
+    expect((await other.delete(path)).status).toBe(401);
+    expect((await mine.delete(path)).status).toBe(204);
+    await closed;
+  });
+});
+
+describe('health and the rest', () => {
+  test.each([
+    'alarms',
+    'local-alarms',
+    'is-in-service',
+    'ready-to-serve-clients',
+    'virtual-hosts',
+    'node-is-quorum-critical',
+    'below-node-connection-limit',
+    'protocol-listener/mqtt,stomp,amqp',
+  ])('health/checks/%s is ok', async (check) => {
+    expect(await api.read(`health/checks/${check}`)).toMatchObject({ status: 'ok' });
+  });
+
+  test('a port and a protocol that nobody listens to are failures', async () => {
+    expect((await api.get('health/checks/port-listener/1')).status).toBe(503);
+    expect((await api.get(`health/checks/port-listener/${broker.port('amqp')}`)).status).toBe(200);
+    expect((await api.get('health/checks/protocol-listener/amqps')).status).toBe(503);
+  });
+
+  test.each(['extensions', 'feature-flags', 'auth', 'cluster-name', 'aliveness-test/%2F', 'deprecated-features'])(
+    '%s is there for clients that ask',
+    async (path) => {
+      expect((await api.get(path)).status).toBe(200);
+    },
+  );
+
+  test('a node is described', async () => {
+    const [node] = await api.read<Record<string, unknown>[]>('nodes');
+    expect(node).toMatchObject({
+      running: true,
+      mem_alarm: false,
+      disk_free_alarm: false,
+      disk_free: expect.any(Number),
+      mem_used: expect.any(Number),
+    });
+    expect((await api.get(`nodes/${node!['name']}`)).status).toBe(200);
+  });
+
+  test('parameters are kept as they come', async () => {
+    expect((await api.put('parameters/some-component/%2F/p', { value: { a: [1] } })).status).toBe(201);
+    expect(await api.read('parameters/some-component/%2F/p')).toEqual({
+      value: { a: [1] },
+      vhost: '/',
+      component: 'some-component',
+      name: 'p',
+    });
+    expect((await api.put('global-parameters/g', { value: 'v' })).status).toBe(201);
+    expect(await api.read('global-parameters/g')).toEqual({ name: 'g', value: 'v' });
+    expect((await api.delete('parameters/some-component/%2F/p')).status).toBe(204);
+    expect((await api.delete('global-parameters/g')).status).toBe(204);
+  });
+});
