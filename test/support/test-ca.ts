@@ -1,6 +1,9 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+
+/** Without the openssl command there are no certificates, and nothing over TLS is tested. */
+export const hasOpenssl = spawnSync('openssl', ['version']).status === 0;
 
 export interface TestCertificate {
   readonly cert: string;
