@@ -60,7 +60,12 @@ const countCollections = `
   1`;
 
 async function publish(broker: BrokerProcess, scenario: Partial<Scenario>, messages: number): Promise<void> {
-  const ports = { amqp: broker.port('amqp'), mqtt: broker.port('mqtt'), stomp: broker.port('stomp') };
+  const ports = {
+    amqp: broker.port('amqp'),
+    amqp10: broker.port('amqp'),
+    mqtt: broker.port('mqtt'),
+    stomp: broker.port('stomp'),
+  };
   const { lost } = await run(
     { ...plain, ...scenario, messages },
     { host: '127.0.0.1', ports, pid: broker.pid, user: 'guest', password: 'guest' },

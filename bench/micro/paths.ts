@@ -18,6 +18,12 @@ export const paths: readonly Path[] = [
     scenario: { pub: 'amqp', sub: 'amqp', confirm: true, ackEvery: 100 },
     heapBytesMax: 650,
   },
+  { name: 'AMQP 1.0 settled', scenario: { pub: 'amqp10', sub: 'amqp10' }, heapBytesMax: 700 },
+  {
+    name: 'AMQP 1.0 unsettled',
+    scenario: { pub: 'amqp10', sub: 'amqp10', confirm: true, ackEvery: 100 },
+    heapBytesMax: 800,
+  },
   { name: 'STOMP auto', scenario: { pub: 'stomp', sub: 'stomp' }, heapBytesMax: 1600 },
   { name: 'MQTT to AMQP', scenario: { sub: 'amqp' }, heapBytesMax: 450 },
   { name: 'AMQP to STOMP', scenario: { pub: 'amqp', sub: 'stomp' }, heapBytesMax: 950 },

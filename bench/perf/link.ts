@@ -49,6 +49,8 @@ export interface Link {
   subscribe(): Promise<void>;
   /** Encodes what `publish` will send. @returns how many go into one write */
   prepare(): number;
+  /** Publishes that the broker has given credit for; absent: it does not count them. */
+  readonly room?: number;
   publish(count: number): void;
 }
 

@@ -7,14 +7,14 @@ const help = `Usage: npm run perf -- [options]
 Loads a broker and prints messages a second, latency, and what a message costs the broker. Without --host it starts
 one of its own, on free ports with a fresh data directory, in its default configuration.
 
-  --pub amqp|mqtt|stomp        protocol of the publishers (mqtt)
-  --sub amqp|mqtt|stomp|none   protocol of the subscribers (mqtt)
+  --pub amqp|amqp10|mqtt|stomp protocol of the publishers (mqtt)
+  --sub … or none              protocol of the subscribers (mqtt)
   --pubs N  --subs N           how many connections of each (1, 1). Publishers and subscribers are spread over
                                min(pubs, subs) topics: 1 and 100 is fan-out, 100 and 1 fan-in, 10 and 10 ten pairs
   --size OCTETS                body (100)
   --qos 0|1|2                  of MQTT, on both sides (0)
   --persistent                 delivery mode 2 and durable queues; in STOMP /queue/ and persistent:true
-  --confirm                    AMQP publisher confirms, STOMP receipts; latency is still from publish to delivery
+  --confirm                    AMQP publisher confirms (1.0: unsettled), STOMP receipts; latency is still from publish to delivery
   --ack N                      AMQP and STOMP: acknowledge every N deliveries, cumulatively (0: automatic)
   --prefetch N                 with --ack: deliveries that may be unacknowledged (1000)
   --window N                   messages of one publisher that are under way (published and not delivered to all, or
@@ -22,7 +22,7 @@ one of its own, on free ports with a fresh data directory, in its default config
   --rate N                     messages a second of all publishers together (0: as fast as they go)
   --seconds S  --warmup S      measured time (5) and what goes before it (1)
   --messages N                 publish so many, and measure from the first to the last of them instead
-  --host H --port P            a running broker: --port amqp=5672,mqtt=1883,stomp=61613
+  --host H --port P            a running broker: --port amqp=5672,amqp10=5672,mqtt=1883,stomp=61613
   --pid N                      its process, if its cost is to be measured; --user, --password (guest, guest)
   --broker-arg ARG             an argument for the broker that is started; repeatable
   --cpu-prof DIR               have that broker write a CPU profile there
@@ -50,7 +50,7 @@ const { values: flags } = parseArgs({
     warmup: { type: 'string', default: '1' },
     messages: { type: 'string', default: '0' },
     host: { type: 'string' },
-    port: { type: 'string', default: 'amqp=5672,mqtt=1883,stomp=61613' },
+    port: { type: 'string', default: 'amqp=5672,amqp10=5672,mqtt=1883,stomp=61613' },
     pid: { type: 'string' },
     user: { type: 'string', default: 'guest' },
     password: { type: 'string', default: 'guest' },
@@ -104,12 +104,17 @@ function readScenario(): Scenario {
 }
 
 function localTarget(broker: BrokerProcess): Target {
-  const ports = { amqp: broker.port('amqp'), mqtt: broker.port('mqtt'), stomp: broker.port('stomp') };
+  const ports = {
+    amqp: broker.port('amqp'),
+    amqp10: broker.port('amqp'),
+    mqtt: broker.port('mqtt'),
+    stomp: broker.port('stomp'),
+  };
   return { host: '127.0.0.1', ports, pid: broker.pid, user: 'guest', password: 'guest' };
 }
 
 function remoteTarget(): Target {
-  const ports: Record<ProtocolName, number> = { amqp: 0, mqtt: 0, stomp: 0 };
+  const ports: Record<ProtocolName, number> = { amqp: 0, amqp10: 0, mqtt: 0, stomp: 0 };
   for (const each of flags.port.split(',')) {
     const [protocol, port] = each.split('=') as [ProtocolName, string];
     if (!(protocol in ports)) fail(`--port ${each}: PROTOCOL=PORT is expected`);

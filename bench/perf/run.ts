@@ -1,4 +1,5 @@
 import { AmqpLink } from './amqp.ts';
+import { Amqp10Link } from './amqp10.ts';
 import { cpuMicros, peakResidentBytes, resetPeak, residentBytes } from './cost.ts';
 import { Latencies } from './latency.ts';
 import { type Link, type Load, Topic } from './link.ts';
@@ -6,7 +7,7 @@ import { MqttLink } from './mqtt.ts';
 import { StompLink } from './stomp.ts';
 import { Wire } from './wire.ts';
 
-export const protocols = ['amqp', 'mqtt', 'stomp'] as const;
+export const protocols = ['amqp', 'amqp10', 'mqtt', 'stomp'] as const;
 export type ProtocolName = (typeof protocols)[number];
 
 export interface Scenario extends Omit<Load, 'run' | 'user' | 'password'> {
@@ -187,6 +188,7 @@ class Run {
       if (link.wire.busy || link.wire.closed) continue;
       let count = Math.min(batch, this.allowed);
       if (window > 0) count = Math.min(count, window * topic.publishers - topic.inFlight(link.confirms), window);
+      if (link.room !== undefined) count = Math.min(count, link.room);
       if (count <= 0) continue;
       this.allowed -= count;
       link.publish(count);
@@ -255,7 +257,7 @@ class Run {
   }
 }
 
-const links = { amqp: AmqpLink, mqtt: MqttLink, stomp: StompLink } as const;
+const links = { amqp: AmqpLink, amqp10: Amqp10Link, mqtt: MqttLink, stomp: StompLink } as const;
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -17,7 +17,7 @@ import type { Transfer } from './transfer.ts';
 import { AmqpMap, Decoder } from './types.ts';
 
 /** Messages that a sender may have under way. */
-const creditMax = 1000;
+const creditMax = 2000;
 /** Outcomes that a suspended link remembers at most. */
 const outcomesMax = 10_000;
 

@@ -16,7 +16,7 @@ import { Unsettled } from './unsettled.ts';
 type State = 'open' | 'ending';
 
 /** Transfers that the peer may send ahead. */
-const incomingWindowMax = 2048;
+const incomingWindowMax = 4096;
 const handleMax = 1023;
 
 const transfer = new Transfer();

@@ -146,7 +146,7 @@ describe('what a sender is told', () => {
 
   test('credit is granted again before it is used up', async () => {
     const { peer } = await pair(0);
-    for (let i = 0; i < 1500; i++) peer.transfer(0, data('x'), { settled: true });
+    for (let i = 0; i < 3000; i++) peer.transfer(0, data('x'), { settled: true });
     expect(await peer.publish(0, data('y'))).toEqual(accepted);
     peer.destroy();
   });
@@ -337,7 +337,7 @@ describe('credit', () => {
   test('echo on the session is answered with its windows', async () => {
     const { peer } = await pair(0);
     peer.send('flow', { nextIncomingId: 0, incomingWindow: 9, nextOutgoingId: 0, outgoingWindow: 9, echo: true });
-    expect(await peer.expect('flow')).toMatchObject({ nextOutgoingId: 0, incomingWindow: 2048 });
+    expect(await peer.expect('flow')).toMatchObject({ nextOutgoingId: 0, incomingWindow: 4096 });
     peer.destroy();
   });
 });
