@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeEach, expect, test } from 'vitest';
 import type { Value } from '../../../src/core/properties.ts';
+import { silent } from '../../../src/lib/log.ts';
 import { decodeMethod, encodeMethod } from '../../../src/protocols/amqp091/methods.ts';
 import { encodeProperties } from '../../../src/protocols/amqp091/properties.ts';
 import {
@@ -27,7 +28,7 @@ let core: AmqpCore;
 let faults: unknown[];
 beforeEach(() => {
   faults = [];
-  const log = { debug() {}, info() {}, warn() {}, error: (fields: object) => faults.push(fields) };
+  const log = { ...silent, error: (fields: object) => faults.push(fields) };
   core = new AmqpCore({ broker: { log }, frameMax: 4096, messageBytes: 20_000, channelMax: 20 });
   core.core.broker.addVhost('other');
 });
