@@ -11,6 +11,14 @@ export const apiOptions: Options = {
   },
 };
 
+export const vhostOption: Options = {
+  vhost: { type: 'string', short: 'V', value: 'NAME', help: 'the virtual host (ROSETTAMQ_VHOST; /)' },
+};
+
+export function vhostOf(call: Call): string {
+  return call.text('vhost') ?? call.env['ROSETTAMQ_VHOST'] ?? '/';
+}
+
 export const jsonOption: Options = {
   json: { type: 'boolean', help: 'print what the API answers instead of a table' },
 };
