@@ -30,10 +30,22 @@ export async function startMosquitto(program: string): Promise<LocalBroker> {
   return localBroker(child, port, directory);
 }
 
-export async function startRabbitMq(program: string): Promise<LocalBroker> {
+export interface LocalRabbitMq extends LocalBroker {
+  /** Of its HTTP API, if it was started with it. */
+  readonly managementPort: number;
+}
+
+/** @param options management: with its HTTP API */
+export async function startRabbitMq(program: string, options: { management?: boolean } = {}): Promise<LocalRabbitMq> {
   const directory = await mkdtemp(join(tmpdir(), 'rabbitmq-'));
   const [port, distributionPort, mapperPort] = [await freePort(), await freePort(), await freePort()];
-  await writeFile(join(directory, 'enabled_plugins'), '[].\n');
+  const managementPort = await freePort();
+  await writeFile(
+    join(directory, 'enabled_plugins'),
+    options.management === true ? '[rabbitmq_management].\n' : '[].\n',
+  );
+  const config = `management.tcp.port = ${managementPort}\nmanagement.tcp.ip = 127.0.0.1\n`;
+  if (options.management === true) await writeFile(join(directory, 'rabbitmq.conf'), config);
   const child = spawn(program, [], {
     stdio: 'ignore',
     detached: true, // a group of its own: the script, the emulator and what that starts are ended together
@@ -48,13 +60,15 @@ export async function startRabbitMq(program: string): Promise<LocalBroker> {
       RABBITMQ_MNESIA_BASE: directory,
       RABBITMQ_LOG_BASE: directory,
       RABBITMQ_ENABLED_PLUGINS_FILE: join(directory, 'enabled_plugins'),
-      RABBITMQ_CONFIG_FILE: join(directory, 'none'),
+      RABBITMQ_CONFIG_FILE: join(directory, options.management === true ? 'rabbitmq' : 'none'),
     },
   });
   await untilListening(port, child);
+  if (options.management === true) await untilListening(managementPort, child);
   const broker = localBroker(child, port, directory, () => process.kill(-(child.pid as number), 'SIGTERM'));
   return {
     ...broker,
+    managementPort,
     async stop() {
       await broker.stop();
       // the port mapper that the emulator started is a daemon of its own, and goes only after it
