@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { destination, pino } from 'pino';
+import { destination, pino, stdSerializers } from 'pino';
 import { ConfigError, loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { version } from './config/version.ts';
@@ -39,7 +39,8 @@ export function readConfig(flags: StartFlags): Config {
 
 /** The broker, until a signal ends it. */
 export async function run(config: Config): Promise<void> {
-  const log = pino({ level: config.logLevel, base: null }, destination({ fd: 2, sync: true }));
+  const serializers = { err: stdSerializers.err, error: stdSerializers.err };
+  const log = pino({ level: config.logLevel, base: null, serializers }, destination({ fd: 2, sync: true }));
   let server: Server;
   try {
     server = await Server.start({ config, log, version });

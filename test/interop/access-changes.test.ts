@@ -115,7 +115,10 @@ describe('a permission that is taken away', () => {
     await allow('stomp', none);
     wire.send('SEND\ndestination:/queue/target\nreceipt:r\n\nx\0');
     const error = await wire.next();
-    expect([error.command, error.body.toString()]).toEqual(['ERROR', expect.stringMatching(/refused for user 'stomp'/)]);
+    expect([error.command, error.body.toString()]).toEqual([
+      'ERROR',
+      expect.stringMatching(/refused for user 'stomp'/),
+    ]);
     expect(await messages()).toBe(before);
   });
 
