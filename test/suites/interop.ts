@@ -149,11 +149,14 @@ export function mqttSuite(endpoint: () => Endpoint): void {
   });
 }
 
-export function connectStomp({ host, port, user, password }: Endpoint): Promise<stompit.Client> {
+export function connectStomp(
+  { host, port, user, password }: Endpoint,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<stompit.Client> {
   const options = {
     host,
     port,
-    connectHeaders: { host: '/', login: user, passcode: password, 'accept-version': '1.2' },
+    connectHeaders: { host: '/', login: user, passcode: password, 'accept-version': '1.2', ...headers },
   };
   return new Promise((resolve, reject) =>
     stompit.connect(options, (error, client) => (error ? reject(error) : resolve(client))),

@@ -9,7 +9,13 @@ declare module 'stompit' {
       onReceipt?(): void;
       onError?(error: Error): void;
     }
+    interface Transaction {
+      send(headers: Record<string, string>): Writable;
+      abort(): void;
+      commit(): void;
+    }
     interface Client {
+      begin(): Transaction;
       send(headers: Record<string, string>, options?: SendOptions): Writable;
       subscribe(headers: Record<string, string>, listener: (error: Error | null, message: Frame) => void): unknown;
       ack(message: Frame): void;
