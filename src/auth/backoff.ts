@@ -14,6 +14,8 @@ const longestWaitMs = 30_000;
 const addressWaitMs = 500;
 /** A failure is forgotten after so long. */
 const forgetOneMs = 10_000;
+/** More than so many are not remembered: who stops is trusted again after some minutes, whatever went before. */
+const countMax = 60;
 /** Addresses are the attackers' choice (IPv6): what is longest ago is forgotten first. */
 const trackedMax = 20_000;
 
@@ -61,7 +63,7 @@ export class Backoff {
 
   private bump(map: Map<string, Failures>, key: string): void {
     const current = map.get(key);
-    const count = (current === undefined ? 0 : this.decay(current)) + 1;
+    const count = Math.min((current === undefined ? 0 : this.decay(current)) + 1, countMax);
     map.delete(key); // to the end: the map is in the order of the last failure
     map.set(key, { count, lastMs: this.clock.nowMs });
     if (map.size <= trackedMax) return;

@@ -17,6 +17,7 @@ import {
   verifyPassword,
 } from './password.ts';
 import type { LiveAccess, Permissions } from './permissions.ts';
+import { Turns } from './turns.ts';
 
 export interface User {
   readonly name: string;
@@ -67,8 +68,7 @@ export class Users implements Authenticator {
   private readonly verified = new Map<string, Buffer>();
   private readonly key = randomBytes(32);
   private readonly checks = new Map<string, Promise<boolean>>();
-  private hashing = 0;
-  private readonly waiting: (() => void)[] = [];
+  private readonly turns: Turns;
   /** What an unknown user's password is compared with, for the time it takes. */
   private readonly nobody: PasswordHash;
 
@@ -76,6 +76,7 @@ export class Users implements Authenticator {
     this.parts = parts;
     this.permissions = parts.permissions;
     this.backoff = new Backoff(parts.clock);
+    this.turns = new Turns(parts.hashesAtOnce);
     const octets = randomBytes(48);
     const [salt, key] = [octets.subarray(0, 16).toString('base64'), octets.subarray(16).toString('base64')];
     this.nobody = { algorithm: 'scrypt', hash: `${parts.scryptCost}$8$1$${salt}$${key}` };
@@ -98,7 +99,7 @@ export class Users implements Authenticator {
     if (this.backoff.pairWaits(address, name)) return null;
     const seal = hmac(this.key, `${name}\0${password}`);
     let right = this.verified.get(name)?.equals(seal) === true;
-    if (!right && !this.backoff.addressWaits(address)) right = await this.check(name, password, seal);
+    if (!right && !this.backoff.addressWaits(address)) right = await this.check(name, password, seal, address);
     if (right) this.backoff.succeeded(address, name);
     else this.backoff.failed(address, name);
     return right && this.mayCome(name, peer) ? name : null;
@@ -127,42 +128,37 @@ export class Users implements Authenticator {
   }
 
   // Many who ask the same at once (a site that comes back after an outage) are one hash.
-  private check(name: string, password: string, seal: Buffer): Promise<boolean> {
-    const id = seal.toString('base64');
+  private check(name: string, password: string, seal: Buffer, address: string): Promise<boolean> {
+    const id = `${address}\0${seal.toString('base64')}`;
     let check = this.checks.get(id);
     if (check === undefined) {
-      if (this.waiting.length >= waitingMax) return Promise.resolve(false);
-      check = this.compare(name, password, seal).finally(() => this.checks.delete(id));
+      if (this.turns.waiting >= waitingMax) return Promise.resolve(false);
+      check = this.compare(name, password, seal, address).finally(() => this.checks.delete(id));
       this.checks.set(id, check);
     }
     return check;
   }
 
-  private async compare(name: string, password: string, seal: Buffer): Promise<boolean> {
+  private async compare(name: string, password: string, seal: Buffer, address: string): Promise<boolean> {
     const user = this.users.get(name);
     const wanted = user?.password ?? noPassword;
     const right = isSlow(wanted)
-      ? await this.inTurn(() => verifyPassword(password, wanted))
+      ? await this.hashInTurn(password, wanted, address)
       : await verifyPassword(password, wanted);
     if (right && this.users.get(name) === user) {
       this.verified.set(name, seal);
       return true;
     }
     // A refusal takes as long as one of a user whose password is hashed slowly.
-    if (!isSlow(wanted)) await this.inTurn(() => verifyPassword(password, this.nobody));
+    if (!isSlow(wanted)) await this.hashInTurn(password, this.nobody, address);
     return false;
   }
 
-  private async inTurn<T>(hash: () => Promise<T>): Promise<T> {
-    if (this.hashing >= this.parts.hashesAtOnce) await new Promise<void>((resolve) => this.waiting.push(resolve));
-    else this.hashing += 1;
-    try {
-      return await hash();
-    } finally {
-      const next = this.waiting.shift();
-      if (next === undefined) this.hashing -= 1;
-      else next(); // the turn is handed on
-    }
+  // Hundreds may have come before the first of them was found wrong: those left are not hashed any more.
+  private hashInTurn(password: string, wanted: PasswordHash, address: string): Promise<boolean> {
+    return this.turns.take(address, async () => {
+      return !this.backoff.addressWaits(address) && verifyPassword(password, wanted);
+    });
   }
 
   // — the list ————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -184,7 +180,7 @@ export class Users implements Authenticator {
     const password =
       text === undefined
         ? (spec.passwordHash ?? noPassword)
-        : await this.inTurn(() => hashPassword(text, this.parts.scryptCost, spec.algorithm));
+        : await this.turns.take('', () => hashPassword(text, this.parts.scryptCost, spec.algorithm));
     const user: User = {
       name,
       password,
@@ -200,7 +196,7 @@ export class Users implements Authenticator {
   /** For whoever is to set it: nobody is slowed down. */
   async isPassword(name: string, password: string): Promise<boolean> {
     const user = this.users.get(name);
-    return user !== undefined && (await this.inTurn(() => verifyPassword(password, user.password)));
+    return user !== undefined && (await this.turns.take('', () => verifyPassword(password, user.password)));
   }
 
   /** @param value negative: there is no limit any longer. @throws BrokerError not-found when there is no such user */

@@ -1,4 +1,5 @@
 declare module 'stompit' {
+  import type { Socket } from 'node:net';
   import type { Readable, Writable } from 'node:stream';
 
   namespace stompit {
@@ -22,6 +23,7 @@ declare module 'stompit' {
       nack(message: Frame): void;
       disconnect(done?: (error: Error | null) => void): void;
       destroy(): void;
+      getTransportSocket(): Socket;
       on(event: 'error', listener: (error: Error) => void): void;
     }
     function connect(options: object, done: (error: Error | null, client: Client) => void): void;
