@@ -160,7 +160,7 @@ def check_heart_beats():
     subscribe(connection, inbox, '/topic/py-quiet')
     other, others = connect()
     try:
-        inbox.ends.get(timeout=5)  # longer than either side would wait for a beat
+        inbox.ends.get(timeout=3)  # longer than either side would wait for a beat
         raise AssertionError('the connection was lost')
     except queue.Empty:
         pass

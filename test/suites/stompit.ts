@@ -158,9 +158,11 @@ export function stompitSuite(endpoint: () => Endpoint): void {
     expect((await take(1))[0]?.body).toEqual(body);
   });
 
-  // An ERROR on an open connection is not tested here: stompit throws one whose body is counted text where nobody can
-  // catch it (its handler destroys the frame in place of the client).
-  test('an ERROR in place of CONNECTED is told', async () => {
+  test('an ERROR is told, and ends the connection; so do wrong credentials', async () => {
+    const client = await connectStomp(endpoint());
+    const error = new Promise<Error>((resolve) => client.on('error', resolve));
+    client.send({ destination: '/nowhere/at/all' }).end('x');
+    expect((await error).message).toBe('Unknown destination');
     await expect(connect({ passcode: 'wrong' })).rejects.toThrow('Bad CONNECT');
   });
 }

@@ -38,7 +38,10 @@ export function showError(error: unknown): Shown | null {
   return null;
 }
 
-/** @param lines headers more, escaped already */
+/**
+ * Without content-length, as ActiveMQ's: stompit throws an ERROR of counted text where nobody can catch it.
+ * @param lines headers more, escaped already
+ */
 export function encodeError({ message, detail }: Shown, lines: readonly string[], version: Version): Buffer {
   return encodeFrame(
     'ERROR',
@@ -47,7 +50,6 @@ export function encodeError({ message, detail }: Shown, lines: readonly string[]
       'content-type:text/plain',
       `version:${versions.toReversed().join(',')}`,
       ...lines,
-      `content-length:${Buffer.byteLength(detail)}`,
     ],
     detail,
   );
