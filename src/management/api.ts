@@ -127,7 +127,10 @@ function logChanges(api: FastifyInstance, { broker: { log } }: Management): void
     if (['GET', 'HEAD', 'OPTIONS'].includes(request.method) || reply.statusCode >= 300) return;
     const { name, address } = request.requester;
     const what = `${request.method} ${request.url.split('?')[0]}`;
-    log.info({ peer: address, user: name, through: 'http', what, status: reply.statusCode }, 'changed');
+    const fields = { peer: address, user: name, through: 'http', what, status: reply.statusCode };
+    // messages are no settings: there may be many
+    if (/\/(publish|get)$/.test(request.routeOptions.url ?? '')) log.debug(fields, 'messages published or fetched');
+    else log.info(fields, 'changed');
   });
 }
 
