@@ -11,6 +11,7 @@ export default defineConfig({
       { test: { name: 'interop', include: ['test/interop/**/*.test.ts'], ...slow } },
       { test: { name: 'bench', include: ['test/bench/**/*.test.ts'], ...slow } },
       { test: { name: 'durability', include: ['test/durability/**/*.test.ts'], ...slow } },
+      { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], ...slow } },
       { test: { name: 'containers', include: ['test/containers/**/*.test.ts'], ...slow } },
     ],
   },

@@ -9,6 +9,7 @@ import { Users } from './auth/users.ts';
 import type { Config, ListenerConfig } from './config/schema.ts';
 import { Broker } from './core/broker.ts';
 import { Parameters } from './core/parameters.ts';
+import type { PagingLimits } from './core/queue/pager.ts';
 import { SystemClock } from './lib/clock.ts';
 import type { Logger } from './lib/log.ts';
 import { Timers } from './lib/timers.ts';
@@ -123,8 +124,9 @@ export class Server {
       authenticator: users,
       limits,
       createToken,
+      paging: { store: journal.cold, limits: pagingLimits(config) },
     });
-    broker.restore(recovered, recovered.messages());
+    broker.restore(recovered);
     broker.seedVhosts(config.vhosts, recovered);
     const parameters = new Parameters(journal);
     parameters.restore(recovered);
@@ -137,7 +139,7 @@ export class Server {
     await applySeeds(config.users, config.vhosts, { users, permissions, journal }, recovered);
     const server = new Server(parts, broker, { users, permissions, parameters }, unlock);
     watchResources(broker, config, directory);
-    server.sessions.restore(recovered);
+    await server.sessions.restore(recovered);
     broker.onVhostDeleted.push((vhost) => server.sessions.forget(vhost));
     try {
       await server.loadDefinitions();
@@ -316,13 +318,25 @@ interface CommonOptions {
   readonly version: string;
 }
 
+function pagingLimits({ memory }: Config): PagingLimits {
+  return {
+    queueBytes: memory.queueBytes,
+    bodyBytes: machineBytes() * memory.bodyFraction,
+    heapBytes: getHeapStatistics().heap_size_limit * memory.heapFraction,
+  };
+}
+
+// 0 or beyond the machine's: no container limits it
+function machineBytes(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 && limit < totalmem() ? limit : totalmem();
+}
+
 /** The heap may fill this part of what it can grow to before publishers wait. */
 const heapAlarmFraction = 0.8;
 
 function memoryMarkBytes({ memory }: Config): number {
-  // 0 or beyond the machine's: no container limits it
-  const limit = process.constrainedMemory();
-  return (limit > 0 && limit < totalmem() ? limit : totalmem()) * memory.alarmFraction;
+  return machineBytes() * memory.alarmFraction;
 }
 
 function watchResources(broker: Broker, config: Config, directory: string): void {

@@ -5,10 +5,11 @@ import type { Authenticator } from './auth.ts';
 import type { Client } from './client.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
-import type { Journal, Recovered, RecoveredMessage } from './journal.ts';
+import type { Journal, Recovered } from './journal.ts';
 import { operatorPolicyKind, policyKind, vhostOfPolicy } from './policies.ts';
-import { QueueEntry } from './queue/entry.ts';
+import type { ColdStore } from './queue/cold-store.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
+import { Pager, type PagingLimits } from './queue/pager.ts';
 import { type RetainedLimits, retainedKind } from './retained.ts';
 import { headersFromJson } from './typed-text.ts';
 import { noMetadata, Vhost, type VhostHost, type VhostMetadata } from './vhost.ts';
@@ -28,6 +29,8 @@ export interface BrokerParts {
   readonly retainedLimits?: RetainedLimits;
   /** Without: none. */
   readonly limits?: BrokerLimits;
+  /** Where entries rest that leave memory; without it none do, and nothing can be restored. */
+  readonly paging?: { readonly store: ColdStore; readonly limits: PagingLimits };
 }
 
 /** How much of a thing there may be at a time. */
@@ -62,6 +65,7 @@ export class Broker implements VhostHost {
   readonly limits: BrokerLimits;
   /** Clients let in since the start. */
   connectionsOpened = 0;
+  readonly pager: Pager | null;
   private readonly clientsOfUser = new Map<string, number>();
 
   /** Told after a virtual host is deleted. */
@@ -85,6 +89,14 @@ export class Broker implements VhostHost {
     this.retainedExchange = parts.retainedExchange ?? 'amq.topic';
     this.retainedLimits = parts.retainedLimits ?? noLimits;
     this.limits = parts.limits ?? unlimited;
+    this.pager =
+      parts.paging === undefined
+        ? null
+        : new Pager({ ...parts.paging, timers: parts.timers, log: parts.log, queues: () => this.queues() });
+  }
+
+  private *queues(): Iterable<LocalQueue> {
+    for (const vhost of this.vhosts.values()) yield* vhost.queues.values();
   }
 
   get nowMs(): number {
@@ -195,7 +207,7 @@ export class Broker implements VhostHost {
   }
 
   /** Puts back what the journal remembers; called once, before anybody connects. */
-  restore(recovered: Recovered, messages: Iterable<RecoveredMessage>): void {
+  restore(recovered: Recovered): void {
     const byId = new Map<number, LocalQueue>();
     this.sequence = recovered.lastSequence;
     this.queueId = recovered.lastQueueId;
@@ -222,17 +234,10 @@ export class Broker implements VhostHost {
       const [vhost, routingKey] = definitions.splitKey(key);
       this.addVhost(vhost).retained.restore(routingKey, value);
     }
-    for (const each of messages) {
-      let first: QueueEntry | null = null;
-      for (const id of each.queueIds) {
-        const queue = byId.get(id);
-        if (queue === undefined) continue; // deleted while a consumer had the message
-        each.message.replies = queue.replies;
-        const entry = new QueueEntry(queue, each.message, null);
-        first ??= entry;
-        queue.restore(entry);
-        this.journal.adopt(entry, first, each);
-      }
+    for (const each of recovered.queues()) {
+      const queue = byId.get(each.id);
+      if (queue === undefined || this.pager === null) recovered.forget(each);
+      else queue.restore(each, this.pager);
     }
     this.journal.restored();
   }

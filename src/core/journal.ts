@@ -1,5 +1,5 @@
 import type { Condition } from './errors.ts';
-import type { Message } from './message.ts';
+import type { RecoveredQueue } from './queue/cold-store.ts';
 import type { QueueEntry } from './queue/entry.ts';
 
 /** Number of a record in the order of appending; grows for ever. */
@@ -41,24 +41,20 @@ export interface Journal {
   confirm(upTo: Position, receipt: PublishReceipt, tag: number): void;
   /** Calls back once `upTo` is durable; at once if it is. For cold operations: replies that promise a durable fact. */
   whenDurable(upTo: Position, done: () => void): void;
-  /** An entry put back at the start; `first` is that of the message's first durable queue. */
-  adopt(entry: QueueEntry, first: QueueEntry, from: RecoveredMessage): void;
-  /** Everything is put back: what nobody adopted is dead. */
+  /** Everything is put back, and what nobody wanted is forgotten. */
   restored(): void;
   /** Writes all that was appended and resolves when it is durable. */
   close(): Promise<void>;
 }
 
-/** A message that was durable and not settled in all its queues. */
-export interface RecoveredMessage {
-  readonly message: Message;
-  readonly queueIds: readonly number[];
-}
-
-/** What the journal tells at the start: the state as it was, last values and living messages only. */
+/** What the journal tells at the start: the state as it was, last values and living entries only. */
 export interface Recovered {
   /** The highest ever given, so that none is given again: what is left of a deleted queue would rise in a new one. */
   readonly lastSequence: number;
   readonly lastQueueId: number;
   entries(kind: string): Iterable<[key: string, value: Buffer]>;
+  /** The durable queues that hold something. */
+  queues(): Iterable<RecoveredQueue>;
+  /** The entries of a queue that is not there any longer: deleted while a consumer had the message. */
+  forget(queue: RecoveredQueue): void;
 }

@@ -133,6 +133,10 @@ export class Vhost implements QueueOwner {
     return this.host.timers;
   }
 
+  nextSequence(): number {
+    return this.host.nextSequence();
+  }
+
   // — publishing ————————————————————————————————————————————————————————————————————————————————————————————————
 
   /**

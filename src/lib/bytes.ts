@@ -72,6 +72,13 @@ function encodeWithEscapes(text: string): Buffer {
   return Buffer.concat(parts);
 }
 
+let rested = 0;
+
+/** Octets that slabs have taken since the start: grows for ever. */
+export function restedBytes(): number {
+  return rested;
+}
+
 /**
  * Memory for small things that come to rest: one allocation of 64 KiB serves hundreds of messages.
  * What was taken is pinned with its slab; a large thing gets memory of its own.
@@ -88,10 +95,12 @@ export class Slab {
   take(length: number): number {
     if (length >= Slab.ownFrom) {
       this.buffer = Buffer.allocUnsafeSlow(length);
+      rested += length;
       return 0;
     }
     if (this.used + length > this.slab.length) {
       this.slab = Buffer.allocUnsafeSlow(Slab.bytes);
+      rested += Slab.bytes;
       this.used = 0;
     }
     this.buffer = this.slab;

@@ -1,5 +1,6 @@
 import type { QueueEntry } from '../core/queue/entry.ts';
-import { segmentHeaderBytes } from './segment.ts';
+import { ColdTable, type Home, type Place } from './cold-table.ts';
+import { segmentHeaderBytes, segmentName } from './segment.ts';
 
 /** The last value of a key. */
 export interface StateRecord {
@@ -11,12 +12,18 @@ export interface StateRecord {
 }
 
 /** What one file of the log still holds that replay needs. */
-export class Segment {
+export class Segment implements Home {
   readonly epoch: number;
-  /** Length of the file. */
+  readonly file: string;
+  /** Length of the file: what has been written. */
   bytes = segmentHeaderBytes;
-  /** Living entries whose message was written here; in no order. */
+  /** Living entries in memory whose message was written here; in no order. */
   readonly entries: QueueEntry[] = [];
+  /** Living entries that have left memory, and the number that the table of them knows this segment by. */
+  cold = 0;
+  coldId = -1;
+  /** What lives here is being listed: no entry leaves memory meanwhile, or it would be missed. */
+  listed = false;
   /** Keys whose last value was written here. */
   readonly state = new Set<StateRecord>();
   /** Octets of records that `entries` and `state` need. */
@@ -29,6 +36,11 @@ export class Segment {
 
   constructor(epoch: number) {
     this.epoch = epoch;
+    this.file = segmentName(epoch);
+  }
+
+  get livingCount(): number {
+    return this.entries.length + this.cold;
   }
 
   /** True while `older` would rise again in part if this segment were gone. */
@@ -37,7 +49,7 @@ export class Segment {
   }
 
   get deletable(): boolean {
-    if (this.entries.length > 0 || this.state.size > 0) return false;
+    if (this.livingCount > 0 || this.state.size > 0) return false;
     for (const older of this.overrules) if (this.holdsDown(older)) return false;
     return true;
   }
@@ -53,6 +65,7 @@ export class Catalog {
   segments: Segment[] = [];
   neededBytes = 0;
   readonly kinds = new Map<string, Map<string, StateRecord>>();
+  readonly cold = new ColdTable();
 
   get tail(): Segment {
     return this.segments.at(-1)!;
@@ -78,29 +91,78 @@ export class Catalog {
     return this.segments.find((segment) => segment.epoch === epoch);
   }
 
-  /** The entry's message is in `segment`: newly written, moved there, or found there. */
-  place(entry: QueueEntry, segment: Segment, bytes: number): void {
+  /** The entry's message is in `segment`: newly written or moved there, as a record that `shares` queues share. */
+  place(entry: QueueEntry, segment: Segment, offset: number, length: number, shares: number): void {
     if (entry.home !== null) this.release(entry, segment);
-    entry.home = segment;
-    entry.homeIndex = segment.entries.length;
-    entry.homeBytes = bytes;
-    segment.entries.push(entry);
-    segment.neededBytes += bytes;
-    this.neededBytes += bytes;
+    entry.homeAt = offset;
+    entry.homeBytes = length;
+    entry.homeShares = shares;
+    enter(segment, entry);
+    this.charge(segment, shareOf(entry));
   }
 
   /** The entry is needed no more where it was, as a record in `by` says. */
   release(entry: QueueEntry, by: Segment): void {
     const segment = entry.home as Segment;
+    this.leave(segment, entry);
+    this.charge(segment, -shareOf(entry));
+    if (segment !== by) by.overrules.add(segment);
+  }
+
+  /** The entry leaves memory; it may be in a file that is no segment. @returns its slot */
+  freeze(entry: QueueEntry): number {
+    const home = entry.home as Home;
+    const { homeAt, homeBytes } = entry;
+    if (home instanceof Segment) this.leave(home, entry);
+    const place = { home, offset: homeAt, length: homeBytes, share: shareOf(entry) };
+    return this.cold.add(entry.message.sequence, entry.queue.id, place);
+  }
+
+  /** The entry is in memory again. @returns where its message is */
+  thaw(slot: number, entry: QueueEntry): Home {
+    const { cold } = this;
+    const home = cold.home(slot);
+    if (home instanceof Segment) {
+      entry.journal = 'written';
+      entry.homeAt = cold.offset(slot);
+      entry.homeBytes = cold.length(slot);
+      entry.homeShares = Math.max(1, Math.round(entry.homeBytes / Math.max(1, cold.share(slot))));
+      this.charge(home, shareOf(entry) - cold.share(slot));
+      enter(home, entry);
+    }
+    cold.remove(slot);
+    return home;
+  }
+
+  /** As `place` for an entry that has left memory. */
+  moveCold(slot: number, segment: Segment, place: Place): void {
+    const before = this.cold.home(slot) as Segment;
+    this.charge(before, -this.cold.share(slot));
+    this.cold.move(slot, place);
+    this.charge(segment, place.share);
+    if (before !== segment) segment.overrules.add(before);
+  }
+
+  /** As `release` for an entry that has left memory; its slot is free. */
+  releaseCold(slot: number, by: Segment): void {
+    const segment = this.cold.home(slot) as Segment;
+    this.charge(segment, -this.cold.share(slot));
+    this.cold.remove(slot);
+    if (segment !== by) by.overrules.add(segment);
+  }
+
+  private leave(segment: Segment, entry: QueueEntry): void {
     entry.home = null;
     const last = segment.entries.pop()!;
-    if (last !== entry) {
-      segment.entries[entry.homeIndex] = last;
-      last.homeIndex = entry.homeIndex;
-    }
-    segment.neededBytes -= entry.homeBytes;
-    this.neededBytes -= entry.homeBytes;
-    if (segment !== by) by.overrules.add(segment);
+    if (last === entry) return;
+    segment.entries[entry.homeIndex] = last;
+    last.homeIndex = entry.homeIndex;
+  }
+
+  /** So many octets more of the segment are needed. */
+  charge(segment: Segment, bytes: number): void {
+    segment.neededBytes += bytes;
+    this.neededBytes += bytes;
   }
 
   put(kind: string, key: string, keyBytes: Buffer, value: Buffer, segment: Segment): void {
@@ -113,12 +175,12 @@ export class Catalog {
     if (current === undefined) {
       const record: StateRecord = { kind, key, keyBytes, value, segment };
       values.set(key, record);
-      this.charge(record);
+      this.chargeState(record);
     } else {
-      this.discharge(current, segment);
+      this.dischargeState(current, segment);
       current.value = value;
       current.segment = segment;
-      this.charge(current);
+      this.chargeState(current);
     }
   }
 
@@ -128,21 +190,17 @@ export class Catalog {
     const current = values?.get(key);
     if (values === undefined || current === undefined) return;
     values.delete(key);
-    this.discharge(current, by);
+    this.dischargeState(current, by);
   }
 
-  private charge(record: StateRecord): void {
-    const bytes = stateBytes(record);
+  private chargeState(record: StateRecord): void {
     record.segment.state.add(record);
-    record.segment.neededBytes += bytes;
-    this.neededBytes += bytes;
+    this.charge(record.segment, stateBytes(record));
   }
 
-  private discharge(record: StateRecord, by: Segment): void {
-    const bytes = stateBytes(record);
+  private dischargeState(record: StateRecord, by: Segment): void {
     record.segment.state.delete(record);
-    record.segment.neededBytes -= bytes;
-    this.neededBytes -= bytes;
+    this.charge(record.segment, -stateBytes(record));
     if (record.segment !== by) by.overrules.add(record.segment);
   }
 
@@ -161,6 +219,17 @@ export class Catalog {
     if (removed.length > 0) this.segments = this.segments.filter((segment) => !segment.gone);
     return removed;
   }
+}
+
+function enter(segment: Segment, entry: QueueEntry): void {
+  entry.home = segment;
+  entry.homeIndex = segment.entries.length;
+  segment.entries.push(entry);
+}
+
+/** Of a record that several queues share, the octets that count as this entry's. */
+function shareOf(entry: QueueEntry): number {
+  return entry.homeShares === 1 ? entry.homeBytes : Math.floor(entry.homeBytes / entry.homeShares);
 }
 
 export function stateBytes({ kind, keyBytes, value }: StateRecord): number {

@@ -1,5 +1,6 @@
 import type { QueueEntry } from '../core/queue/entry.ts';
 import type { Catalog, Segment, StateRecord } from './catalog.ts';
+import type { ColdReader, Span } from './cold-reader.ts';
 
 /** Octets of a survivor in a list of them: queue and sequence number. */
 export const survivorBytes = 12;
@@ -9,8 +10,10 @@ const survivorsASlice = 16_384;
 
 /** What the compactor asks of the journal: records into the group that is being encoded. */
 export interface MoveWriter {
-  /** Writes the message of `entries`, which are all its living ones, anew. @returns octets */
+  /** Writes the message of `entries`, which are all its living ones in memory, anew. @returns octets */
   moveEntries(entries: readonly QueueEntry[]): number;
+  /** Writes the message whose record stands at `start` of `source` anew, for entries that left memory. @returns octets */
+  moveCold(slots: readonly number[], source: Buffer, start: number): number;
   /** Writes the value anew. @returns octets */
   moveState(record: StateRecord): number;
   /** A part of the list of all that lives in `segment`; the list counts once its last part is there. */
@@ -21,6 +24,8 @@ export interface SurvivorsPart {
   readonly first: boolean;
   readonly last: boolean;
   readonly entries: readonly QueueEntry[];
+  /** Of entries that have left memory. */
+  readonly slots: readonly number[];
   readonly state: readonly StateRecord[];
 }
 
@@ -31,18 +36,27 @@ export interface SurvivorsPart {
 export class Compactor {
   private readonly catalog: Catalog;
   private readonly segmentBytes: number;
+  private readonly reader: ColdReader;
+  private readonly onRead: () => void;
   private victim: Segment | null = null;
+  private fetch: ColdFetch | null = null;
   private listing: Listing | null = null;
 
-  constructor(catalog: Catalog, segmentBytes: number) {
+  /** @param onRead told when what was read from the disk can be written */
+  constructor(catalog: Catalog, segmentBytes: number, reader: ColdReader, onRead: () => void) {
     this.catalog = catalog;
     this.segmentBytes = segmentBytes;
+    this.reader = reader;
+    this.onRead = onRead;
   }
 
   /** True while there is work: the journal writes a group for it even if nobody else asks for one. */
   get busy(): boolean {
-    if (this.victim === null || this.victim.gone) this.victim = this.chooseVictim();
-    return this.victim !== null;
+    if (this.victim === null || this.victim.gone) {
+      this.victim = this.chooseVictim();
+      this.fetch = null;
+    }
+    return this.victim !== null && this.fetch?.waits !== true;
   }
 
   /** Writes a slice of the work. */
@@ -53,18 +67,22 @@ export class Compactor {
     while (bytes < sliceBytes && victim.entries.length > 0) {
       bytes += writer.moveEntries(livingSiblings(victim.entries.at(-1)!));
     }
+    if (bytes < sliceBytes && victim.cold > 0) {
+      this.fetch ??= new ColdFetch(this.catalog, victim, this.reader, this.onRead);
+      bytes += this.fetch.encode(writer);
+    }
     for (const record of victim.state) {
       if (bytes >= sliceBytes) return;
       bytes += writer.moveState(record);
     }
-    if (bytes < sliceBytes) this.encodeSurvivors(victim, writer);
+    if (bytes < sliceBytes && victim.livingCount === 0) this.encodeSurvivors(victim, writer);
   }
 
   private encodeSurvivors(victim: Segment, writer: MoveWriter): void {
     if (this.listing === null || this.listing.segment.gone) {
       const older = [...victim.overrules].find((each) => victim.holdsDown(each));
       if (older === undefined) return; // all said: the journal deletes the victim when this is durable
-      this.listing = new Listing(older);
+      this.listing = new Listing(older, this.catalog);
     }
     const { listing } = this;
     // All parts stand in one segment, or replay might find the end of a list without its beginning.
@@ -73,6 +91,7 @@ export class Compactor {
     this.catalog.tail.overrules.add(listing.segment);
     if (!part.last) return;
     listing.segment.survivorsIn = this.catalog.tail;
+    listing.segment.listed = false;
     this.listing = null;
   }
 
@@ -100,43 +119,164 @@ export class Compactor {
 function costOf(segment: Segment): number {
   let bytes = segment.neededBytes;
   for (const older of segment.overrules) {
-    if (segment.holdsDown(older)) bytes += older.entries.length * survivorBytes + older.state.size * 64;
+    if (segment.holdsDown(older)) bytes += older.livingCount * survivorBytes + older.state.size * 64;
   }
   return bytes;
+}
+
+/** Chunks of the table of cold entries that one slice of the work looks through: each a tenth of a millisecond. */
+const chunksASlice = 8;
+const readAtOnce = 4096;
+
+interface Found {
+  readonly slot: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Finds what lives in a segment and has left memory, and reads it, the beginning of the file first: records are read
+ * while groups are written, and moved with the next group.
+ */
+class ColdFetch {
+  /** A read is under way: there is nothing to do until it is done. */
+  waits = false;
+  private readonly catalog: Catalog;
+  private readonly victim: Segment;
+  private readonly reader: ColdReader;
+  private readonly onRead: () => void;
+  private scanAt = 0;
+  private found: number[] = [];
+  private nextAt = 0;
+  private read: { readonly found: readonly Found[]; readonly spans: readonly Span[] } | null = null;
+
+  constructor(catalog: Catalog, victim: Segment, reader: ColdReader, onRead: () => void) {
+    this.catalog = catalog;
+    this.victim = victim;
+    this.reader = reader;
+    this.onRead = onRead;
+  }
+
+  /** @returns octets written */
+  encode(writer: MoveWriter): number {
+    const bytes = this.read === null ? 0 : this.move(this.read.found, this.read.spans, writer);
+    this.read = null;
+    if (this.scan()) this.readNext();
+    return bytes;
+  }
+
+  /** @returns true when the table has been looked through */
+  private scan(): boolean {
+    const { cold } = this.catalog;
+    for (let chunks = 0; chunks < chunksASlice && this.scanAt < cold.end; chunks++) {
+      this.scanAt = cold.visitChunk(this.scanAt, this.victim, (slot) => this.found.push(slot));
+    }
+    return this.scanAt >= cold.end;
+  }
+
+  private readNext(): void {
+    const { cold } = this.catalog;
+    const batch: Found[] = [];
+    for (; this.nextAt < this.found.length && batch.length < readAtOnce; this.nextAt++) {
+      const slot = this.found[this.nextAt]!;
+      if (this.livesHere(slot)) batch.push({ slot, offset: cold.offset(slot), length: cold.length(slot) });
+    }
+    if (batch.length === 0) {
+      // What went cold meanwhile is found by the next round.
+      this.scanAt = 0;
+      this.found = [];
+      this.nextAt = 0;
+      return;
+    }
+    batch.sort((a, b) => a.offset - b.offset);
+    const { file } = this.victim;
+    this.waits = true;
+    this.reader.read(batch.map(({ offset, length }) => ({ file, offset, length }))).then(
+      (spans) => {
+        for (const { slot } of batch.slice(spans.length)) this.found.push(slot);
+        this.read = { found: batch.slice(0, spans.length), spans };
+        this.waits = false;
+        this.onRead();
+      },
+      () => {
+        for (const { slot } of batch) this.found.push(slot);
+        this.waits = false; // tried again with the next group that somebody else asks for
+      },
+    );
+  }
+
+  private move(found: readonly Found[], spans: readonly Span[], writer: MoveWriter): number {
+    const { cold } = this.catalog;
+    let bytes = 0;
+    for (let i = 0; i < found.length; ) {
+      const { offset } = found[i]!;
+      const span = spans[i]!;
+      const together: number[] = [];
+      // Entries of one message stand side by side; what was taken into memory meanwhile is moved from there.
+      for (; i < found.length && found[i]!.offset === offset; i++) {
+        const { slot } = found[i]!;
+        if (this.livesHere(slot) && cold.offset(slot) === offset) together.push(slot);
+      }
+      if (together.length > 0) bytes += writer.moveCold(together, span.bytes, offset - span.offset);
+    }
+    return bytes;
+  }
+
+  private livesHere(slot: number): boolean {
+    return this.catalog.cold.has(slot) && this.catalog.cold.home(slot) === this.victim;
+  }
 }
 
 /** A walk through what lives in a segment, over several groups, while entries go. */
 class Listing {
   readonly segment: Segment;
+  private readonly catalog: Catalog;
   private home: Segment | null = null;
+  /** In the table of what has left memory. */
+  private coldAt = 0;
   private at = 0;
   private state: Iterator<StateRecord> = [].values();
 
-  constructor(segment: Segment) {
+  constructor(segment: Segment, catalog: Catalog) {
     this.segment = segment;
+    this.catalog = catalog;
   }
 
   next(tail: Segment): SurvivorsPart {
+    const { segment } = this;
     const first = this.home !== tail;
     if (first) {
       this.home = tail;
-      this.at = this.segment.entries.length;
-      this.state = this.segment.state.values();
+      segment.listed = true;
+      this.coldAt = segment.cold === 0 ? this.catalog.cold.end : 0;
+      this.at = -1;
+      this.state = segment.state.values();
     }
+    const slots = this.nextSlots();
+    if (this.coldAt < this.catalog.cold.end) return { first, last: false, entries: [], slots, state: [] };
+    // What comes back to memory from here on has been listed.
+    if (this.at < 0) this.at = segment.entries.length;
     // Backwards: an entry that goes is replaced by the last one, which has been listed or is still to come.
-    this.at = Math.min(this.at, this.segment.entries.length);
+    this.at = Math.min(this.at, segment.entries.length);
     const from = Math.max(0, this.at - survivorsASlice);
-    const entries = this.segment.entries.slice(from, this.at);
+    const entries = segment.entries.slice(from, this.at);
     this.at = from;
     const state: StateRecord[] = [];
-    let last = from === 0;
-    while (last && state.length < survivorsASlice) {
+    while (from === 0 && state.length < survivorsASlice) {
       const { done, value } = this.state.next();
-      if (done) return { first, last, entries, state };
+      if (done) return { first, last: true, entries, slots, state };
       state.push(value);
     }
-    last = false;
-    return { first, last, entries, state };
+    return { first, last: false, entries, slots, state };
+  }
+
+  private nextSlots(): number[] {
+    const { cold } = this.catalog;
+    const slots: number[] = [];
+    for (let chunks = 0; chunks < chunksASlice && this.coldAt < cold.end && slots.length < survivorsASlice; chunks++) {
+      this.coldAt = cold.visitChunk(this.coldAt, this.segment, (slot) => slots.push(slot));
+    }
+    return slots;
   }
 }
 

@@ -11,10 +11,19 @@ export interface AppendFile {
   close(): Promise<void>;
 }
 
+/** A file that is read from in places. */
+export interface ReadFile {
+  /** @returns octets of the caller's own: fewer than `length` where the file ends */
+  read(offset: number, length: number): Promise<Buffer>;
+  close(): Promise<void>;
+}
+
 /** One directory, so that tests can put a failing one in its place. */
 export interface Disk {
   list(): Promise<string[]>;
   read(name: string): Promise<Buffer>;
+  /** The file stays readable until it is closed, though it be removed. */
+  open(name: string): Promise<ReadFile>;
   /** A new, empty file; one of the same name that a crash left half made is replaced. */
   create(name: string): Promise<AppendFile>;
   /** Replaces a small file as a whole: after a crash there is the old one or the new one. */
@@ -36,6 +45,17 @@ export async function freeBytes(directory: string): Promise<number> {
   return bavail * bsize;
 }
 
+async function readRange(file: FileHandle, offset: number, length: number): Promise<Buffer> {
+  const content = Buffer.allocUnsafeSlow(length);
+  let read = 0;
+  while (read < length) {
+    const { bytesRead } = await file.read(content, read, length - read, offset + read);
+    if (bytesRead === 0) break;
+    read += bytesRead;
+  }
+  return content.subarray(0, read);
+}
+
 class FileDisk implements Disk {
   private readonly directory: string;
 
@@ -51,17 +71,18 @@ class FileDisk implements Disk {
     const file = await open(join(this.directory, name), 'r');
     try {
       // In one piece: readFile puts a large file together from many.
-      const content = Buffer.allocUnsafeSlow((await file.stat()).size);
-      let read = 0;
-      while (read < content.length) {
-        const { bytesRead } = await file.read(content, read, content.length - read, read);
-        if (bytesRead === 0) break;
-        read += bytesRead;
-      }
-      return content.subarray(0, read);
+      return await readRange(file, 0, (await file.stat()).size);
     } finally {
       await file.close();
     }
+  }
+
+  async open(name: string): Promise<ReadFile> {
+    const handle = await open(join(this.directory, name), 'r');
+    return {
+      read: (offset, length) => readRange(handle, offset, length),
+      close: () => handle.close(),
+    };
   }
 
   async create(name: string): Promise<AppendFile> {

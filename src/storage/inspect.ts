@@ -1,7 +1,6 @@
-import type { Message } from '../core/message.ts';
 import type { Disk } from './disk.ts';
 import { readManifest } from './manifest.ts';
-import { type RecordVisitor, readRecords, type SurvivorsRecord } from './record.ts';
+import { type PublishedRecord, type RecordVisitor, readRecords, type SurvivorsRecord } from './record.ts';
 import {
   findBatch,
   findProofOf,
@@ -66,11 +65,11 @@ function inspectSegment(
   }
   const firstUnit = unit;
   let whole = segmentHeaderBytes;
-  let open: Buffer[] = [];
+  let open: { readonly payload: Buffer; readonly end: number }[] = [];
   for (let batch = findBatch(content, whole, epoch); batch?.unit === unit; ) {
-    open.push(batch.payload);
+    open.push(batch);
     if (batch.commits) {
-      for (const payload of open) readRecords(payload, counter);
+      for (const { payload, end } of open) readRecords(payload, end - payload.length, counter);
       open = [];
       whole = batch.end;
       unit += 1;
@@ -94,9 +93,9 @@ class Counter implements RecordVisitor {
     this.visitor = visitor;
   }
 
-  published(message: Message, queueIds: readonly number[], bytes: number): void {
+  published(record: PublishedRecord): void {
     this.counts.messages += 1;
-    this.visitor.published?.(message, queueIds, bytes);
+    this.visitor.published?.(record);
   }
 
   settled(queueId: number, sequence: number): void {

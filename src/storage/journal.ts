@@ -1,4 +1,4 @@
-import type { Journal, Position, PublishReceipt, RecoveredMessage } from '../core/journal.ts';
+import type { Journal, Position, PublishReceipt } from '../core/journal.ts';
 import type { Message } from '../core/message.ts';
 import type { QueueEntry } from '../core/queue/entry.ts';
 import { emptyBuffer, encodeText } from '../lib/bytes.ts';
@@ -7,11 +7,13 @@ import type { Logger } from '../lib/log.ts';
 import { Ring } from '../lib/ring.ts';
 import type { Timer, Timers } from '../lib/timers.ts';
 import type { Catalog, Segment, StateRecord } from './catalog.ts';
+import { ColdEntries, type ColdJournal } from './cold-entries.ts';
 import { Compactor, type MoveWriter, type SurvivorsPart } from './compaction.ts';
 import type { AppendFile, Disk } from './disk.ts';
 import { readManifest, writeManifest } from './manifest.ts';
-import { deathsBytes, RecordWriter, runsBytes, survivorsBytes, toRuns } from './record.ts';
-import { type Living, type RecoveredState, recover } from './recovery.ts';
+import { deathsBytes, publishedAt, RecordWriter, runsBytes, survivorsBytes, toRuns } from './record.ts';
+import { type RecoveredState, recover } from './recovery.ts';
+import { Scratch } from './scratch.ts';
 import { batchHeaderBytes, isSegmentName, sealBatch, segmentHeader, segmentName } from './segment.ts';
 
 export interface JournalOptions {
@@ -52,11 +54,13 @@ const retryMs = 1000;
  * everybody who waits. Records are encoded when their group is written, so that a message which all its queues have
  * settled by then is never written.
  */
-export class SegmentJournal implements Journal, MoveWriter {
+export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   position: Position = 0;
   durable: Position = 0;
   backlogBytes = 0;
   writable = true;
+  /** Where entries rest that have left memory. */
+  readonly cold: ColdEntries;
 
   private readonly disk: Disk;
   private readonly options: JournalOptions;
@@ -71,6 +75,7 @@ export class SegmentJournal implements Journal, MoveWriter {
 
   private published: QueueEntry[] = [];
   private settled: QueueEntry[] = [];
+  private settledCold: number[] = [];
   private changes: StateChange[] = [];
   /** Receipts in the order of their positions: three rings are one without an object an item. */
   private readonly waitingAt = new Ring<Position>();
@@ -82,23 +87,35 @@ export class SegmentJournal implements Journal, MoveWriter {
   /** Before that, what nobody has adopted yet would seem dead. */
   private restoredAll = false;
   private idle: (() => void) | null = null;
+  /** Who waits until what is being written has been. */
+  private afterWrite: (() => void)[] = [];
 
   private writer = new RecordWriter(batchBytes);
   private readonly batches: Buffer[] = [];
   private readonly spares: RecordWriter[] = [];
   private readonly used: RecordWriter[] = [];
+  /** Where the batch that is being filled will begin in its file. */
+  private batchAt = 0;
   private readonly queueIds: number[] = [];
+  private readonly expiries: number[] = [];
+  private readonly living: QueueEntry[] = [];
+  private readonly way = {
+    exchange: emptyBuffer,
+    key: emptyBuffer,
+    queueIds: this.queueIds,
+    expiries: this.expiries,
+    deaths: emptyBuffer,
+  };
   private lastExchange = '';
-  private lastExchangeBytes: Buffer = emptyBuffer;
   private lastKey = '';
-  private lastKeyBytes: Buffer = emptyBuffer;
 
   private constructor(disk: Disk, options: JournalOptions, recovered: RecoveredState, file: AppendFile) {
     this.disk = disk;
     this.options = options;
     this.durability = options.durability ?? { mode: 'sync', intervalMs: 0 };
     this.catalog = recovered.catalog;
-    this.compactor = new Compactor(recovered.catalog, options.segmentBytes);
+    this.cold = new ColdEntries(disk, recovered.catalog, this);
+    this.compactor = new Compactor(recovered.catalog, options.segmentBytes, this.cold.reader, () => this.schedule());
     this.file = file;
     this.unit = recovered.unit;
     this.syncedUnit = recovered.unit;
@@ -115,6 +132,7 @@ export class SegmentJournal implements Journal, MoveWriter {
     const epochs = await readManifest(disk);
     const recovered = await recover(disk, epochs, options.log);
     await removeStrays(disk, epochs);
+    await Scratch.clear(disk);
     const epoch = (epochs.at(-1) ?? 0) + 1;
     const file = await createSegment(disk, [...epochs, epoch], recovered.unit + 1);
     recovered.catalog.add(epoch);
@@ -124,13 +142,6 @@ export class SegmentJournal implements Journal, MoveWriter {
   /** Octets of all files of the log. */
   get bytes(): number {
     return this.catalog.bytes;
-  }
-
-  adopt(entry: QueueEntry, first: QueueEntry, from: RecoveredMessage): void {
-    const { segment, bytes, queueIds } = from as Living;
-    entry.sibling = first.sibling ?? first;
-    first.sibling = entry;
-    this.catalog.place(entry, segment, Math.floor(bytes / queueIds.length));
   }
 
   restored(): void {
@@ -151,6 +162,18 @@ export class SegmentJournal implements Journal, MoveWriter {
   settle(entry: QueueEntry): Position {
     this.settled.push(entry);
     return this.appended(8);
+  }
+
+  settleCold(slot: number): void {
+    this.settledCold.push(slot);
+    this.appended(8);
+  }
+
+  written(): Promise<void> {
+    return new Promise((resolve) => {
+      this.afterWrite.push(resolve);
+      this.schedule();
+    });
   }
 
   put(kind: string, key: string, value: Buffer): Position {
@@ -187,6 +210,7 @@ export class SegmentJournal implements Journal, MoveWriter {
     this.syncDue?.cancel();
     if (this.syncedUnit < this.unit) await this.file.datasync();
     await this.file.close();
+    await this.cold.close();
   }
 
   private isLost(): boolean {
@@ -231,6 +255,9 @@ export class SegmentJournal implements Journal, MoveWriter {
       this.lose(error as Error);
       return;
     }
+    const written = this.afterWrite;
+    this.afterWrite = [];
+    for (const resolve of written) resolve();
     this.durable = upTo;
     this.options.clock.refresh();
     this.tellWaiting();
@@ -362,7 +389,8 @@ export class SegmentJournal implements Journal, MoveWriter {
     }
     const removed = this.catalog.removeDeletable();
     await this.insist(() => writeManifest(this.disk, this.catalog.epochs)).catch((error) => this.lose(error as Error));
-    for (const { epoch } of removed) {
+    for (const { epoch, file } of removed) {
+      this.cold.reader.forget(file);
       this.disk.remove(segmentName(epoch)).catch((error: Error) => {
         this.options.log.warn({ err: error.message, file: segmentName(epoch) }, 'journal: a dead segment stays');
       });
@@ -373,22 +401,39 @@ export class SegmentJournal implements Journal, MoveWriter {
 
   private encodeGroup(): void {
     this.writer.at = batchHeaderBytes;
+    this.batchAt = this.catalog.tail.bytes;
     if (this.restoredAll) this.compactor.encode(this);
     for (const change of this.changes) this.encodeChange(change);
     for (const first of this.published) this.encodePublished(first);
-    if (this.settled.length > 0) this.encodeSettled();
+    if (this.settled.length > 0 || this.settledCold.length > 0) this.encodeSettled();
     this.changes = [];
     this.published = [];
     this.settled = [];
+    this.settledCold = [];
     if (this.writer.at > batchHeaderBytes) this.endBatch();
   }
 
   moveEntries(entries: readonly QueueEntry[]): number {
-    this.queueIds.length = 0;
-    for (const entry of entries) this.queueIds.push(entry.queue.id);
-    const bytes = this.encodeMessage(entries[0]!.message);
-    for (const entry of entries) this.catalog.place(entry, this.catalog.tail, Math.floor(bytes / entries.length));
-    return bytes;
+    this.encodeEntries(entries[0]!.message, entries);
+    return entries[0]!.homeBytes;
+  }
+
+  moveCold(slots: readonly number[], source: Buffer, start: number): number {
+    const { cold, tail } = this.catalog;
+    const { queueIds, expiries } = this;
+    const record = publishedAt(source, start);
+    queueIds.length = 0;
+    expiries.length = 0;
+    for (const slot of slots) queueIds.push(cold.queueId(slot));
+    for (const id of queueIds) expiries.push(record.expiryIn(id));
+    if (!record.hasExpiries) expiries.length = 0;
+    // Shorter than before, for queues are only left out.
+    this.makeRoom(record.length);
+    const offset = this.batchAt + this.writer.at;
+    const length = this.writer.moved(source, start, queueIds, expiries);
+    const share = Math.floor(length / slots.length);
+    for (const slot of slots) this.catalog.moveCold(slot, tail, { home: tail, offset, length, share });
+    return length;
   }
 
   moveState({ kind, key, keyBytes, value }: StateRecord): number {
@@ -401,7 +446,7 @@ export class SegmentJournal implements Journal, MoveWriter {
 
   survivors(segment: Segment, part: SurvivorsPart): void {
     this.makeRoom(survivorsBytes(part));
-    this.writer.survivors(segment.epoch, part);
+    this.writer.survivors(segment.epoch, part, this.catalog.cold);
   }
 
   private encodeChange({ kind, key, value }: StateChange): void {
@@ -417,42 +462,50 @@ export class SegmentJournal implements Journal, MoveWriter {
   }
 
   private encodePublished(first: QueueEntry): void {
-    const { queueIds } = this;
-    queueIds.length = 0;
+    const { living } = this;
+    living.length = 0;
     let last = first;
     for (let entry: QueueEntry | null = first; entry !== null; entry = entry.sibling) {
       last = entry;
       if (entry.state === 'settled') continue;
       entry.journal = 'written';
-      queueIds.push(entry.queue.id);
+      living.push(entry);
     }
-    if (queueIds.length === 0) return;
-    const bytes = Math.floor(this.encodeMessage(first.message) / queueIds.length);
-    for (let entry: QueueEntry | null = first; entry !== null; entry = entry.sibling) {
-      if (entry.state !== 'settled') this.catalog.place(entry, this.catalog.tail, bytes);
-    }
+    if (living.length === 0) return;
+    this.encodeEntries(first.message, living);
     if (last !== first) last.sibling = first;
   }
 
-  /** Writes the message for the queues in `queueIds`. @returns octets */
-  private encodeMessage(message: Message): number {
-    const { queueIds } = this;
+  /** Writes the message for the queues of `entries`, which live there from now on. */
+  private encodeEntries(message: Message, entries: readonly QueueEntry[]): void {
+    const { queueIds, expiries } = this;
+    queueIds.length = 0;
+    expiries.length = 0;
+    let expiresApart = false;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i]!;
+      queueIds.push(entry.queue.id);
+      if (entry.expiresAtMs !== message.expiresAtMs) expiresApart = true;
+    }
+    if (expiresApart) for (const entry of entries) expiries.push(entry.expiresAtMs);
     // Most messages go where the last one went: 120 ns less.
     if (message.exchange !== this.lastExchange) {
       this.lastExchange = message.exchange;
-      this.lastExchangeBytes = encodeText(message.exchange);
+      this.way.exchange = encodeText(message.exchange);
     }
     if (message.routingKey !== this.lastKey) {
       this.lastKey = message.routingKey;
-      this.lastKeyBytes = encodeText(message.routingKey);
+      this.way.key = encodeText(message.routingKey);
     }
-    const deaths = message.deaths.length === 0 ? emptyBuffer : deathsBytes(message.deaths);
-    const exchange = this.lastExchangeBytes;
-    const key = this.lastKeyBytes;
-    const bytes = RecordWriter.publishedBytes(message, queueIds.length, exchange, key, deaths);
+    this.way.deaths = message.deaths.length === 0 ? emptyBuffer : deathsBytes(message.deaths);
+    const bytes = RecordWriter.publishedBytes(message, this.way);
     this.makeRoom(bytes);
-    this.writer.published(message, queueIds, exchange, key, deaths);
-    return bytes;
+    const offset = this.batchAt + this.writer.at;
+    this.writer.published(message, this.way);
+    const { tail } = this.catalog;
+    for (let i = 0; i < entries.length; i++) {
+      this.catalog.place(entries[i]!, tail, offset, bytes, entries.length);
+    }
   }
 
   private encodeSettled(): void {
@@ -460,14 +513,22 @@ export class SegmentJournal implements Journal, MoveWriter {
     const byQueue = new Map<number, number[]>();
     let sequences: number[] = [];
     let queueId = 0; // no durable queue has this one
-    for (const entry of this.settled) {
-      this.catalog.release(entry, tail);
-      if (entry.queue.id !== queueId) {
-        queueId = entry.queue.id;
+    const settle = (id: number, sequence: number): void => {
+      if (id !== queueId) {
+        queueId = id;
         sequences = byQueue.get(queueId) ?? [];
         byQueue.set(queueId, sequences);
       }
-      sequences.push(entry.message.sequence);
+      sequences.push(sequence);
+    };
+    for (const entry of this.settled) {
+      this.catalog.release(entry, tail);
+      settle(entry.queue.id, entry.message.sequence);
+    }
+    const { cold } = this.catalog;
+    for (const slot of this.settledCold) {
+      settle(cold.queueId(slot), cold.sequence(slot));
+      this.catalog.releaseCold(slot, tail);
     }
     for (const [queueId, sequences] of byQueue) {
       const runs = toRuns(queueId, ascending(sequences));
@@ -486,6 +547,7 @@ export class SegmentJournal implements Journal, MoveWriter {
   private endBatch(): void {
     const { writer } = this;
     this.batches.push(writer.buffer.subarray(0, writer.at));
+    this.batchAt += writer.at;
     if (writer.buffer.length === batchBytes) this.used.push(writer);
     this.writer = this.spares.pop() ?? new RecordWriter(batchBytes);
     this.writer.at = batchHeaderBytes;

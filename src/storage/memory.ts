@@ -35,8 +35,6 @@ export class MemoryJournal implements Journal {
     done();
   }
 
-  adopt(): void {}
-
   restored(): void {}
 
   async close(): Promise<void> {}

@@ -1,6 +1,7 @@
 import { findFormat } from '../core/format.ts';
 import { type Death, Message, noDeaths } from '../core/message.ts';
 import { decodeText, emptyBuffer, encodeText } from '../lib/bytes.ts';
+import type { ColdTable } from './cold-table.ts';
 import { type SurvivorsPart, survivorBytes } from './compaction.ts';
 
 /**
@@ -8,6 +9,7 @@ import { type SurvivorsPart, survivorBytes } from './compaction.ts';
  *
  *     published  1 │ flags │ format │ qos i8 │ priority i16 │ sequence f64 │ expiresAtMs f64
  *                  │ exchange (u16 + text) │ routing key (u32 + text) │ queues (u16 + u32 each)
+ *                  │ with flag 2: expiresAtMs f64 of the entry in each queue
  *                  │ native (u32 +) │ body (u32 +) │ deaths (u32 + JSON)
  *     settled    2 │ queue u32 │ first sequence f64 │ runs u32 │ (gap varint, length varint) each
  *     put        3 │ kind (u8 + text) │ key (u32 + text) │ value (u32 +)
@@ -15,13 +17,17 @@ import { type SurvivorsPart, survivorBytes } from './compaction.ts';
  *     survivors  5 │ flags │ epoch u32 │ entries u32 │ (queue u32, sequence f64) each
  *                  │ keys u32 │ (kind (u8 + text), key (u32 + text)) each
  *
- * `published` with a sequence number that lives already is a move: it counts alone from then on. `survivors`, from the
+ * `published` for a queue in which its sequence number lives already is a move of that entry. `survivors`, from the
  * part with flag 1 (first) to that with flag 2 (last), says what lives of all that segment `epoch` holds.
  * A run of settlements skips `gap` sequence numbers behind the last run's end and settles `length` of them.
  */
 export const RecordType = { published: 1, settled: 2, put: 3, deleted: 4, survivors: 5 } as const;
 
 const retainFlag = 1;
+/** The queues have times to live of their own: entries expire before their message does. */
+const expiriesFlag = 2;
+/** Only of messages that left memory for a while and are not kept beyond a restart. */
+const transientFlag = 4;
 const firstFlag = 1;
 const lastFlag = 2;
 const publishedFixed = 1 + 1 + 1 + 1 + 2 + 8 + 8;
@@ -35,8 +41,8 @@ export interface Runs {
 
 /** What replay tells its owner, in the order in which it was written. */
 export interface RecordVisitor {
-  /** @param bytes that the record takes */
-  published(message: Message, queueIds: readonly number[], bytes: number): void;
+  /** @param record valid during the call alone */
+  published(record: PublishedRecord): void;
   settled(queueId: number, sequence: number): void;
   put(kind: string, key: string, value: Buffer): void;
   deleted(kind: string, key: string): void;
@@ -61,28 +67,19 @@ export class RecordWriter {
   }
 
   /** The octets that `published` will take. */
-  static publishedBytes(message: Message, queues: number, exchange: Buffer, key: Buffer, deaths: Buffer): number {
+  static publishedBytes(message: Message, way: WayBytes): number {
     const native = message.nativeEnd - message.nativeStart;
-    return (
-      publishedFixed +
-      2 +
-      exchange.length +
-      4 +
-      key.length +
-      2 +
-      queues * 4 +
-      12 +
-      native +
-      message.bodyBytes +
-      deaths.length
-    );
+    return publishedFixed + wayBytes(way) + 12 + native + message.bodyBytes + way.deaths.length;
   }
 
-  published(message: Message, queueIds: readonly number[], exchange: Buffer, key: Buffer, deaths: Buffer): void {
+  published(message: Message, { queueIds, expiries, exchange, key, deaths }: WayBytes): void {
     const out = this.buffer;
     let at = this.at;
     out[at] = RecordType.published;
-    out[at + 1] = message.retain ? retainFlag : 0;
+    out[at + 1] =
+      (message.retain ? retainFlag : 0) |
+      (expiries.length > 0 ? expiriesFlag : 0) |
+      (message.durable ? 0 : transientFlag);
     out[at + 2] = message.format.id;
     out.writeInt8(message.qos, at + 3);
     out.writeInt16BE(message.priority, at + 4);
@@ -94,6 +91,7 @@ export class RecordWriter {
     at += key.copy(out, at);
     at = out.writeUInt16BE(queueIds.length, at);
     for (const id of queueIds) at = out.writeUInt32BE(id, at);
+    for (const expiry of expiries) at = out.writeDoubleBE(expiry, at);
     at = out.writeUInt32BE(message.nativeEnd - message.nativeStart, at);
     at += message.bytes.copy(out, at, message.nativeStart, message.nativeEnd);
     at = out.writeUInt32BE(message.bodyBytes, at);
@@ -101,6 +99,21 @@ export class RecordWriter {
     at = out.writeUInt32BE(deaths.length, at);
     at += deaths.copy(out, at);
     this.at = at;
+  }
+
+  /** The record at `start` of `source` anew, for some of its queues. @returns octets */
+  moved(source: Buffer, start: number, queueIds: readonly number[], expiries: readonly number[]): number {
+    const record = publishedAt(source, start);
+    const out = this.buffer;
+    const began = this.at;
+    let at = began + source.copy(out, began, start, record.queuesAt);
+    out[began + 1] = (out[began + 1]! & ~expiriesFlag) | (expiries.length > 0 ? expiriesFlag : 0);
+    at = out.writeUInt16BE(queueIds.length, at);
+    for (const id of queueIds) at = out.writeUInt32BE(id, at);
+    for (const expiry of expiries) at = out.writeDoubleBE(expiry, at);
+    at += source.copy(out, at, record.contentAt, record.end);
+    this.at = at;
+    return at - began;
   }
 
   settled({ queueId, first, runs }: Runs): void {
@@ -125,15 +138,19 @@ export class RecordWriter {
     this.head(RecordType.deleted, kind, key);
   }
 
-  survivors(epoch: number, { first, last, entries, state }: SurvivorsPart): void {
+  survivors(epoch: number, { first, last, entries, slots, state }: SurvivorsPart, cold: ColdTable): void {
     const out = this.buffer;
     out[this.at] = RecordType.survivors;
     out[this.at + 1] = (first ? firstFlag : 0) | (last ? lastFlag : 0);
     this.at = out.writeUInt32BE(epoch, this.at + 2);
-    this.at = out.writeUInt32BE(entries.length, this.at);
+    this.at = out.writeUInt32BE(entries.length + slots.length, this.at);
     for (const entry of entries) {
       this.at = out.writeUInt32BE(entry.queue.id, this.at);
       this.at = out.writeDoubleBE(entry.message.sequence, this.at);
+    }
+    for (const slot of slots) {
+      this.at = out.writeUInt32BE(cold.queueId(slot), this.at);
+      this.at = out.writeDoubleBE(cold.sequence(slot), this.at);
     }
     this.at = out.writeUInt32BE(state.length, this.at);
     for (const { kind, keyBytes } of state) this.name(kind, keyBytes);
@@ -155,17 +172,35 @@ export class RecordWriter {
   }
 }
 
+/** Where a message goes, and what is written behind it, as octets. */
+export interface WayBytes {
+  readonly exchange: Buffer;
+  readonly key: Buffer;
+  readonly queueIds: readonly number[];
+  /** Milliseconds since the epoch for each queue; empty when all entries expire as their message does. */
+  readonly expiries: readonly number[];
+  readonly deaths: Buffer;
+}
+
+function wayBytes({ exchange, key, queueIds, expiries }: WayBytes): number {
+  return 2 + exchange.length + 4 + key.length + 2 + queueIds.length * 4 + expiries.length * 8;
+}
+
 /**
- * Reads all records of `payload`; messages are views into it.
+ * Reads all records of `payload`, which begins at offset `base` of its file.
  * @throws RangeError when a record is cut or of an unknown type: the payload's CRC was right, so the writer is at fault
  */
-export function readRecords(payload: Buffer, visitor: RecordVisitor): void {
+export function readRecords(payload: Buffer, base: number, visitor: RecordVisitor): void {
   let at = 0;
   while (at < payload.length) {
     switch (payload[at]) {
-      case RecordType.published:
-        at = readPublished(payload, at, visitor);
+      case RecordType.published: {
+        const record = publishedAt(payload, at);
+        record.offset = base + at;
+        visitor.published(record);
+        at = record.end;
         break;
+      }
       case RecordType.settled:
         at = readSettled(payload, at, visitor);
         break;
@@ -188,6 +223,8 @@ class Way {
   exchange = '';
   routingKey = '';
   queueIds: readonly number[] = [];
+  /** Octets before the queues. */
+  nameBytes = 0;
 
   /** @returns where the way that begins at `start` ends */
   read(payload: Buffer, start: number): number {
@@ -205,6 +242,7 @@ class Way {
       queueIds.push(payload.readUInt32BE(at));
     }
     this.queueIds = queueIds;
+    this.nameBytes = keyEnd - start;
     this.bytes = Buffer.from(payload.subarray(start, at));
     return at;
   }
@@ -212,39 +250,116 @@ class Way {
 
 const way = new Way();
 
-function readPublished(payload: Buffer, start: number, visitor: RecordVisitor): number {
-  const at = way.read(payload, start + publishedFixed);
-  const { exchange, routingKey, queueIds } = way;
-  const nativeStart = at + 4;
-  const nativeEnd = nativeStart + payload.readUInt32BE(at);
-  const bodyStart = nativeEnd + 4;
-  const bodyEnd = bodyStart + payload.readUInt32BE(nativeEnd);
-  const deathsStart = bodyEnd + 4;
-  const deathsEnd = deathsStart + payload.readUInt32BE(bodyEnd);
-  const format = findFormat(payload[start + 2]!);
-  if (format === undefined) throw new RangeError(`unknown message format ${payload[start + 2]} at ${start}`);
-  const message = new Message({
-    format,
-    exchange,
-    routingKey,
-    durable: true,
-    priority: payload.readInt16BE(start + 4),
-    expiresAtMs: payload.readDoubleBE(start + 14),
-    qos: payload.readInt8(start + 3),
-    retain: (payload[start + 1]! & retainFlag) !== 0,
-    publisher: null,
-    deaths: deathsEnd === deathsStart ? noDeaths : readDeaths(payload.subarray(deathsStart, deathsEnd)),
-    bytes: payload,
-    start: nativeStart,
-    end: bodyEnd,
-    nativeStart,
-    nativeEnd,
-    bodyStart,
-    bodyEnd,
-  });
-  message.sequence = payload.readDoubleBE(start + 6);
-  visitor.published(message, queueIds, deathsEnd - start);
-  return deathsEnd;
+/** A record of a message, read by offset; there is one object of it, and the next record takes its place. */
+export class PublishedRecord {
+  payload: Buffer = emptyBuffer;
+  /** Of the record in its file. */
+  offset = 0;
+  start = 0;
+  end = 0;
+  sequence = 0;
+  exchange = '';
+  routingKey = '';
+  /** Shared by records in a row for the same queues. */
+  queueIds: readonly number[] = [];
+  bodyBytes = 0;
+  /** Where the queues are listed, and what is behind them begins. */
+  queuesAt = 0;
+  contentAt = 0;
+  private nativeStart = 0;
+  private nativeEnd = 0;
+  private bodyStart = 0;
+  /** Its entries expire before it does. */
+  hasExpiries = false;
+
+  read(payload: Buffer, start: number): void {
+    const wayEnd = way.read(payload, start + publishedFixed);
+    this.payload = payload;
+    this.start = start;
+    this.sequence = payload.readDoubleBE(start + 6);
+    this.exchange = way.exchange;
+    this.routingKey = way.routingKey;
+    this.queueIds = way.queueIds;
+    this.queuesAt = start + publishedFixed + way.nameBytes;
+    this.hasExpiries = (payload[start + 1]! & expiriesFlag) !== 0;
+    const at = this.hasExpiries ? wayEnd + 8 * way.queueIds.length : wayEnd;
+    this.contentAt = at;
+    this.nativeStart = at + 4;
+    this.nativeEnd = this.nativeStart + payload.readUInt32BE(at);
+    this.bodyStart = this.nativeEnd + 4;
+    this.bodyBytes = payload.readUInt32BE(this.nativeEnd);
+    const bodyEnd = this.bodyStart + this.bodyBytes;
+    this.end = bodyEnd + 4 + payload.readUInt32BE(bodyEnd);
+  }
+
+  /** Octets. */
+  get length(): number {
+    return this.end - this.start;
+  }
+
+  get priority(): number {
+    return this.payload.readInt16BE(this.start + 4);
+  }
+
+  /** When its entry in the `index`th queue expires. */
+  expiryAt(index: number): number {
+    if (this.hasExpiries) return this.payload.readDoubleBE(this.contentAt - 8 * (this.queueIds.length - index));
+    return this.payload.readDoubleBE(this.start + 14);
+  }
+
+  /** When its entry in a queue expires: as its message where the record does not know the queue. */
+  expiryIn(queueId: number): number {
+    const index = this.queueIds.indexOf(queueId);
+    return this.payload.readDoubleBE(
+      index >= 0 && this.hasExpiries ? this.contentAt - 8 * (this.queueIds.length - index) : this.start + 14,
+    );
+  }
+
+  get body(): Buffer {
+    return this.payload.subarray(this.bodyStart, this.bodyStart + this.bodyBytes);
+  }
+
+  /** A view into the payload. */
+  toMessage(): Message {
+    const { payload, start } = this;
+    const format = findFormat(payload[start + 2]!);
+    if (format === undefined) throw new RangeError(`unknown message format ${payload[start + 2]} at ${start}`);
+    const bodyEnd = this.bodyStart + this.bodyBytes;
+    const deathsStart = bodyEnd + 4;
+    const message = new Message({
+      format,
+      exchange: this.exchange,
+      routingKey: this.routingKey,
+      durable: (payload[start + 1]! & transientFlag) === 0,
+      priority: payload.readInt16BE(start + 4),
+      expiresAtMs: payload.readDoubleBE(start + 14),
+      qos: payload.readInt8(start + 3),
+      retain: (payload[start + 1]! & retainFlag) !== 0,
+      publisher: null,
+      deaths: deathsStart === this.end ? noDeaths : readDeaths(payload.subarray(deathsStart, this.end)),
+      bytes: payload,
+      start: this.nativeStart,
+      end: bodyEnd,
+      nativeStart: this.nativeStart,
+      nativeEnd: this.nativeEnd,
+      bodyStart: this.bodyStart,
+      bodyEnd,
+    });
+    message.sequence = this.sequence;
+    return message;
+  }
+}
+
+const published = new PublishedRecord();
+
+/**
+ * The record of a message at `start`; valid until the next is read.
+ * @throws RangeError when there is none
+ */
+export function publishedAt(payload: Buffer, start: number): PublishedRecord {
+  if (payload[start] !== RecordType.published) throw new RangeError(`no message at ${start}`);
+  published.read(payload, start);
+  return published;
 }
 
 function readSettled(payload: Buffer, start: number, visitor: RecordVisitor): number {
@@ -283,8 +398,8 @@ function readSurvivors(payload: Buffer, start: number, visitor: RecordVisitor): 
 }
 
 /** The octets that `RecordWriter.survivors` will take. */
-export function survivorsBytes({ entries, state }: SurvivorsPart): number {
-  let bytes = 14 + entries.length * survivorBytes;
+export function survivorsBytes({ entries, slots, state }: SurvivorsPart): number {
+  let bytes = 14 + (entries.length + slots.length) * survivorBytes;
   for (const { kind, keyBytes } of state) bytes += 5 + kind.length + keyBytes.length;
   return bytes;
 }

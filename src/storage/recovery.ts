@@ -1,10 +1,10 @@
-import type { Recovered, RecoveredMessage } from '../core/journal.ts';
-import type { Message } from '../core/message.ts';
+import type { Recovered } from '../core/journal.ts';
+import type { RecoveredQueue } from '../core/queue/cold-store.ts';
 import { encodeText } from '../lib/bytes.ts';
 import type { Logger } from '../lib/log.ts';
 import { Catalog, type Segment, type StateRecord } from './catalog.ts';
 import type { Disk } from './disk.ts';
-import { type RecordVisitor, readRecords, type SurvivorsRecord } from './record.ts';
+import { type PublishedRecord, type RecordVisitor, readRecords, type SurvivorsRecord } from './record.ts';
 import {
   findBatch,
   findProofOf,
@@ -13,53 +13,83 @@ import {
   segmentHeaderBytes,
   segmentName,
 } from './segment.ts';
+import { SlotIndex } from './slot-index.ts';
 
-/** A message with the queues that have not settled it. */
-export class Living implements RecoveredMessage {
-  readonly message: Message;
-  /** Shared by messages for the same queues: replaced, never changed. */
-  queueIds: readonly number[];
-  readonly segment: Segment;
-  /** Of its record. */
-  readonly bytes: number;
+/** What queues ask of an entry at the start, and nobody afterwards; by slot. */
+class Details {
+  private bodies = new Uint32Array(1024);
+  private priorities = new Int16Array(1024);
+  private readonly expiries = new Map<number, number>();
 
-  constructor(message: Message, queueIds: readonly number[], segment: Segment, bytes: number) {
-    this.message = message;
-    this.queueIds = queueIds;
-    this.segment = segment;
-    this.bytes = bytes;
+  set(slot: number, bodyBytes: number, priority: number, expiresAtMs: number): void {
+    if (slot >= this.bodies.length) this.grow(slot);
+    this.bodies[slot] = bodyBytes;
+    this.priorities[slot] = priority;
+    if (expiresAtMs > 0) this.expiries.set(slot, expiresAtMs);
+    else if (this.expiries.size > 0) this.expiries.delete(slot);
+  }
+
+  bodyBytes(slot: number): number {
+    return this.bodies[slot]!;
+  }
+
+  priority(slot: number): number {
+    return this.priorities[slot]!;
+  }
+
+  expiresAtMs(slot: number): number {
+    return this.expiries.get(slot) ?? 0;
+  }
+
+  private grow(slot: number): void {
+    const { bodies, priorities } = this;
+    const capacity = Math.max(slot + 1, bodies.length * 2);
+    this.bodies = new Uint32Array(capacity);
+    this.bodies.set(bodies);
+    this.priorities = new Int16Array(capacity);
+    this.priorities.set(priorities);
   }
 }
 
-/** The state that a replay of all segments gives: last values by kind and key, and messages not settled everywhere. */
+/** The state that a replay of all segments gives: last values by kind and key, and entries that are not settled, cold. */
 export class RecoveredState implements RecordVisitor, Recovered {
   readonly catalog = new Catalog();
-  private readonly living = new Map<number, Living>();
-  private fresh: Living[] = [];
+  private readonly index = new SlotIndex(this.catalog.cold);
+  /** By slot. */
+  private readonly details = new Details();
+  private newest = 0;
   private listed: { epoch: number; entries: Map<number, number[]>; keys: Set<string> } | null = null;
   /** The last unit that was closed. */
   unit = 0;
   lastSequence = 0;
   lastQueueId = 0;
 
-  published(message: Message, queueIds: readonly number[], bytes: number): void {
-    this.lastSequence = Math.max(this.lastSequence, message.sequence);
-    for (const id of queueIds) this.lastQueueId = Math.max(this.lastQueueId, id);
+  published(record: PublishedRecord): void {
+    const { sequence, queueIds, length } = record;
     const { tail } = this.catalog;
-    const before = this.living.get(message.sequence);
-    if (before !== undefined && before.segment !== tail) tail.overrules.add(before.segment);
-    const living = new Living(message, queueIds, tail, bytes);
-    this.living.set(message.sequence, living);
-    this.fresh.push(living);
+    if (sequence > this.lastSequence) this.lastSequence = sequence;
+    const share = Math.floor(length / queueIds.length);
+    const place = { home: tail, offset: record.offset, length, share };
+    for (let i = 0; i < queueIds.length; i++) {
+      const queueId = queueIds[i]!;
+      if (queueId > this.lastQueueId) this.lastQueueId = queueId;
+      // Only what is written a second time can be there.
+      let slot = sequence <= this.newest ? this.index.find(queueId, sequence) : -1;
+      if (slot >= 0) {
+        this.catalog.moveCold(slot, tail, place);
+        continue;
+      }
+      slot = this.catalog.cold.add(sequence, queueId, place);
+      this.catalog.charge(tail, share);
+      this.index.add(queueId, sequence, slot);
+      this.details.set(slot, record.bodyBytes, record.priority, record.expiryAt(i));
+    }
+    if (sequence > this.newest) this.newest = sequence;
   }
 
   settled(queueId: number, sequence: number): void {
-    const living = this.living.get(sequence);
-    if (living === undefined) return;
-    if (!living.queueIds.includes(queueId)) return;
-    if (living.queueIds.length === 1) this.living.delete(sequence);
-    else living.queueIds = living.queueIds.filter((id) => id !== queueId);
-    if (living.segment !== this.catalog.tail) this.catalog.tail.overrules.add(living.segment);
+    const slot = this.index.find(queueId, sequence);
+    if (slot >= 0) this.catalog.releaseCold(slot, this.catalog.tail);
   }
 
   put(kind: string, key: string, value: Buffer): void {
@@ -91,57 +121,102 @@ export class RecoveredState implements RecordVisitor, Recovered {
   }
 
   private keepSurvivors(segment: Segment, entries: Map<number, number[]>, keys: Set<string>): void {
-    for (const [sequence, living] of this.living) {
-      if (living.segment !== segment) continue;
-      const queueIds = entries.get(sequence);
-      if (queueIds === undefined) this.living.delete(sequence);
-      else if (queueIds.length < living.queueIds.length) {
-        living.queueIds = living.queueIds.filter((id) => queueIds.includes(id));
-      }
+    const { cold, tail } = this.catalog;
+    const dead: number[] = [];
+    for (let at = 0; at < cold.end; ) {
+      at = cold.visitChunk(at, segment, (slot) => {
+        if (entries.get(cold.sequence(slot))?.includes(cold.queueId(slot)) !== true) dead.push(slot);
+      });
     }
+    for (const slot of dead) this.catalog.releaseCold(slot, tail);
     for (const { kind, key } of [...segment.state]) {
-      if (!keys.has(`${kind}\0${key}`)) this.catalog.delete(kind, key, this.catalog.tail);
+      if (!keys.has(`${kind}\0${key}`)) this.catalog.delete(kind, key, tail);
     }
-  }
-
-  /**
-   * The last messages are views into `file`. Those that live are copied out of it, unless they are most of it: then they
-   * rest where they are.
-   */
-  leaveFile(file: Buffer): void {
-    const living = this.fresh.filter((each) => this.living.get(each.message.sequence) === each);
-    let bytes = 0;
-    for (const { message } of living) bytes += message.end - message.start;
-    for (const { message } of living) {
-      if (bytes * 2 < file.length) message.rest();
-      else message.resting = true;
-    }
-    this.fresh = [];
   }
 
   *entries(kind: string): Iterable<[key: string, value: Buffer]> {
     for (const [key, { value }] of this.catalog.kinds.get(kind) ?? noState) yield [key, value];
   }
 
-  /** In the order in which they were published. */
-  messages(): Iterable<RecoveredMessage> {
-    const all = [...this.living.values()];
-    let before = 0;
-    for (const { message } of all) {
-      // Only what was moved stands out of its order.
-      if (message.sequence < before) return all.sort((a, b) => a.message.sequence - b.message.sequence);
-      before = message.sequence;
-    }
-    return all;
+  /** What lives, queue by queue. */
+  queues(): RecoveredQueue[] {
+    const { cold } = this.catalog;
+    const counts = new Map<number, number>();
+    this.visit((slot) => counts.set(cold.queueId(slot), (counts.get(cold.queueId(slot)) ?? 0) + 1));
+    const slots = new Map<number, Uint32Array>();
+    for (const [id, count] of counts) slots.set(id, new Uint32Array(count));
+    counts.clear();
+    this.visit((slot) => {
+      const id = cold.queueId(slot);
+      const at = counts.get(id) ?? 0;
+      slots.get(id)![at] = slot;
+      counts.set(id, at + 1);
+    });
+    const { details } = this;
+    return [...slots].map(([id, own]) => ({
+      id,
+      slots: inOrder(own, (slot) => cold.sequence(slot)),
+      bodyBytes: (slot) => details.bodyBytes(slot),
+      priority: (slot) => details.priority(slot),
+      expiresAtMs: (slot) => details.expiresAtMs(slot),
+    }));
   }
 
-  /** How many there are. */
-  get messageCount(): number {
-    return this.living.size;
+  /** The entries of a queue that is not there any longer: deleted while a consumer had the message. */
+  forget(queue: RecoveredQueue): void {
+    for (const slot of queue.slots) this.catalog.releaseCold(slot, this.catalog.tail);
+  }
+
+  /** How many entries there are. */
+  get entryCount(): number {
+    return this.catalog.cold.count;
+  }
+
+  private visit(visit: (slot: number) => void): void {
+    const { cold } = this.catalog;
+    for (let at = 0; at < cold.end; ) at = cold.visitChunk(at, null, visit);
   }
 }
 
 const noState: ReadonlyMap<string, StateRecord> = new Map();
+
+/** Sorts by merging the ascending runs that are there: mostly one, for only what was moved stands out of its order. */
+function inOrder(slots: Uint32Array, sequenceOf: (slot: number) => number): Uint32Array {
+  let source = slots;
+  let target: Uint32Array = new Uint32Array(slots.length);
+  for (;;) {
+    const runs = ascendingRuns(source, sequenceOf);
+    if (runs.length <= 2) return source;
+    for (let i = 0; i + 1 < runs.length; i += 2) {
+      const from = runs[i]!;
+      const middle = runs[i + 1]!;
+      const end = runs[i + 2] ?? middle;
+      let left = from;
+      let right = middle;
+      for (let at = from; at < end; at++) {
+        const takesLeft = right >= end || (left < middle && sequenceOf(source[left]!) <= sequenceOf(source[right]!));
+        target[at] = takesLeft ? source[left++]! : source[right++]!;
+      }
+    }
+    [source, target] = [target, source];
+  }
+}
+
+/** Where runs begin, and the end. */
+function ascendingRuns(slots: Uint32Array, sequenceOf: (slot: number) => number): number[] {
+  const runs = [0];
+  let before = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < slots.length; i++) {
+    const sequence = sequenceOf(slots[i]!);
+    if (sequence < before) runs.push(i);
+    before = sequence;
+  }
+  if (slots.length > 0) runs.push(slots.length);
+  return runs;
+}
+
+/** Between two lines about a long recovery. */
+const progressMs = 2000;
 
 /** @throws JournalDamage on anything but a torn tail of the last segment, which is cut off and logged */
 export async function recover(disk: Disk, epochs: readonly number[], log: Logger): Promise<RecoveredState> {
@@ -151,6 +226,7 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
     const name = segmentName(epoch);
     if (!present.has(name)) throw new JournalDamage(name, 0, 'the manifest names it, and it is missing');
   }
+  let toldMs = performance.now();
   let next = epochs.length > 0 ? disk.read(segmentName(epochs[0]!)) : null;
   for (const [i, epoch] of epochs.entries()) {
     const name = segmentName(epoch);
@@ -161,9 +237,11 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
     const segment = state.catalog.add(epoch);
     state.unit = readSegmentHeader(name, file, epoch) - 1;
     const whole = replaySegment(file, epoch, state);
-    state.leaveFile(file);
     segment.bytes = whole;
-    log.debug({ file: name, of: epochs.length, messages: state.messageCount }, 'journal: replayed a segment');
+    if (performance.now() - toldMs > progressMs) {
+      toldMs = performance.now();
+      log.info({ segment: i + 1, of: epochs.length, entries: state.entryCount }, 'journal: reading what was kept');
+    }
     if (whole === file.length) continue;
     if (!last || findProofOf(state.unit + 1, file, whole, epoch) !== undefined) {
       throw new JournalDamage(name, whole, 'a batch fails its checksum');
@@ -177,14 +255,14 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
 // Applies whole units and returns where the last one ends.
 function replaySegment(file: Buffer, epoch: number, state: RecoveredState): number {
   let whole = segmentHeaderBytes;
-  let open: Buffer[] = [];
+  let open: { readonly payload: Buffer; readonly end: number }[] = [];
   let at = whole;
   for (let batch = findBatch(file, at, epoch); batch !== undefined; batch = findBatch(file, at, epoch)) {
     if (batch.unit !== state.unit + 1) break;
-    open.push(batch.payload);
+    open.push(batch);
     at = batch.end;
     if (!batch.commits) continue;
-    for (const payload of open) readRecords(payload, state);
+    for (const { payload, end } of open) readRecords(payload, end - payload.length, state);
     open = [];
     whole = at;
     state.unit = batch.unit;

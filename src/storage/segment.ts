@@ -13,7 +13,9 @@ import { crc32 } from 'node:zlib';
  * one above it is a tail that a loss of power tore.
  */
 const magic = Buffer.from('RosettaJ', 'latin1');
-export const formatVersion = 2;
+export const formatVersion = 3;
+/** The oldest version that is read: 2 lacks nothing but what 3 added. */
+const oldestVersion = 2;
 export const segmentHeaderBytes = 32;
 export const batchHeaderBytes = 32;
 const commitFlag = 1;
@@ -102,8 +104,9 @@ export function readSegmentHeader(name: string, file: Buffer, epoch: number): nu
     throw new JournalDamage(name, 0, 'it does not begin as a segment does');
   }
   const version = file.readUInt32BE(8);
-  if (version !== formatVersion) {
-    throw new JournalDamage(name, 8, `its format is version ${version}, this program reads version ${formatVersion}`);
+  if (version < oldestVersion || version > formatVersion) {
+    const own = `this program reads versions ${oldestVersion} to ${formatVersion}`;
+    throw new JournalDamage(name, 8, `its format is version ${version}, ${own}`);
   }
   if (file.readUInt32BE(12) !== epoch) throw new JournalDamage(name, 12, `its epoch is ${file.readUInt32BE(12)}`);
   if (file.readUInt32BE(24) !== crc32(file.subarray(0, 24))) {

@@ -2,12 +2,27 @@ import { Broker } from '../../src/core/broker.ts';
 import type { Client } from '../../src/core/client.ts';
 import type { PublishReceipt } from '../../src/core/journal.ts';
 import type { QueueEntry } from '../../src/core/queue/entry.ts';
+import type { PagingLimits } from '../../src/core/queue/pager.ts';
 import type { Queue } from '../../src/core/queue/queue.ts';
 import type { Vhost } from '../../src/core/vhost.ts';
 import { silent } from '../../src/lib/log.ts';
 import type { Disk } from '../../src/storage/disk.ts';
 import { SegmentJournal } from '../../src/storage/journal.ts';
 import { createClient, createMessage, ManualClock, openDoor } from './core.ts';
+
+/** Nothing leaves memory. */
+export const noPaging: PagingLimits = {
+  queueBytes: Number.POSITIVE_INFINITY,
+  bodyBytes: Number.POSITIVE_INFINITY,
+  heapBytes: Number.POSITIVE_INFINITY,
+};
+
+interface JournaledOptions {
+  readonly segmentBytes: number;
+  readonly paging?: PagingLimits;
+  /** Milliseconds by which the clock is later than that of tests begins. */
+  readonly sinceMs?: number;
+}
 
 /** A broker without protocols, on a journal: what is published and settled here must be found again. */
 export class JournaledBroker {
@@ -25,9 +40,21 @@ export class JournaledBroker {
     this.client = createClient(this.vhost);
   }
 
-  /** @throws JournalDamage */
+  /**
+   * With what was kept read back: tests look at it without waiting.
+   * @throws JournalDamage
+   */
   static async open(disk: Disk, segmentBytes = 64 * 1024): Promise<JournaledBroker> {
+    const core = await JournaledBroker.openCold(disk, { segmentBytes });
+    for (const queue of core.vhost.queues.values()) (await queue.get())?.release();
+    return core;
+  }
+
+  /** As a broker starts: what was kept is read back when it is asked for. */
+  static async openCold(disk: Disk, options: JournaledOptions): Promise<JournaledBroker> {
+    const { segmentBytes } = options;
     const clock = new ManualClock();
+    clock.nowMs += options.sinceMs ?? 0;
     const { journal, recovered } = await SegmentJournal.open(disk, {
       segmentBytes,
       log: silent,
@@ -41,8 +68,9 @@ export class JournaledBroker {
       log: silent,
       createToken: () => 'token',
       authenticator: openDoor,
+      paging: { store: journal.cold, limits: options.paging ?? noPaging },
     });
-    broker.restore(recovered, recovered.messages());
+    broker.restore(recovered);
     return new JournaledBroker(journal, broker, clock);
   }
 
@@ -64,7 +92,9 @@ export class JournaledBroker {
 
   /** Takes the first ready entry. */
   get(name: string): QueueEntry | undefined {
-    return this.vhost.queues.get(name)?.get();
+    const entry = this.vhost.queues.get(name)?.get();
+    if (entry instanceof Promise) throw new Error(`the head of '${name}' is not in memory`);
+    return entry;
   }
 
   /** The bodies of what is ready, in order; they are taken and not settled. */

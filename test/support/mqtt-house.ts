@@ -9,6 +9,7 @@ import { Mqtt, type MqttOptions, Sessions, type SessionsOptions } from '../../sr
 import { SegmentJournal } from '../../src/storage/journal.ts';
 import { Stream } from '../../src/transport/stream.ts';
 import { ManualClock } from './core.ts';
+import { noPaging } from './journaled.ts';
 import { MqttPeer, type Received, type Version } from './mqtt-peer.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 
@@ -80,6 +81,7 @@ export class MqttHouse {
       log: { ...silent, error: (fault: unknown) => this.faults.push(fault) },
       createToken: () => `token-${++tokens}`,
       authenticator: this.users,
+      paging: { store: journal.cold, limits: noPaging },
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.retained === undefined ? {} : { retainedLimits: options.retained }),
     });
@@ -101,8 +103,8 @@ export class MqttHouse {
     const house = new MqttHouse({ disk, journal, clock, options });
     house.permissions.restore(recovered);
     house.users.restore(recovered);
-    house.broker.restore(recovered, recovered.messages());
-    house.sessions.restore(recovered);
+    house.broker.restore(recovered);
+    await house.sessions.restore(recovered);
     house.permissions.onChanged = () => house.vhost.router.change();
     if (house.users.find('guest') === undefined) await house.addUser('guest', 'guest');
     return house;

@@ -1,4 +1,4 @@
-import type { AppendFile, Disk } from '../../src/storage/disk.ts';
+import type { AppendFile, Disk, ReadFile } from '../../src/storage/disk.ts';
 import type { Random } from './random.ts';
 
 const sectorBytes = 512;
@@ -9,7 +9,17 @@ interface File {
   synced: number;
 }
 
-export type Operation = 'list' | 'read' | 'create' | 'write' | 'datasync' | 'truncate' | 'replace' | 'remove' | 'sync';
+export type Operation =
+  | 'list'
+  | 'read'
+  | 'open'
+  | 'create'
+  | 'write'
+  | 'datasync'
+  | 'truncate'
+  | 'replace'
+  | 'remove'
+  | 'sync';
 
 /** What an operation comes to; 'short': it does half of its work before it fails. */
 export type Fault = { readonly code: string; readonly short?: boolean } | 'hang' | null;
@@ -19,8 +29,9 @@ export type Fault = { readonly code: string; readonly short?: boolean } | 'hang'
  * by sector and in any order; a new name is durable only when the directory was synced.
  */
 export class SimulatedDisk implements Disk {
-  /** Operations so far. */
+  /** Operations so far, and those that are under way. */
   operations = 0;
+  pending = 0;
   /** Asked before each operation. */
   fault: (operation: Operation, count: number, name: string) => Fault = () => null;
   private readonly files = new Map<string, File>();
@@ -59,6 +70,18 @@ export class SimulatedDisk implements Disk {
   async read(name: string): Promise<Buffer> {
     await this.step('read', name);
     return Buffer.from(this.get(name).content);
+  }
+
+  async open(name: string): Promise<ReadFile> {
+    await this.step('open', name);
+    const file = this.get(name);
+    return {
+      read: async (offset, length) => {
+        await this.step('read', name);
+        return Buffer.from(file.content.subarray(offset, offset + length));
+      },
+      close: async () => {},
+    };
   }
 
   async create(name: string): Promise<AppendFile> {
@@ -113,7 +136,9 @@ export class SimulatedDisk implements Disk {
   private async step(operation: Operation, name: string, half?: () => void): Promise<void> {
     this.operations += 1;
     const fault = this.fault(operation, this.operations, name);
+    this.pending += 1;
     await new Promise((resolve) => setImmediate(resolve));
+    this.pending -= 1;
     if (fault === null) return;
     if (fault === 'hang') {
       if (this.operations % 2 === 0) half?.();

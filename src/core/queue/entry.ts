@@ -30,7 +30,11 @@ export class QueueEntry {
   /** Where the journal has the entry: its own business. */
   home: object | null = null;
   homeIndex = 0;
+  /** Of the record: where it begins, and its octets. */
+  homeAt = 0;
   homeBytes = 0;
+  /** The queues that shared the record when it was written. */
+  homeShares = 1;
 
   constructor(queue: Queue, message: Message, match: Match | null) {
     this.queue = queue;

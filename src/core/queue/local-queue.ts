@@ -7,10 +7,13 @@ import { mergeDefinitions, type Policy, type PolicyDefinition, type PolicyKind, 
 import type { Headers } from '../properties.ts';
 import type { ReplyAliases } from '../reply.ts';
 import { type QueueOptions, readQueueArguments } from './arguments.ts';
+import type { ColdOwner } from './cold-list.ts';
+import type { RecoveredQueue } from './cold-store.ts';
 import { type DeadLetterAddress, findDeadLetterAddress } from './dead-letter.ts';
 import { QueueEntry } from './entry.ts';
 import { HeadAlarm, IdleAlarm } from './expiry.ts';
 import { LengthLimit } from './length-limit.ts';
+import type { Paging } from './pager.ts';
 import { PriorityList } from './priority-list.ts';
 import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
 import { ReadyList } from './ready-list.ts';
@@ -26,11 +29,14 @@ export interface QueueOwner {
   readonly timers: Timers;
   /** The last consumer left, or an auto-delete queue was otherwise done with. */
   queueUnused(queue: LocalQueue): void;
+  nextSequence(): number;
   /** Routes a message that died in the queue to where it says; its entry is settled by the caller, in the same turn. */
   deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void;
   /** A publish made the queue hold more than it may, or what is expired: `tidy` is to be called when it is done. */
   untidy(queue: LocalQueue): void;
 }
+
+const nothing = (): void => {};
 
 /** A queue in this process. */
 export class LocalQueue implements Queue {
@@ -81,6 +87,13 @@ export class LocalQueue implements Queue {
   private turn = 0;
   private hadConsumer = false;
   private unwritten: QueueEntry | null = null;
+  /** A later time to live holds for messages from before that one too: also for those that were not in memory. */
+  private shortenedToMs = 0;
+  private shortenedBefore = 0;
+  /** Made when its first entry leaves memory. */
+  private coldOwner: ColdOwner | null = null;
+  /** Who asked for the first entry while it was still to be read back. */
+  private readonly getting: ((entry: QueueEntry | undefined) => void)[] = [];
   /** Lent to consumers that settle by taking: saves an allocation for each such delivery. */
   private lent: QueueEntry | null = null;
   private dispatching = false;
@@ -141,20 +154,31 @@ export class LocalQueue implements Queue {
 
   // What waits moves to a list of the kind that is asked for now.
   private rebuild(): void {
-    const waiting = [...this.ready].sort((a, b) => a.message.sequence - b.message.sequence);
+    const before = this.ready;
     const { maxPriority } = this.options;
-    this.ready = maxPriority < 0 ? new ReadyList() : new PriorityList(maxPriority);
-    for (const entry of waiting) this.ready.push(entry);
+    const list = maxPriority < 0 ? new ReadyList() : new PriorityList(maxPriority);
+    this.ready = list;
+    // what has left memory comes back later, and each to its place
+    before.sweep((entry) => {
+      list.restore(entry);
+      return true;
+    }, nothing);
   }
 
   // What waits lives as if it had come now; what has less time left keeps that.
   private shorten(): void {
     if (this.messageTtlMs < 0) return;
     const dueMs = this.owner.nowMs + this.messageTtlMs;
-    for (const entry of this.ready) {
-      if (entry.expiresAtMs === 0 || entry.expiresAtMs > dueMs) entry.expiresAtMs = dueMs;
-    }
+    this.shortenedToMs = dueMs;
+    this.shortenedBefore = this.owner.nextSequence();
+    for (const entry of this.ready) this.shortenEntry(entry);
     if (this.ready.length > 0) this.expects();
+    this.ready.demand();
+  }
+
+  private shortenEntry(entry: QueueEntry): void {
+    const dueMs = this.shortenedToMs;
+    if (entry.expiresAtMs === 0 || entry.expiresAtMs > dueMs) entry.expiresAtMs = dueMs;
   }
 
   private watchIdle(): void {
@@ -285,7 +309,9 @@ export class LocalQueue implements Queue {
     const limit = this.limit;
     if (limit === null || limit.refuses) return;
     while (this.ready.length > 0 && limit.exceeded(this.ready.length, this.readyBytes)) {
-      this.die(this.ready.shift()!, 'maxlen');
+      const entry = this.ready.shift();
+      if (entry === undefined) return; // it is still to be read back
+      this.die(entry, 'maxlen');
     }
   }
 
@@ -349,39 +375,27 @@ export class LocalQueue implements Queue {
     } else if (this.options.singleActiveConsumer) this.wake();
   }
 
-  get(): QueueEntry | undefined {
+  get(): QueueEntry | undefined | Promise<QueueEntry | undefined> {
     this.idleAlarm?.used();
-    const entry = this.shift();
+    const entry = this.getting.length === 0 ? this.shift() : undefined;
     if (entry !== undefined) this.fetched += 1;
     if (this.headAlarm !== null) this.watchHead();
-    return entry;
+    if (entry !== undefined || this.ready.length === 0) return entry;
+    return new Promise((resolve) => this.getting.push(resolve));
   }
 
-  browse(after: number, count: number): readonly QueueEntry[] {
-    const found: QueueEntry[] = [];
-    for (const entry of this.ready) {
-      if (entry.message.sequence <= after) continue;
-      found.push(entry);
-      if (found.length === count) break;
-    }
-    return found;
+  browse(after: number, count: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]> {
+    return this.ready.browse(after, count);
   }
 
   purge(): number {
     const count = this.ready.length;
     for (const entry of this.ready) this.settle(entry);
+    this.settled += count - this.ready.memoryLength;
     this.ready.clear();
+    this.readyBytes = 0;
+    this.answerGets();
     return count;
-  }
-
-  /** An entry as the journal knew it at the start; they come in the order of their messages. */
-  restore(entry: QueueEntry): void {
-    entry.journal = 'written';
-    // When it came is not known any longer: the queue's own time to live begins again.
-    entry.expiresAtMs = this.expiryOf(entry.message);
-    this.ready.push(entry);
-    this.readyBytes += entry.message.bodyBytes;
-    if (entry.expiresAtMs > 0) this.expects();
   }
 
   /** Tells the consumers; what was delivered and not acked is gone with the queue. */
@@ -391,6 +405,68 @@ export class LocalQueue implements Queue {
     this.purge(); // the journal, too, must know that they are gone: their space comes back
     this.headAlarm?.cancel();
     this.idleAlarm?.cancel();
+  }
+
+  // — entries that leave memory ————————————————————————————————————————————————————————————————————————————————————
+
+  /** Octets of ready bodies that are in memory. */
+  get memoryBytes(): number {
+    return this.readyBytes - this.ready.coldBytes;
+  }
+
+  /** Ready entries that are in memory. */
+  get memoryEntries(): number {
+    return this.ready.memoryLength;
+  }
+
+  /** Lets ready entries behind the first `keep` leave memory, a slice of them. @returns true when there is more to do */
+  page(paging: Paging, keep: number): boolean {
+    return this.ready.freeze(keep, paging.sliceEntries, this.ownerOfCold(paging));
+  }
+
+  /** The entries that were there when the broker stopped; called once, before anything else comes. */
+  restore(recovered: RecoveredQueue, paging: Paging): void {
+    let expires = false;
+    for (const slot of recovered.slots) {
+      this.readyBytes += recovered.bodyBytes(slot);
+      if (recovered.expiresAtMs(slot) > 0) expires = true;
+    }
+    this.ready.adopt(recovered, recovered.slots, this.ownerOfCold(paging));
+    if (expires) this.expects();
+  }
+
+  private ownerOfCold(paging: Paging): ColdOwner {
+    this.coldOwner ??= {
+      queue: this,
+      store: paging.store,
+      revive: (entry) => {
+        entry.message.replies = this.replies;
+        if (entry.message.sequence < this.shortenedBefore) this.shortenEntry(entry);
+      },
+      arrived: () => {
+        this.swept();
+        this.wake();
+      },
+      swept: () => this.swept(),
+      failed: (why, again) => paging.failed(this, why, again),
+    };
+    return this.coldOwner;
+  }
+
+  private swept(): void {
+    if (this.deleted) return;
+    this.tidy();
+    this.answerGets();
+    if (this.headAlarm !== null) this.watchHead();
+  }
+
+  private answerGets(): void {
+    while (this.getting.length > 0) {
+      const entry = this.shift();
+      if (entry === undefined && this.ready.length > 0) return;
+      if (entry !== undefined) this.fetched += 1;
+      this.getting.shift()!(entry);
+    }
   }
 
   // — the first ready entry ———————————————————————————————————————————————————————————————————————————————————————
@@ -494,36 +570,27 @@ export class LocalQueue implements Queue {
   }
 
   private wakeSelecting(): void {
-    if (!this.hasSelected) return;
+    if (!this.hasSelected || !this.consumers.some(({ ready }) => ready)) return;
     this.dispatching = true;
     if (this.headAlarm !== null) this.dropExpired();
     this.hasSelected = false;
-    const waiting = [...this.ready];
-    this.ready.clear();
-    const left: QueueEntry[] = [];
-    for (const entry of waiting) {
-      const consumer = this.nextSelecting(entry.message);
-      if (consumer === null) {
-        left.push(entry);
-        continue;
-      }
-      entry.state = 'unacked';
-      this.unacked += 1;
-      this.readyBytes -= entry.message.bodyBytes;
-      entry.consumer = consumer;
-      if (entry.redelivered) this.redelivered += 1;
-      consumer.deliver(entry);
-      if (consumer.settles) this.settleDelivered(entry);
-      else this.delivered += 1;
-    }
-    // mostly nothing came meanwhile: what is left keeps its order
-    const isAlone = this.ready.length === 0;
-    for (const entry of left) {
-      if (isAlone) this.ready.push(entry);
-      else this.ready.restore(entry);
-    }
+    this.ready.sweep((entry) => this.offer(entry), nothing);
     if (this.headAlarm !== null) this.watchHead();
     this.dispatching = false;
+  }
+
+  private offer(entry: QueueEntry): boolean {
+    const consumer = this.nextSelecting(entry.message);
+    if (consumer === null) return false;
+    entry.state = 'unacked';
+    this.unacked += 1;
+    this.readyBytes -= entry.message.bodyBytes;
+    entry.consumer = consumer;
+    if (entry.redelivered) this.redelivered += 1;
+    consumer.deliver(entry);
+    if (consumer.settles) this.settleDelivered(entry);
+    else this.delivered += 1;
+    return true;
   }
 
   // Neither kept nor written: it is gone as soon as it is handed over.

@@ -1,3 +1,5 @@
+import type { ColdOwner } from './cold-list.ts';
+import type { RecoveredQueue } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
 import { ReadyList } from './ready-list.ts';
 
@@ -12,13 +14,25 @@ export class PriorityList {
     this.levels = new Array(maxPriority + 1);
   }
 
+  get warmLength(): number {
+    return this.sum((level) => level.warmLength);
+  }
+
+  get memoryLength(): number {
+    return this.sum((level) => level.memoryLength);
+  }
+
+  get coldBytes(): number {
+    return this.sum((level) => level.coldBytes);
+  }
+
   push(entry: QueueEntry): void {
-    this.levelOf(entry).push(entry);
+    this.levelOf(entry.message.priority).push(entry);
     this.length += 1;
   }
 
   restore(entry: QueueEntry): void {
-    this.levelOf(entry).restore(entry);
+    this.levelOf(entry.message.priority).restore(entry);
     this.length += 1;
   }
 
@@ -53,6 +67,7 @@ export class PriorityList {
   }
 
   clear(): void {
+    for (const level of this.levels) level?.clear();
     this.levels.fill(undefined);
     this.length = 0;
   }
@@ -64,15 +79,81 @@ export class PriorityList {
     }
   }
 
+  adopt(recovered: RecoveredQueue, slots: Uint32Array, owner: ColdOwner): void {
+    const byLevel = new Map<ReadyList, number[]>();
+    for (const slot of slots) {
+      const level = this.levelOf(recovered.priority(slot));
+      const own = byLevel.get(level);
+      if (own === undefined) byLevel.set(level, [slot]);
+      else own.push(slot);
+    }
+    for (const [level, own] of byLevel) level.adopt(recovered, Uint32Array.from(own), owner);
+    this.length += slots.length;
+  }
+
+  freeze(keep: number, max: number, owner: ColdOwner): boolean {
+    let more = false;
+    for (const level of this.levels) if (level?.freeze(keep, max, owner) === true) more = true;
+    return more;
+  }
+
+  demand(): void {
+    this.first()?.demand();
+  }
+
+  browse(after: number, count: number): QueueEntry[] | Promise<QueueEntry[]> {
+    const levels: ReadyList[] = [];
+    for (let priority = this.max; priority >= 0; priority--) {
+      const level = this.levels[priority];
+      if (level !== undefined) levels.push(level);
+    }
+    const found: QueueEntry[] = [];
+    const next = (): QueueEntry[] | Promise<QueueEntry[]> => {
+      for (let level = levels.shift(); level !== undefined; level = levels.shift()) {
+        const some = level.browse(after, count - found.length);
+        if (some instanceof Promise) {
+          return some.then((read) => {
+            found.push(...read);
+            return next();
+          });
+        }
+        found.push(...some);
+      }
+      return found;
+    };
+    return next();
+  }
+
+  sweep(take: (entry: QueueEntry) => boolean, done: () => void): void {
+    const counted = (entry: QueueEntry): boolean => {
+      const taken = take(entry);
+      if (taken) this.length -= 1;
+      return taken;
+    };
+    const from = (priority: number): void => {
+      if (priority < 0) return done();
+      const level = this.levels[priority];
+      if (level === undefined) from(priority - 1);
+      else level.sweep(counted, () => from(priority - 1));
+    };
+    from(this.max);
+  }
+
   // A message without a priority has the lowest, one above the highest has the highest.
-  private levelOf(entry: QueueEntry): ReadyList {
-    const priority = Math.min(Math.max(entry.message.priority, 0), this.max);
+  private levelOf(published: number): ReadyList {
+    const priority = Math.min(Math.max(published, 0), this.max);
     let level = this.levels[priority];
     if (level === undefined) {
       level = new ReadyList();
       this.levels[priority] = level;
     }
     return level;
+  }
+
+  private sum(of: (level: ReadyList) => number): number {
+    let sum = 0;
+    for (const level of this.levels) if (level !== undefined) sum += of(level);
+    return sum;
   }
 
   private first(): ReadyList | undefined {

@@ -1,22 +1,41 @@
 import { Ring } from '../../lib/ring.ts';
+import { ColdList, type ColdOwner } from './cold-list.ts';
+import type { RecoveredQueue } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
 
 /**
- * Entries that wait, in the order of their messages. What comes back from a consumer was ahead of everything that
- * never left, so that it needs only a small heap in front of the ring:
+ * Entries that wait, in the order of their messages. What comes back from a consumer was mostly ahead of everything that
+ * never left, so that it needs only a small heap in front of the ring. (Selectors take from the middle.)
  *
- *     returned (heap by sequence)  │  fresh (ring, in order)
+ *     returned (heap by sequence)  │  fresh (ring, in order)  │  cold (of a long list; null for all others)
  */
 export class ReadyList {
-  private readonly fresh = new Ring<QueueEntry>();
+  private fresh = new Ring<QueueEntry>();
   private readonly returned: QueueEntry[] = [];
+  private cold: ColdList | null = null;
 
   get length(): number {
+    return this.warmLength + (this.cold === null ? 0 : this.cold.length);
+  }
+
+  /** Entries that are in memory at the head, and can be taken. */
+  get warmLength(): number {
     return this.fresh.length + this.returned.length;
   }
 
+  /** Entries that are in memory. */
+  get memoryLength(): number {
+    return this.warmLength + (this.cold === null ? 0 : this.cold.back.length);
+  }
+
+  /** Octets of the bodies that are not in memory. */
+  get coldBytes(): number {
+    return this.cold === null ? 0 : this.cold.bodyBytes;
+  }
+
   push(entry: QueueEntry): void {
-    this.fresh.push(entry);
+    if (this.cold === null) this.fresh.push(entry);
+    else this.cold.back.push(entry);
   }
 
   /** Puts an entry that left the list back to its place. */
@@ -33,33 +52,151 @@ export class ReadyList {
     heap[at] = entry;
   }
 
+  /** Takes the first; undefined when there is none, or it is still to be read back: the owner is told when it is there. */
   shift(): QueueEntry | undefined {
-    return this.returned.length > 0 ? this.shiftReturned() : this.fresh.shift();
+    if (this.returned.length === 0) return this.cold === null ? this.fresh.shift() : this.shiftAhead(this.cold);
+    if (this.fresh.length === 0 && this.cold !== null && !this.join(this.cold)) {
+      this.cold.demand(); // one of the cold may be ahead of it
+      return undefined;
+    }
+    const fresh = this.fresh.at(0);
+    if (fresh === undefined || this.returned[0]!.message.sequence < fresh.message.sequence) return this.shiftReturned();
+    return this.cold === null ? this.fresh.shift() : this.shiftAhead(this.cold);
   }
 
+  /** The first if it is in memory. */
   peek(): QueueEntry | undefined {
-    return this.returned[0] ?? this.fresh.at(0);
+    const returned = this.returned[0];
+    const fresh = this.fresh.at(0);
+    if (returned === undefined || fresh === undefined) return returned ?? fresh;
+    return returned.message.sequence < fresh.message.sequence ? returned : fresh;
   }
 
   /** Takes the entry at the head if it is expired. */
   shiftExpired(nowMs: number): QueueEntry | undefined {
-    const dueMs = this.peek()?.expiresAtMs ?? 0;
+    const dueMs = this.dueMs();
     return dueMs > 0 && dueMs <= nowMs ? this.shift() : undefined;
   }
 
-  /** When the entry at the head expires, in milliseconds since the epoch; 0 = never. */
+  /**
+   * When the entry at the head expires, or at the earliest, in milliseconds since the epoch. 0 = never, or the head is
+   * being read back, and the owner is told when it is there.
+   */
   nextExpiryMs(): number {
-    return this.peek()?.expiresAtMs ?? 0;
+    if (this.cold !== null && this.fresh.length === 0 && this.cold.isReading) return 0;
+    return this.dueMs();
+  }
+
+  private dueMs(): number {
+    if (this.cold === null || this.fresh.length > 0) return this.peek()?.expiresAtMs ?? 0;
+    return earlier(this.returned[0]?.expiresAtMs ?? 0, this.cold.headDueMs);
   }
 
   clear(): void {
     this.fresh.clear();
     this.returned.length = 0;
+    this.cold?.settle();
+    this.cold = null;
   }
 
+  /** The entries that are in memory; those ahead of cold ones first. */
   *[Symbol.iterator](): IterableIterator<QueueEntry> {
-    yield* this.returned.toSorted((a, b) => a.message.sequence - b.message.sequence);
-    yield* this.fresh;
+    yield* this.warm();
+    if (this.cold !== null) yield* this.cold.back;
+  }
+
+  private *warm(): IterableIterator<QueueEntry> {
+    const returned = this.returned.toSorted((a, b) => a.message.sequence - b.message.sequence);
+    let next = 0;
+    for (const entry of this.fresh) {
+      while (next < returned.length && returned[next]!.message.sequence < entry.message.sequence) {
+        yield returned[next++]!;
+      }
+      yield entry;
+    }
+    for (; next < returned.length; next++) yield returned[next]!;
+  }
+
+  // — entries that leave memory ————————————————————————————————————————————————————————————————————————————————————
+
+  /** Entries of a queue as it was at the start, all of them cold; the list is empty. */
+  adopt(recovered: RecoveredQueue, slots: Uint32Array, owner: ColdOwner): void {
+    if (slots.length === 0) return;
+    this.cold = new ColdList(this.fresh, owner);
+    this.cold.adopt(recovered, slots);
+  }
+
+  /**
+   * Lets entries leave memory: those behind the first `keep`, as far as they can be read back.
+   * @param max entries at most
+   * @returns true when more of them can leave at once
+   */
+  freeze(keep: number, max: number, owner: ColdOwner): boolean {
+    if (this.cold === null) {
+      const next = this.fresh.at(keep);
+      if (next === undefined || (next.journal !== 'none' && !owner.store.holds(next))) return false;
+      const back = this.fresh;
+      this.fresh = new Ring();
+      for (let i = 0; i < keep; i++) this.fresh.push(back.shift()!);
+      this.cold = new ColdList(this.fresh, owner);
+      this.cold.back = back;
+    }
+    return this.cold.freeze(keep * 2, max);
+  }
+
+  /** Has the first entries read back if none is in memory. */
+  demand(): void {
+    if (this.warmLength === 0) this.cold?.demand();
+  }
+
+  /** At most `count` entries of messages behind `after`, in order; those that are cold are read for it, and stay cold. */
+  browse(after: number, count: number): QueueEntry[] | Promise<QueueEntry[]> {
+    const { cold } = this;
+    const found: QueueEntry[] = [];
+    if (cold === null) return browse(this, after, count, found);
+    browse(this.warm(), after, count, found);
+    if (found.length >= count) return found;
+    return cold.browse(after, count, found).then(() => browse(cold.back, after, count, found));
+  }
+
+  /** Takes what `take` returns true for, in order; of what is cold later, as it is read. Then calls `done`. */
+  sweep(take: (entry: QueueEntry) => boolean, done: () => void): void {
+    const { cold } = this;
+    this.sweepWarm(take);
+    if (cold === null) return done();
+    cold.recount();
+    cold.sweep(take, done);
+  }
+
+  // Taking may put others back or add new ones: they are offered with the next sweep.
+  private sweepWarm(take: (entry: QueueEntry) => boolean): void {
+    const waiting = [...this.warm()];
+    this.fresh.clear();
+    this.returned.length = 0;
+    const left = waiting.filter((entry) => !take(entry));
+    // mostly nothing came meanwhile: what is left keeps its order
+    const isAlone = this.warmLength === 0;
+    for (const entry of left) {
+      if (isAlone) this.fresh.push(entry);
+      else this.restore(entry);
+    }
+  }
+
+  private shiftAhead(cold: ColdList): QueueEntry | undefined {
+    if (this.fresh.length === 0 && this.join(cold)) return this.fresh.shift();
+    const entry = this.fresh.shift();
+    if (entry === undefined) cold.demand();
+    else cold.taken(entry);
+    return entry;
+  }
+
+  // Once nothing is cold, what is at the back follows what is in front. @returns true if that is so
+  private join(cold: ColdList): boolean {
+    if (!cold.isWarm) return false;
+    cold.abandon();
+    this.fresh = cold.back;
+    this.cold = null;
+    return true;
   }
 
   private shiftReturned(): QueueEntry {
@@ -79,4 +216,16 @@ export class ReadyList {
     heap[at] = last;
     return first;
   }
+}
+
+function earlier(a: number, b: number): number {
+  return a === 0 || b === 0 ? a + b : Math.min(a, b);
+}
+
+function browse(entries: Iterable<QueueEntry>, after: number, count: number, found: QueueEntry[]): QueueEntry[] {
+  for (const entry of entries) {
+    if (found.length >= count) break;
+    if (entry.message.sequence > after) found.push(entry);
+  }
+  return found;
 }

@@ -125,7 +125,7 @@ export class Sessions {
   }
 
   /** Puts back the sessions that outlived the last run, what they had in flight, and what is to happen to them. */
-  restore(recovered: Recovered): void {
+  async restore(recovered: Recovered): Promise<void> {
     const { broker } = this;
     for (const [key, value] of recovered.entries(sessionKind)) {
       const [vhostName, clientId] = splitKey(key);
@@ -137,14 +137,14 @@ export class Sessions {
       const leftAtMs = session.restore(value);
       session.leftAtMs = leftAtMs === 0 ? broker.nowMs : leftAtMs;
     }
-    this.restoreInflight(recovered);
+    await this.restoreInflight(recovered);
     for (const realm of this.realms.values()) {
       for (const session of [...realm.sessions.values()]) this.left(session);
     }
     for (const vhost of broker.vhosts.values()) this.of(vhost).groups.removeOrphans();
   }
 
-  private restoreInflight(recovered: Recovered): void {
+  private async restoreInflight(recovered: Recovered): Promise<void> {
     const outgoing = new Map<Session, [packetId: number, value: Buffer][]>();
     for (const [key, value] of recovered.entries(outgoingKind)) {
       const { session, packetId } = this.findByKey(key);
@@ -153,7 +153,7 @@ export class Sessions {
       if (items === undefined) outgoing.set(session, [[packetId, value]]);
       else items.push([packetId, value]);
     }
-    for (const [session, items] of outgoing) session.restoreOutgoing(items);
+    for (const [session, items] of outgoing) await session.restoreOutgoing(items);
     for (const [key] of recovered.entries(incomingKind)) {
       const { session, packetId } = this.findByKey(key);
       session?.restoreIncoming(packetId);

@@ -420,7 +420,7 @@ export class Session {
   }
 
   /** Deliveries that were under way, by packet id; what the journal no longer has a message of is done with. */
-  restoreOutgoing(records: readonly (readonly [packetId: number, value: Buffer])[]): void {
+  async restoreOutgoing(records: readonly (readonly [packetId: number, value: Buffer])[]): Promise<void> {
     const byQueue = new Map<number, Map<number, Outgoing>>();
     const pubrels: Outgoing[] = [];
     for (const [packetId, value] of records) {
@@ -433,17 +433,17 @@ export class Session {
         else wanted.set(value.readDoubleBE(6), item);
       }
     }
-    for (const [queueId, wanted] of byQueue) this.claim(queueId, wanted);
+    for (const [queueId, wanted] of byQueue) await this.claim(queueId, wanted);
     for (const item of pubrels) this.inflight.restore(item);
   }
 
   // What was in flight is at the head of its queue, give or take what was acknowledged around it.
-  private claim(queueId: number, wanted: Map<number, Outgoing>): void {
+  private async claim(queueId: number, wanted: Map<number, Outgoing>): Promise<void> {
     const queue = [...this.vhost.queues.values()].find((each) => each.id === queueId);
     const others: QueueEntry[] = [];
     const last = Math.max(...wanted.keys());
-    let entry = queue?.get();
-    for (; entry !== undefined && wanted.size > 0; entry = wanted.size > 0 ? queue?.get() : undefined) {
+    let entry = await queue?.get();
+    for (; entry !== undefined && wanted.size > 0; entry = wanted.size > 0 ? await queue?.get() : undefined) {
       const { sequence } = entry.message;
       const item = wanted.get(sequence);
       if (item === undefined) {

@@ -1,0 +1,393 @@
+import { Ring } from '../../lib/ring.ts';
+import type { Match } from '../exchange/binding.ts';
+import type { ColdStore, RecoveredQueue, Slot } from './cold-store.ts';
+import type { QueueEntry } from './entry.ts';
+import type { Queue } from './queue.ts';
+
+/** What a list with cold entries asks of its queue. */
+export interface ColdOwner {
+  readonly queue: Queue;
+  readonly store: ColdStore;
+  /** The entry was read back: what the store does not know of it is to be set. */
+  revive(entry: QueueEntry): void;
+  /** Entries came back to the front. */
+  arrived(): void;
+  /** Everything was offered: what was not taken waits for something to change. */
+  swept(): void;
+  /** Reading or writing failed; `again` is to be called in a while. */
+  failed(why: Error, again: () => void): void;
+}
+
+const pageSlots = 4096;
+/** What comes back ahead of need: entries, and octets of their bodies. */
+const aheadMax = 8192;
+const aheadBytes = 4 * 1024 * 1024;
+/** What is written at a time of messages that are not durable: entries, and octets. */
+const spillEntries = 4096;
+const spillBytes = 4 * 1024 * 1024;
+
+/** A run of cold entries, four octets each beside what the store keeps; features in use take more. */
+class ColdPage {
+  slots: Uint32Array;
+  from = 0;
+  to = 0;
+  /** The earliest expiry among them, 0 = none expires. */
+  dueMs = 0;
+  /** By index, when a subscription of MQTT matched. */
+  private matches: (Match | null)[] | null = null;
+  /** By index, of those that were in a consumer's hands before. */
+  private deliveries: Map<number, { readonly count: number; readonly redelivered: boolean }> | null = null;
+
+  constructor(capacity: number) {
+    this.slots = new Uint32Array(capacity);
+  }
+
+  get isFull(): boolean {
+    return this.to === pageSlots;
+  }
+
+  add(slot: Slot, expiresAtMs: number): void {
+    if (this.to === this.slots.length) {
+      const grown = new Uint32Array(Math.min(pageSlots, this.to * 2));
+      grown.set(this.slots);
+      this.slots = grown;
+    }
+    this.slots[this.to] = slot;
+    this.to += 1;
+    if (expiresAtMs > 0 && (this.dueMs === 0 || expiresAtMs < this.dueMs)) this.dueMs = expiresAtMs;
+  }
+
+  /** Keeps what no store knows of the entry that is about to be added. */
+  keep(entry: QueueEntry): void {
+    if (entry.match !== null) {
+      this.matches ??= [];
+      this.matches[this.to] = entry.match;
+    }
+    if (entry.deliveryCount > 0 || entry.redelivered) {
+      this.deliveries ??= new Map();
+      this.deliveries.set(this.to, { count: entry.deliveryCount, redelivered: entry.redelivered });
+    }
+  }
+
+  revive(index: number, entry: QueueEntry): void {
+    entry.match = this.matches?.[index] ?? null;
+    const delivery = this.deliveries?.get(index);
+    if (delivery === undefined) return;
+    entry.deliveryCount = delivery.count;
+    entry.redelivered = delivery.redelivered;
+  }
+
+  /** The same without the entries at `indices`, which ascend. */
+  without(indices: readonly number[]): ColdPage {
+    const rest = new ColdPage(Math.max(1, this.to - this.from - indices.length));
+    rest.dueMs = this.dueMs;
+    let next = 0;
+    for (let i = this.from; i < this.to; i++) {
+      if (indices[next] === i) {
+        next += 1;
+        continue;
+      }
+      const match = this.matches?.[i];
+      if (match !== undefined && match !== null) {
+        rest.matches ??= [];
+        rest.matches[rest.to] = match;
+      }
+      const delivery = this.deliveries?.get(i);
+      if (delivery !== undefined) {
+        rest.deliveries ??= new Map();
+        rest.deliveries.set(rest.to, delivery);
+      }
+      rest.add(this.slots[i]!, 0);
+    }
+    return rest;
+  }
+}
+
+/**
+ * The middle and the end of a long list, of which the middle has left memory:
+ *
+ *     front (ring of the ready list)  │  pages (cold, read back in order)  │  back (ring: the newest)
+ *
+ * Pages are read ahead of need into the front; what gathers at the back is frozen into pages. One read or write is
+ * under way at a time.
+ */
+export class ColdList {
+  /** Of the entries that are cold. */
+  bodyBytes = 0;
+  /** The newest, which are in memory. */
+  back = new Ring<QueueEntry>();
+  private readonly pages = new Ring<ColdPage>();
+  private readonly front: Ring<QueueEntry>;
+  private readonly owner: ColdOwner;
+  /** Of the entries in `front`. */
+  private frontBytes = 0;
+  /** Entries that the front is filled up to, ahead of need. */
+  private ahead = aheadMax;
+  private coldCount = 0;
+  private reading = false;
+  private spilling = false;
+  /** Raised when what is under way is of no use any longer. */
+  private generation = 0;
+  /** A sweep that is wanted, and the page that it looks at next. */
+  private sweeper: ((entry: QueueEntry) => boolean) | null = null;
+  private afterSweep: () => void = () => {};
+  private sweepAt = 0;
+
+  /** @param front entries ahead of all that this list will have; the caller takes from it and calls `taken` */
+  constructor(front: Ring<QueueEntry>, owner: ColdOwner) {
+    this.front = front;
+    this.owner = owner;
+    this.recount();
+  }
+
+  /** Entries in pages and at the back. */
+  get length(): number {
+    return this.coldCount + this.back.length;
+  }
+
+  /** True when nothing is cold: what is at the back belongs into the front. */
+  get isWarm(): boolean {
+    return this.coldCount === 0;
+  }
+
+  get isReading(): boolean {
+    return this.reading;
+  }
+
+  /** When the front is empty: the head does not expire before; 0 = never. */
+  get headDueMs(): number {
+    return this.pages.at(0)?.dueMs ?? this.back.at(0)?.expiresAtMs ?? 0;
+  }
+
+  /** The front was changed otherwise than by `taken`. */
+  recount(): void {
+    this.frontBytes = 0;
+    for (const entry of this.front) this.frontBytes += entry.message.bodyBytes;
+  }
+
+  /** An entry was taken from the front. */
+  taken(entry: QueueEntry): void {
+    this.frontBytes -= entry.message.bodyBytes;
+    this.demand();
+  }
+
+  /** Reads ahead unless enough is in the front. */
+  demand(): void {
+    if (this.reading || this.coldCount === 0) return;
+    if (this.front.length < this.ahead && this.frontBytes < aheadBytes) void this.readAhead();
+  }
+
+  /** Entries of a queue as it was at the start. */
+  adopt(recovered: RecoveredQueue, slots: Uint32Array): void {
+    for (let at = 0; at < slots.length; at += pageSlots) {
+      const page = new ColdPage(Math.min(pageSlots, slots.length - at));
+      for (let i = at; i < slots.length && !page.isFull; i++) {
+        const slot = slots[i]!;
+        this.bodyBytes += recovered.bodyBytes(slot);
+        page.add(slot, recovered.expiresAtMs(slot));
+      }
+      this.pages.push(page);
+    }
+    this.coldCount += slots.length;
+  }
+
+  /**
+   * Freezes what the store holds from the beginning of the back, and has written what it does not.
+   * @param ahead entries that are enough in the front
+   * @param max entries at most
+   * @returns true when there is more that can be frozen at once
+   */
+  freeze(ahead: number, max: number): boolean {
+    this.ahead = Math.min(ahead, aheadMax);
+    if (this.spilling) return false;
+    const { store } = this.owner;
+    const loose: QueueEntry[] = [];
+    let bytes = 0;
+    let count = 0;
+    for (; count < this.back.length && count < max; count++) {
+      const entry = this.back.at(count)!;
+      if (store.holds(entry)) continue;
+      if (entry.journal !== 'none' || loose.length === spillEntries || bytes > spillBytes) break;
+      loose.push(entry);
+      bytes += entry.message.end - entry.message.start;
+    }
+    if (loose.length > 0) void this.spill(loose, count);
+    else this.freezeRun(count);
+    return loose.length === 0 && count === max;
+  }
+
+  /** Offers every entry to `take`, which returns true for what is taken, and calls `done`; another sweep replaces it. */
+  sweep(take: (entry: QueueEntry) => boolean, done: () => void): void {
+    this.sweeper = take;
+    this.afterSweep = done;
+    this.sweepAt = 0;
+    if (!this.reading) void this.sweepPages();
+  }
+
+  /** Adds cold entries of messages behind `after` to `found` until it has `count`: read, and forgotten by this list. */
+  async browse(after: number, count: number, found: QueueEntry[]): Promise<void> {
+    const { store, queue } = this.owner;
+    for (const page of [...this.pages]) {
+      for (let at = page.from; at < page.to && found.length < count; ) {
+        const entries = await store.read(queue, page.slots, at, page.to);
+        if (entries.length === 0) return; // it was taken meanwhile
+        for (const entry of entries) {
+          page.revive(at, entry);
+          this.owner.revive(entry);
+          at += 1;
+          if (entry.message.sequence > after && found.length < count) found.push(entry);
+        }
+      }
+    }
+  }
+
+  /** Settles everything that is cold, unread. */
+  settle(): void {
+    const { store } = this.owner;
+    for (const page of this.pages) for (let i = page.from; i < page.to; i++) store.settle(page.slots[i]!);
+    this.pages.clear();
+    this.coldCount = 0;
+    this.bodyBytes = 0;
+    this.abandon();
+  }
+
+  /** What is under way comes to nothing. */
+  abandon(): void {
+    this.generation += 1;
+    this.reading = false;
+    this.spilling = false;
+    this.sweeper = null;
+  }
+
+  private async readAhead(): Promise<void> {
+    const page = this.pages.at(0)!;
+    const entries = await this.read(page, page.from);
+    if (entries === null) return;
+    for (const entry of entries) {
+      this.thaw(page, page.from, entry);
+      page.from += 1;
+      if (this.sweeper?.(entry) === true) continue;
+      this.front.push(entry);
+      this.frontBytes += entry.message.bodyBytes;
+    }
+    if (page.from === page.to) {
+      this.pages.shift();
+      this.sweepAt = Math.max(0, this.sweepAt - 1);
+    }
+    this.reading = false;
+    if (this.sweeper !== null) void this.sweepPages();
+    else this.demand();
+    this.owner.arrived();
+  }
+
+  private async sweepPages(): Promise<void> {
+    while (this.sweeper !== null && this.sweepAt < this.pages.length) {
+      const page = this.pages.at(this.sweepAt)!;
+      const taken: number[] = [];
+      for (let at = page.from; at < page.to; ) {
+        const entries = await this.read(page, at);
+        if (entries === null) return;
+        for (const entry of entries) {
+          page.revive(at, entry);
+          this.owner.revive(entry);
+          if (this.sweeper?.(entry) === true) {
+            this.thaw(page, at, entry);
+            taken.push(at);
+          }
+          at += 1;
+        }
+      }
+      if (taken.length > 0) this.pages.set(this.sweepAt, page.without(taken));
+      this.sweepAt += 1;
+    }
+    if (this.sweeper !== null) this.sweepBack(this.sweeper);
+    this.sweeper = null;
+    this.reading = false;
+    for (let empty = this.pages.length; empty > 0; empty--) {
+      const page = this.pages.shift()!;
+      if (page.from < page.to) this.pages.push(page);
+    }
+    this.demand();
+    this.afterSweep();
+    this.owner.swept();
+  }
+
+  // Taking may add new ones: they are offered with the next sweep, and stand behind those that are left.
+  private sweepBack(take: (entry: QueueEntry) => boolean): void {
+    const waiting = this.back;
+    this.back = new Ring();
+    for (let i = waiting.length; i > 0; i--) {
+      const entry = waiting.shift()!;
+      if (!take(entry)) waiting.push(entry);
+    }
+    for (const entry of this.back) waiting.push(entry);
+    this.back = waiting;
+  }
+
+  /** @returns null when it is of no use any longer, or failed and will be tried again */
+  private async read(page: ColdPage, from: number): Promise<QueueEntry[] | null> {
+    const { generation } = this;
+    const { store, queue } = this.owner;
+    this.reading = true;
+    try {
+      const entries = await store.read(queue, page.slots, from, Math.min(page.to, from + this.ahead));
+      return generation === this.generation ? entries : null;
+    } catch (error) {
+      if (generation !== this.generation) return null;
+      this.owner.failed(error as Error, () => {
+        if (generation !== this.generation) return;
+        this.reading = false;
+        if (this.sweeper !== null) void this.sweepPages();
+        else this.demand();
+      });
+      return null;
+    }
+  }
+
+  private thaw(page: ColdPage, index: number, entry: QueueEntry): void {
+    page.revive(index, entry);
+    this.owner.revive(entry);
+    this.owner.store.thaw(page.slots[index]!, entry);
+    this.coldCount -= 1;
+    this.bodyBytes -= entry.message.bodyBytes;
+  }
+
+  private async spill(loose: readonly QueueEntry[], count: number): Promise<void> {
+    const { generation } = this;
+    this.spilling = true;
+    try {
+      await this.owner.store.spill(loose);
+    } catch (error) {
+      // It stays in memory; the pager tries again when it looks next.
+      this.owner.failed(error as Error, () => {});
+      if (generation === this.generation) this.spilling = false;
+      return;
+    }
+    if (generation === this.generation) {
+      this.spilling = false;
+      this.freezeRun(count);
+      if (this.front.length === 0) this.demand();
+      // More came than one write takes: the pager looks too seldom for it.
+      if (this.back.length >= spillEntries) this.freeze(this.ahead, spillEntries);
+    }
+    for (const entry of loose) entry.home = null; // those frozen are nobody's, the others are in memory alone
+  }
+
+  private freezeRun(count: number): void {
+    const { store } = this.owner;
+    for (let i = 0; i < count; i++) {
+      const entry = this.back.at(0)!;
+      if (!store.holds(entry)) return;
+      this.back.shift();
+      let page = this.pages.at(this.pages.length - 1);
+      if (page === undefined || page.isFull) {
+        page = new ColdPage(Math.min(pageSlots, Math.max(64, count - i)));
+        this.pages.push(page);
+      }
+      page.keep(entry);
+      this.bodyBytes += entry.message.bodyBytes;
+      page.add(store.freeze(entry), entry.expiresAtMs);
+      this.coldCount += 1;
+    }
+  }
+}

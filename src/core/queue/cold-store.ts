@@ -1,0 +1,39 @@
+import type { QueueEntry } from './entry.ts';
+import type { Queue } from './queue.ts';
+
+/** The number that a store gave an entry which has left memory. */
+export type Slot = number;
+
+/**
+ * Where messages can be read back from, so that entries that wait need not be in memory. An entry that is *cold* is its
+ * queue's as before, and in its order: the queue keeps its slot, and nothing else of it.
+ */
+export interface ColdStore {
+  /** True when the entry's message can be read back. */
+  holds(entry: QueueEntry): boolean;
+  /** Writes messages that are not durable to where they can be read back from; a restart forgets them. */
+  spill(entries: readonly QueueEntry[]): Promise<void>;
+  /** Takes an entry that it holds; the caller forgets the entry. */
+  freeze(entry: QueueEntry): Slot;
+  /**
+   * Makes entries anew, in the order of `slots[from, to)`: as many as are read at a time, at least one; none
+   * when the first slot is free meanwhile. They are cold until each is thawed, and may be forgotten instead.
+   */
+  read(queue: Queue, slots: Uint32Array, from: number, to: number): Promise<QueueEntry[]>;
+  /** The entry that was read is its queue's again; the slot is free. */
+  thaw(slot: Slot, entry: QueueEntry): void;
+  /** The entry is settled where it is. */
+  settle(slot: Slot): void;
+}
+
+/** The entries of one queue that were there when the broker started, cold. */
+export interface RecoveredQueue {
+  readonly id: number;
+  /** In the order of their messages. */
+  readonly slots: Uint32Array;
+  bodyBytes(slot: Slot): number;
+  /** As published, −1 = none. */
+  priority(slot: Slot): number;
+  /** Milliseconds since the epoch, 0 = never. */
+  expiresAtMs(slot: Slot): number;
+}

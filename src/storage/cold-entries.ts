@@ -1,0 +1,122 @@
+import type { ColdStore, Slot } from '../core/queue/cold-store.ts';
+import { QueueEntry } from '../core/queue/entry.ts';
+import type { Queue } from '../core/queue/queue.ts';
+import { type Catalog, Segment } from './catalog.ts';
+import { ColdReader, type Span, type Wanted } from './cold-reader.ts';
+import type { Home } from './cold-table.ts';
+import type { Disk } from './disk.ts';
+import { publishedAt } from './record.ts';
+import { Scratch } from './scratch.ts';
+
+/** What the journal does for entries that have left memory. */
+export interface ColdJournal {
+  /** Resolves when what is being written now has been. */
+  written(): Promise<void>;
+  settleCold(slot: Slot): void;
+}
+
+/** Entries of durable messages are read back from the journal, others from files that a restart forgets. */
+export class ColdEntries implements ColdStore {
+  readonly reader: ColdReader;
+  private readonly catalog: Catalog;
+  private readonly journal: ColdJournal;
+  private readonly scratch: Scratch;
+  private collecting = false;
+
+  constructor(disk: Disk, catalog: Catalog, journal: ColdJournal) {
+    this.catalog = catalog;
+    this.journal = journal;
+    this.reader = new ColdReader(disk);
+    this.scratch = new Scratch(disk, (file) => this.reader.forget(file));
+  }
+
+  holds(entry: QueueEntry): boolean {
+    const home = entry.home as Home | null;
+    if (home === null || entry.homeAt >= home.bytes) return false;
+    return !(home instanceof Segment && home.listed);
+  }
+
+  spill(entries: readonly QueueEntry[]): Promise<void> {
+    return this.scratch.spill(entries);
+  }
+
+  freeze(entry: QueueEntry): Slot {
+    return this.catalog.freeze(entry);
+  }
+
+  async read(queue: Queue, slots: Uint32Array, from: number, to: number): Promise<QueueEntry[]> {
+    const { cold } = this.catalog;
+    for (;;) {
+      const wanted: Wanted[] = [];
+      const sequences: number[] = [];
+      let bytes = 0;
+      for (let i = from; i < to && bytes < readBytes; i++) {
+        const slot = slots[i]!;
+        if (!cold.has(slot)) return []; // taken while somebody only looks
+        const home = cold.home(slot);
+        const offset = cold.offset(slot);
+        if (offset >= home.bytes) break; // it is being moved, and where to is not yet written
+        const length = cold.length(slot);
+        wanted.push({ file: home.file, offset, length });
+        sequences.push(cold.sequence(slot));
+        bytes += length;
+      }
+      if (wanted.length === 0) {
+        await this.journal.written();
+        continue;
+      }
+      let spans: Span[];
+      try {
+        spans = await this.reader.read(wanted);
+      } catch (error) {
+        // It may have been moved, and its file be gone.
+        if (cold.has(slots[from]!) && cold.home(slots[from]!).file === wanted[0]!.file) throw error;
+        continue;
+      }
+      return spans.map((span, i) => toEntry(queue, span, wanted[i]!, sequences[i]!));
+    }
+  }
+
+  thaw(slot: Slot, entry: QueueEntry): void {
+    const home = this.catalog.thaw(slot, entry);
+    if (!(home instanceof Segment)) this.collectLater(home);
+  }
+
+  settle(slot: Slot): void {
+    const home = this.catalog.cold.home(slot);
+    if (home instanceof Segment) return this.journal.settleCold(slot);
+    this.catalog.cold.remove(slot);
+    this.collectLater(home);
+  }
+
+  async close(): Promise<void> {
+    await this.scratch.close();
+    this.reader.closeAll();
+  }
+
+  private collectLater(home: Home): void {
+    if (home.cold > 0 || this.collecting) return;
+    this.collecting = true;
+    setImmediate(() => {
+      this.collecting = false;
+      this.scratch.collect();
+    });
+  }
+}
+
+/** About what one read brings. */
+const readBytes = 1024 * 1024;
+
+function toEntry(queue: Queue, span: Span, { file, offset, length }: Wanted, sequence: number): QueueEntry {
+  const record = publishedAt(span.bytes, offset - span.offset);
+  if (record.sequence !== sequence || record.length !== length) {
+    throw new Error(`${file} at offset ${offset}: message ${sequence} is not there`);
+  }
+  const message = record.toMessage();
+  // Views keep the span in memory until all of them are gone: worth it only if they are most of it.
+  if (span.wantedBytes * 2 < span.bytes.length) message.rest();
+  else message.resting = true;
+  const entry = new QueueEntry(queue, message, null);
+  entry.expiresAtMs = record.expiryIn(queue.id);
+  return entry;
+}
