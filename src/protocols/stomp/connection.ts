@@ -14,7 +14,7 @@ import { Endpoints } from './endpoints.ts';
 import { encodeError, type Shown, showCondition, showError } from './errors.ts';
 import { FrameReader, ProtocolError } from './frame.ts';
 import type { Opened } from './handshake.ts';
-import { nativeFor } from './message.ts';
+import { isText, nativeFor } from './message.ts';
 import type { Stomp } from './protocol.ts';
 import { Publisher } from './publisher.ts';
 import { Subscriptions } from './subscriptions.ts';
@@ -299,7 +299,7 @@ export class Connection implements StreamHandler, Client {
 
   /** To ActiveMQ's clients a body that is counted is binary: text goes out as it would there, ended by its NUL. */
   countsBody(message: Message): boolean {
-    return this.dialect !== 'activemq' || message.properties.textPayload !== true || message.body.includes(0);
+    return this.dialect !== 'activemq' || !isText(message) || message.body.includes(0);
   }
 
   // — the end —————————————————————————————————————————————————————————————————————————————————————————————————————

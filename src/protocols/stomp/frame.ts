@@ -130,6 +130,31 @@ export class FrameReader {
     return this.chunk.toString('latin1', this.valueAt(index, version), this.lineEnd[index]!);
   }
 
+  /** A whole number without sign, of 15 digits at most; −1 when the value is none. */
+  integer(index: number, version: Version): number {
+    const start = this.valueAt(index, version);
+    const end = this.lineEnd[index]!;
+    if (end === start || end - start > 15) return -1;
+    let number = 0;
+    for (let i = start; i < end; i++) {
+      const digit = this.chunk[i]! - 0x30;
+      if (digit < 0 || digit > 9) return -1;
+      number = number * 10 + digit;
+    }
+    return number;
+  }
+
+  /** `true`, or `True` as Python writes it. */
+  isTrue(index: number, version: Version): boolean {
+    const start = this.valueAt(index, version);
+    const first = this.chunk[start];
+    return (
+      this.lineEnd[index]! - start === 4 &&
+      (first === 0x74 || first === 0x54) &&
+      startsWith(this.chunk, start + 1, rue, 3)
+    );
+  }
+
   name(index: number, version: Version): string {
     return this.text(this.nameAt[index]!, this.colonAt[index]!, version);
   }
@@ -333,6 +358,7 @@ export class FrameReader {
 }
 
 const contentLengthName = Buffer.from('content-length', 'latin1');
+const rue = Buffer.from('rue', 'latin1');
 
 // The two that come by the million without a string of their own.
 function spellCommand(chunk: Buffer, start: number, end: number): string {

@@ -42,7 +42,7 @@ class StompFormat implements MessageFormat {
   readonly name: string;
   readonly id: number;
   readonly version: Version;
-  private readonly mark: Mark;
+  readonly mark: Mark;
 
   constructor(version: Version, mark: Mark, id: number) {
     this.name = mark === 'none' ? `stomp-${version}` : `stomp-${version}-${mark}`;
@@ -96,6 +96,12 @@ export function nativeFor(message: Message, version: Version): Buffer {
   const { format } = message;
   if (format instanceof StompFormat && format.version === version) return message.as(format);
   return message.as(formats.none[version]);
+}
+
+/** Text, as far as the publisher said which: a SEND of ActiveMQ's dialect needs no decoding to tell. */
+export function isText(message: Message): boolean {
+  const { format } = message;
+  return format instanceof StompFormat ? format.mark === 'text' : message.properties.textPayload === true;
 }
 
 type Line = readonly [name: string, value: string];

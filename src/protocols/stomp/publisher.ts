@@ -5,7 +5,7 @@ import { Message, noDeaths } from '../../core/message.ts';
 import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Connection } from './connection.ts';
 import { type FrameReader, ProtocolError } from './frame.ts';
-import { formats, isTrue, type Mark } from './message.ts';
+import { formats, type Mark } from './message.ts';
 import { missingDestination } from './subscriptions.ts';
 import { escapeText } from './versions.ts';
 
@@ -220,8 +220,8 @@ export class Publisher implements PublishReceipt {
       format: formats[this.mark()][version],
       exchange: route.exchange.name,
       routingKey: route.routingKey,
-      durable: this.persistent >= 0 && isTrue(frame.raw(this.persistent, version)),
-      priority: this.priority < 0 ? -1 : Math.min(this.readInteger(this.priority), 255),
+      durable: this.persistent >= 0 && frame.isTrue(this.persistent, version),
+      priority: this.priority < 0 ? -1 : Math.min(frame.integer(this.priority, version), 255),
       expiresAtMs: this.expiration < 0 && this.expires < 0 ? 0 : this.expiryMs(vhost.nowMs),
       qos: -1,
       retain: false,
@@ -257,15 +257,10 @@ export class Publisher implements PublishReceipt {
   }
 
   private expiryMs(nowMs: number): number {
-    const ttlMs = this.expiration < 0 ? -1 : this.readInteger(this.expiration);
+    const { frame, connection } = this;
+    const ttlMs = this.expiration < 0 ? -1 : frame.integer(this.expiration, connection.version);
     if (ttlMs >= 0) return nowMs + ttlMs;
-    return this.expires < 0 ? 0 : Math.max(this.readInteger(this.expires), 0);
-  }
-
-  // −1 when it is no number.
-  private readInteger(index: number): number {
-    const text = this.frame.raw(index, this.connection.version);
-    return /^\d{1,15}$/.test(text) ? Number(text) : -1;
+    return this.expires < 0 ? 0 : Math.max(frame.integer(this.expires, connection.version), 0);
   }
 
   private checkUser(user: string): void {

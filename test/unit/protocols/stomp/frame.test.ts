@@ -115,6 +115,30 @@ describe('a frame is the same whole, byte by byte, and cut at each offset', () =
   });
 });
 
+test('numbers and truth are read from the octets', () => {
+  const reader = new FrameReader(limits);
+  const values = [
+    '0',
+    '42',
+    '999999999999999',
+    '1234567890123456',
+    '-1',
+    '1x',
+    '',
+    ' 7',
+    'true',
+    'True',
+    'TRUE',
+    'trues',
+  ];
+  const chunk = Buffer.from(`SEND\n${values.map((value) => `a:${value}\n`).join('')}\n\0`);
+  expect(reader.read(chunk, 0, chunk.length)).toBe(true);
+  const numbers = values.map((_, i) => reader.integer(i, '1.2'));
+  expect(numbers).toEqual([0, 42, 999_999_999_999_999, -1, -1, -1, -1, -1, -1, -1, -1, -1]);
+  expect(reader.integer(7, '1.0')).toBe(7);
+  expect(values.filter((_, i) => reader.isTrue(i, '1.2'))).toEqual(['true', 'True']);
+});
+
 describe('limits hold before memory is taken', () => {
   const cut = (octets: string): FrameReader => {
     const reader = new FrameReader(limits);
