@@ -22,9 +22,9 @@ export class RawPeer {
     socket.on('error', end);
   }
 
-  static connect(port: number): Promise<RawPeer> {
+  static connect(port: number, host = '127.0.0.1'): Promise<RawPeer> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: '127.0.0.1' });
+      const socket = connect({ port, host });
       socket.once('error', reject);
       socket.once('connect', () => {
         socket.off('error', reject);
