@@ -281,6 +281,7 @@ export class Server {
           ...common,
           ...config.mqtt,
           packetBytes: messageBytes + mqttHeadBytes,
+          bodyBytes: messageBytes,
         });
       case 'stomp':
         return new Stomp(broker, {

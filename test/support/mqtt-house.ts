@@ -24,6 +24,7 @@ const mqttDefaults: MqttOptions = {
   exchange: 'amq.topic',
   vhost: '/',
   packetBytes: 1024 * 1024,
+  bodyBytes: 1024 * 1024,
   inflightMax: 1000,
   receiveMaximum: 65_535,
   topicAliasMaximum: 16,

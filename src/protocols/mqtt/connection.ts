@@ -333,6 +333,9 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private onPublish(chunk: Buffer, first: number, body: number, next: number): void {
     publish.read(chunk, first, body, next, this.version);
     const { qos, topicAt, topicBytes } = publish;
+    if (next - publish.payloadAt > this.door.options.bodyBytes) {
+      throw new ProtocolError(ReasonCode.packetTooLarge, `body of ${next - publish.payloadAt} octets`);
+    }
     let route = this.lastRoute;
     if (
       route === null ||

@@ -28,6 +28,9 @@ interface Proven {
   readonly proof: Buffer | null;
 }
 
+/** A stranger takes no more memory than this: room for five fields of 64 KiB, and properties. */
+const strangerBytes = 512 * 1024;
+
 /** A connection until its CONNECT is answered: then a `Connection` takes the stream over, or it is closed. */
 export class Handshake implements StreamHandler {
   private readonly stream: Stream;
@@ -57,7 +60,7 @@ export class Handshake implements StreamHandler {
         if (head.bytes === 0) break;
         const body = at + head.bytes;
         const next = body + head.remaining;
-        if (next - at > this.door.options.packetBytes) {
+        if (next - at > Math.min(strangerBytes, this.door.options.packetBytes)) {
           throw new ProtocolError(ReasonCode.packetTooLarge, `packet of ${next - at} octets`);
         }
         if (next > end) {

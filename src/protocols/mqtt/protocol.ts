@@ -26,6 +26,8 @@ export interface MqttOptions {
   readonly vhost: string;
   /** Octets of a packet. */
   readonly packetBytes: number;
+  /** Octets of a message's body. */
+  readonly bodyBytes: number;
   /** Deliveries of QoS > 0 in flight to a client that names no receive maximum. */
   readonly inflightMax: number;
   /** Unacknowledged publishes of QoS > 0 that a client may have. */
