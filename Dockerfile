@@ -7,6 +7,7 @@ RUN npm ci --omit=dev --omit=optional && npm cache clean --force
 COPY bin ./bin
 COPY config ./config
 COPY src ./src
+RUN ln -s /opt/rosettamq/bin/rosettamq.js /usr/local/bin/rosettamq
 RUN mkdir /data && chown node:node /data
 USER node
 VOLUME /data

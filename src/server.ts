@@ -132,6 +132,7 @@ export class Server {
     parameters.restore(recovered);
     for (const vhost of broker.vhosts.values()) applyVhostLimits(vhost, parameters);
     broker.connectionLimitOf = (user) => users.find(user)?.limits['max-connections'] ?? Number.POSITIVE_INFINITY;
+    broker.channelLimitOf = (user) => users.find(user)?.limits['max-channels'] ?? Number.POSITIVE_INFINITY;
     permissions.onChanged = (vhost) => broker.vhosts.get(vhost)?.router.change(); // routes carry the decision
     users.onChanged = (user, gone) => {
       if (gone) closeClientsOf(broker, user);

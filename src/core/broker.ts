@@ -70,8 +70,9 @@ export class Broker implements VhostHost {
 
   /** Told after a virtual host is deleted. */
   readonly onVhostDeleted: ((vhost: Vhost) => void)[] = [];
-  /** Connections that a user may have, where that is less than `limits` say. */
+  /** Connections that a user may have, where that is less than `limits` say; and channels in all of them. */
   connectionLimitOf: (user: string) => number = () => Number.POSITIVE_INFINITY;
+  channelLimitOf: (user: string) => number = () => Number.POSITIVE_INFINITY;
 
   /** Why publishers wait, in a word or two that they are told (`memory`, `disk`); null = they do not. */
   alarm: string | null = null;
@@ -188,6 +189,19 @@ export class Broker implements VhostHost {
     if ((this.clientsOfUser.get(user) ?? 0) >= ofUser) {
       throw new BrokerError('quota-exceeded', `${refused}: user connection limit (${ofUser}) is reached`);
     }
+  }
+
+  /** Is there room for one more channel of the user? @throws BrokerError not-allowed in RabbitMQ's words */
+  demandChannel(user: string): void {
+    const limit = this.channelLimitOf(user);
+    if (limit === Number.POSITIVE_INFINITY) return;
+    let open = 0;
+    for (const client of this.clients) if (client.user === user) open += client.describeChannels().length;
+    if (open < limit) return;
+    throw new BrokerError(
+      'not-allowed',
+      `number of channels opened for user '${user}' has reached the maximum allowed user limit of (${limit})`,
+    );
   }
 
   addClient(client: Client): void {

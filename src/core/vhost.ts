@@ -56,11 +56,18 @@ export interface VhostHost {
 export interface VhostMetadata {
   readonly description: string;
   readonly tags: readonly string[];
+  /** Of durable queues that are declared without `x-queue-type`; null: they stay without. */
+  readonly defaultQueueType?: 'classic' | 'quorum' | null;
   /** It cannot be deleted until this is lifted. */
   readonly protectedFromDeletion: boolean;
 }
 
-export const noMetadata: VhostMetadata = { description: '', tags: [], protectedFromDeletion: false };
+export const noMetadata: VhostMetadata = {
+  description: '',
+  tags: [],
+  defaultQueueType: null,
+  protectedFromDeletion: false,
+};
 
 /** What a virtual host may have at a time, where that is less than the broker's own limits. */
 export interface VhostLimits {
@@ -411,7 +418,7 @@ export class Vhost implements QueueOwner {
    */
   declareQueue(client: Client, wanted: QueueSpec, origin: 'named' | 'generated' = 'named'): Queue {
     // [RabbitMQ] an exclusive queue is never durable, whatever its declaration says
-    const spec = wanted.exclusiveTo === null ? wanted : { ...wanted, durable: false };
+    const spec = wanted.exclusiveTo === null ? this.withType(wanted) : { ...wanted, durable: false };
     if (origin === 'named' && spec.name.startsWith('amq.')) {
       throw new BrokerError('unauthorized-access', reserved('queue', spec.name));
     }
@@ -455,6 +462,16 @@ export class Vhost implements QueueOwner {
   private putQueue(queue: LocalQueue): void {
     const { spec, id } = queue;
     this.journal.put('queue', definitions.nameKey(this.name, spec.name), definitions.encodeQueue(spec, id));
+  }
+
+  // [RabbitMQ: virtual hosts, default queue type] What is there already keeps the type that it has.
+  private withType(spec: QueueSpec): QueueSpec {
+    const { defaultQueueType = null } = this.metadata;
+    if (defaultQueueType === null || spec.arguments.has('x-queue-type') || !spec.durable || spec.autoDelete)
+      return spec;
+    const current = this.queues.get(spec.name);
+    const type = current === undefined ? defaultQueueType : current.spec.arguments.get('x-queue-type');
+    return type === undefined ? spec : { ...spec, arguments: new Map([...spec.arguments, ['x-queue-type', type]]) };
   }
 
   /** For queues that the broker itself makes for a session or subscription: no permission is asked. */

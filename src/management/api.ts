@@ -48,6 +48,8 @@ export interface ManagementOptions {
 
 /** Definitions and messages in base64 are the longest. */
 const bodyBytesMax = 64 * 1024 * 1024;
+/** A request that has not come whole by then is given up. */
+const requestTimeoutMs = 60_000;
 
 const resources: readonly ((app: FastifyInstance, management: Management, views: Views) => void)[] = [
   addOverview,
@@ -94,6 +96,7 @@ async function createApi(
     forceCloseConnections: true,
     ...(secure === null ? {} : { https: secure as object }),
     bodyLimit: bodyBytesMax,
+    requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: 10_000, ignoreTrailingSlash: true },
     ajv: { customOptions: { allErrors: true, coerceTypes: true } },
   });

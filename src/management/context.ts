@@ -3,6 +3,7 @@ import type { Users } from '../auth/users.ts';
 import type { Broker } from '../core/broker.ts';
 import type { MessageFormat } from '../core/format.ts';
 import type { Parameters } from '../core/parameters.ts';
+import { HttpError } from './errors.ts';
 
 /** A port that is listened on. */
 export interface ListenerView {
@@ -39,8 +40,15 @@ export interface Management {
   isReady(): boolean;
 }
 
-/** Resolves when everything changed so far survives a crash. */
-export function durable({ broker }: Management): Promise<void> {
+/**
+ * Resolves when everything changed so far survives a crash.
+ * @throws HttpError 503 when the disk takes nothing now: what was asked is done, as long as the broker runs
+ */
+export async function durable({ broker }: Management): Promise<void> {
   const { journal } = broker;
+  if (!journal.writable) {
+    const reason = 'done, but the disk takes nothing now: it is lost if the broker ends before there is room';
+    throw new HttpError(503, 'service_unavailable', reason);
+  }
   return new Promise((resolve) => journal.whenDurable(journal.position, resolve));
 }

@@ -12,6 +12,7 @@ import type { Management } from './context.ts';
 import { badRequest } from './errors.ts';
 import { showPolicy } from './policy-json.ts';
 import { apiVersion } from './product.ts';
+import { readQueueType } from './queue-type.ts';
 import { createApiClient } from './requester.ts';
 import { readTags } from './schemas.ts';
 import { readHash, showUser } from './user-json.ts';
@@ -39,6 +40,7 @@ export function exportDefinitions({ broker, users, permissions, parameters, node
       name,
       description: metadata.description,
       tags: metadata.tags,
+      ...(metadata.defaultQueueType ? { default_queue_type: metadata.defaultQueueType } : {}),
       metadata: { description: metadata.description, tags: metadata.tags },
     })),
     permissions: [...permissions.all()].map(({ user, vhost, configure, write, read }) => ({
@@ -171,6 +173,7 @@ const shape = z.object({
         name,
         description: z.string().optional(),
         tags: tags.optional(),
+        default_queue_type: z.string().optional(),
         metadata: z.object({ description: z.string().optional(), tags: tags.optional() }).optional(),
       }),
     )
@@ -349,6 +352,10 @@ class Importer {
     const metadata = {
       description: json.description ?? json.metadata?.description ?? vhost.metadata.description,
       tags: given === undefined ? vhost.metadata.tags : readTags(given),
+      defaultQueueType:
+        json.default_queue_type === undefined
+          ? (vhost.metadata.defaultQueueType ?? null)
+          : readQueueType(json.default_queue_type),
       protectedFromDeletion: vhost.metadata.protectedFromDeletion,
     };
     if (!isSame(metadata, vhost.metadata)) broker.createVhost(json.name, metadata);

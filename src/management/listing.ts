@@ -113,10 +113,10 @@ function readInteger(text: string | undefined): number {
 }
 
 function find(item: Item, column: string): unknown {
-  if (column in item) return item[column];
+  if (Object.hasOwn(item, column)) return item[column];
   let value: unknown = item;
   for (const part of column.split('.')) {
-    if (typeof value !== 'object' || value === null) return undefined;
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined;
     value = (value as Item)[part];
   }
   return value;

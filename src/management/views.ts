@@ -221,7 +221,7 @@ export class Views {
     const clients = [...vhost.clients].map((client) => client.describe());
     return {
       cluster_state: { [this.node]: 'running' },
-      default_queue_type: 'classic',
+      default_queue_type: metadata.defaultQueueType ?? 'classic',
       description: metadata.description,
       ...this.rates.detail(vhost, messageCounts([vhost])),
       message_stats: this.rates.detail(vhost, messageStats([vhost])),

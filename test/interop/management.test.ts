@@ -181,6 +181,28 @@ describe('virtual hosts, permissions, policies', () => {
     expect((await api.get(`permissions/${name}/guest`)).status).toBe(404);
   });
 
+  test('a default queue type is for durable queues that name none, and what is there keeps its own', async () => {
+    await api.put('vhosts/typed');
+    await api.put('queues/typed/before', { durable: true });
+    expect((await api.put('vhosts/typed', { default_queue_type: 'quorum' })).status).toBe(204);
+    expect(await api.read('vhosts/typed')).toMatchObject({ default_queue_type: 'quorum' });
+    const typeOf = async (queue: string): Promise<unknown> => (await api.read(`queues/typed/${queue}`))['type'];
+    await api.put('queues/typed/durable', { durable: true });
+    await api.put('queues/typed/transient', {});
+    await api.put('queues/typed/named', { durable: true, arguments: { 'x-queue-type': 'classic' } });
+    expect(await Promise.all(['before', 'durable', 'transient', 'named'].map(typeOf))).toEqual([
+      'classic',
+      'quorum',
+      'classic',
+      'classic',
+    ]);
+    for (const queue of ['before', 'durable']) {
+      expect((await api.put(`queues/typed/${queue}`, { durable: true })).status).toBe(204);
+    }
+    expect((await api.put('vhosts/typed', { default_queue_type: 'stream' })).status).toBe(400);
+    await api.delete('vhosts/typed');
+  });
+
   test('topic permissions are set by exchange and cleared', async () => {
     await api.put('users/topical', { tags: '' });
     const permission = { exchange: 'amq.topic', write: '^a', read: '.*' };
@@ -225,7 +247,12 @@ describe('virtual hosts, permissions, policies', () => {
     await api.put('user-limits/lonely/max-connections', { value: 0 });
     await expect(connectAmqp(amqpUrl('lonely', 'pass'))).rejects.toThrow(/ConnectionClose/);
     await api.delete('user-limits/lonely/max-connections');
-    await (await connectAmqp(amqpUrl('lonely', 'pass'))).close();
+    await api.put('user-limits/lonely/max-channels', { value: 1 });
+    const lonely = await connectAmqp(amqpUrl('lonely', 'pass'));
+    await lonely.createChannel();
+    const refused = new Promise<Error>((resolve) => lonely.once('error', resolve));
+    lonely.createChannel().catch(() => {});
+    expect((await refused).message).toMatch(/530.*reached the maximum allowed user limit of \(1\)/);
   });
 });
 

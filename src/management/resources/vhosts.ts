@@ -3,6 +3,7 @@ import type { VhostMetadata } from '../../core/vhost.ts';
 import { durable, type Management } from '../context.ts';
 import { HttpError, notFound } from '../errors.ts';
 import { type ListQuery, list, pickColumns } from '../listing.ts';
+import { readQueueType } from '../queue-type.ts';
 import { vhostOf } from '../requester.ts';
 import { body, flag, readTags, tagList, text } from '../schemas.ts';
 import type { Views } from '../views.ts';
@@ -10,13 +11,20 @@ import type { Views } from '../views.ts';
 interface VhostBody {
   readonly description?: string;
   readonly tags?: string | readonly string[];
+  readonly default_queue_type?: string;
   readonly protected_from_deletion?: boolean;
   readonly metadata?: { readonly description?: string; readonly tags?: readonly string[] };
 }
 
 type Params = { vhost: string };
 
-const schema = body({ description: text, tags: tagList, protected_from_deletion: flag, metadata: { type: 'object' } });
+const schema = body({
+  description: text,
+  tags: tagList,
+  default_queue_type: { type: 'string', enum: ['classic', 'quorum', 'undefined', ''] },
+  protected_from_deletion: flag,
+  metadata: { type: 'object' },
+});
 
 export function addVhosts(app: FastifyInstance, management: Management, views: Views): void {
   const { broker, permissions, parameters } = management;
@@ -94,14 +102,13 @@ export function addVhosts(app: FastifyInstance, management: Management, views: V
   );
 }
 
-function merge(
-  current: VhostMetadata,
-  { description, tags, protected_from_deletion, metadata }: VhostBody,
-): VhostMetadata {
-  const given = tags ?? metadata?.tags;
+function merge(current: VhostMetadata, json: VhostBody): VhostMetadata {
+  const { description, default_queue_type: queueType, protected_from_deletion: isProtected, metadata } = json;
+  const tags = json.tags ?? metadata?.tags;
   return {
     description: description ?? metadata?.description ?? current.description,
-    tags: given === undefined ? current.tags : readTags(given),
-    protectedFromDeletion: protected_from_deletion ?? current.protectedFromDeletion,
+    tags: tags === undefined ? current.tags : readTags(tags),
+    defaultQueueType: queueType === undefined ? (current.defaultQueueType ?? null) : readQueueType(queueType),
+    protectedFromDeletion: isProtected ?? current.protectedFromDeletion,
   };
 }

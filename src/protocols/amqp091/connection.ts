@@ -343,6 +343,7 @@ export class Connection implements StreamHandler, Client {
         `number of channels opened (${this.channels.size}) has reached the negotiated channel_max (${this.channelMax})`,
       );
     }
+    this.door.broker.demandChannel(this.user);
     this.channels.set(id, new Channel(this, id));
     this.reply(encodeMethod(id, methods.channelOpenOk));
   }

@@ -79,6 +79,10 @@ describe('pages', () => {
   });
 });
 
+test.each(['__proto__.toString', 'constructor.name', 'toString'])('the column %s is none of the item', (columns) => {
+  expect(list(things.slice(0, 1), null, (thing) => ({ ...thing }), { columns })).toEqual([{}]);
+});
+
 test('columns pick fields, inside too', () => {
   const show = (thing: Thing): Record<string, unknown> => ({ ...thing, 'odd.name': 1 });
   expect(list(things.slice(0, 1), null, show, { columns: 'size,deep.value,odd.name,none' })).toEqual([
