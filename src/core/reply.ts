@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
+import { type TypedValue, toOctets } from './properties.ts';
 
 /**
  * Reply addresses that cross protocols. A responder knows nothing of the requester's protocol: it is shown an alias
@@ -93,15 +94,22 @@ export class ReplyAliases {
 }
 
 const correlationPrefix = 'rosetta.c.';
+/** Behind the octets of an id that is no binary. */
+const typeMarks = { uuid: '.U', ulong: '.L' } as const;
 
 /** A correlation that is no short text, as one: plain responders copy the native field and nothing else. */
-export function spellCorrelation(octets: Buffer): string {
-  return correlationPrefix + octets.toString('base64url');
+export function spellCorrelation(id: Buffer | TypedValue): string {
+  if (Buffer.isBuffer(id)) return correlationPrefix + id.toString('base64url');
+  const mark = id.type === 'uuid' || id.type === 'ulong' ? typeMarks[id.type] : '';
+  return correlationPrefix + toOctets(id).toString('base64url') + mark;
 }
 
-/** The octets of what `spellCorrelation` made; undefined for any other text. */
-export function readCorrelation(text: string): Buffer | undefined {
-  return text.startsWith(correlationPrefix)
-    ? Buffer.from(text.slice(correlationPrefix.length), 'base64url')
-    : undefined;
+/** What `spellCorrelation` spelled; undefined for any other text. */
+export function readCorrelation(text: string): Buffer | TypedValue | undefined {
+  if (!text.startsWith(correlationPrefix)) return undefined;
+  const [encoded = '', mark = ''] = text.slice(correlationPrefix.length).split('.');
+  const octets = Buffer.from(encoded, 'base64url');
+  if (mark === 'U' && octets.length === 16) return { type: 'uuid', value: octets };
+  if (mark === 'L' && /^\d{1,20}$/.test(octets.toString())) return { type: 'ulong', value: BigInt(octets.toString()) };
+  return octets;
 }

@@ -54,7 +54,7 @@ export class TextHeaders {
     for (const [field, name] of this.nameOf) {
       const value = properties[field];
       if (value === undefined) continue;
-      if (field === 'correlationId' && Buffer.isBuffer(value) && properties.replyTo !== undefined) {
+      if (field === 'correlationId' && typeof value === 'object' && properties.replyTo !== undefined) {
         lines.push([name, spellCorrelation(value)]);
       } else if (field === 'correlationId' || field === 'messageId') {
         this.add(lines, types, name, value as string | Buffer | TypedValue);

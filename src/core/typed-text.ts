@@ -9,7 +9,7 @@ import { type Headers, isTyped, type TypedValue, type Value } from './properties
 export const typesHeader = 'x-rosetta-types';
 
 /** The letters of AMQP 0-9-1's field types, and of those types that only AMQP 1.0 has. */
-const letterOf = {
+export const letterOf = {
   byte: 'b',
   ubyte: 'B',
   short: 's',

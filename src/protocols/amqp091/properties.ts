@@ -1,8 +1,9 @@
 import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
 import type { Death, Message } from '../../core/message.ts';
-import type { Headers, Properties, TypedValue, Value } from '../../core/properties.ts';
+import { type Headers, type Properties, type TypedValue, toOctets, type Value } from '../../core/properties.ts';
 import { expiryMaxMs, typeName } from '../../core/queue/arguments.ts';
 import { type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
+import { letterOf, read, readTypes, spellType, typesHeader } from '../../core/typed-text.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { ReplyCode } from './spec.ts';
@@ -195,7 +196,7 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
   const userId = text(Flag.userId);
   const appId = text(Flag.appId);
 
-  const own = new Map<string, Value>(headers);
+  const own = restoreTypes(headers);
   const properties: Properties = { headers: own };
   if (contentType !== undefined) properties.contentType = contentType;
   if (contentEncoding !== undefined) properties.contentEncoding = contentEncoding;
@@ -227,8 +228,84 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
 // A companion header restores an id that the native field cannot hold.
 function takeId(headers: Map<string, Value>, name: string, take: (id: string | Buffer | TypedValue) => void): void {
   const value = headers.get(name);
-  const isId = typeof value === 'string' || Buffer.isBuffer(value) || (isTypedId(value) && value.type === 'ulong');
+  const isId =
+    typeof value === 'string' || Buffer.isBuffer(value) || (isTypedId(value) && /^(ulong|uuid)$/.test(value.type));
   if (isId && headers.delete(name)) take(value as string | Buffer | TypedValue);
+}
+
+/** The types of AMQP 1.0 that no field has: how each is written instead, and the letter that says what it was. */
+function noteTypes(headers: Map<string, Value>): void {
+  const types: string[] = [];
+  for (const [name, value] of headers) {
+    const letter = foreignLetterOf(value);
+    if (letter === undefined) continue;
+    if (letter === 'T') headers.set(name, { type: 'long', value: (value as { value: bigint }).value });
+    types.push(spellType(name, letter));
+  }
+  if (types.length > 0) headers.set(typesHeader, types.join(','));
+}
+
+function foreignLetterOf(value: Value): string | undefined {
+  if (!isTypedId(value)) return undefined;
+  switch (value.type) {
+    case 'ulong':
+    case 'char':
+    case 'symbol':
+    case 'uuid':
+    case 'decimal32':
+    case 'decimal64':
+    case 'decimal128':
+      return letterOf[value.type];
+    case 'timestamp': // a field counts seconds, and no time before 1970
+      return value.value < 0n || value.value % 1000n !== 0n ? letterOf.timestamp : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function restoreTypes(headers: Headers): Map<string, Value> {
+  const own = new Map<string, Value>(headers);
+  const types = own.get(typesHeader);
+  if (typeof types !== 'string') return own;
+  own.delete(typesHeader);
+  for (const [name, letter] of readTypes(types)) {
+    const value = own.get(name);
+    const restored = value === undefined ? undefined : restore(value, letter);
+    if (restored !== undefined) own.set(name, restored);
+  }
+  return own;
+}
+
+// Undefined when what is there is not what the letter's type is written as.
+function restore(value: Value, letter: string): Value | undefined {
+  const isLong = isTypedId(value) && value.type === 'long';
+  switch (letter) {
+    case letterOf.ulong:
+      return isLong ? { type: 'ulong', value: BigInt.asUintN(64, (value as { value: bigint }).value) } : undefined;
+    case letterOf.timestamp:
+      return isLong ? { type: 'timestamp', value: (value as { value: bigint }).value } : undefined;
+    case letterOf.char:
+    case letterOf.symbol:
+      return typeof value === 'string' ? { type: letter === letterOf.char ? 'char' : 'symbol', value } : undefined;
+    case letterOf.uuid:
+      return octetsOf(value, 16, 'uuid');
+    case letterOf.decimal32:
+      return octetsOf(value, 4, 'decimal32');
+    case letterOf.decimal64:
+      return octetsOf(value, 8, 'decimal64');
+    case letterOf.decimal128:
+      return octetsOf(value, 16, 'decimal128');
+    default:
+      return typeof value === 'string' ? read(value, letter) : undefined; // JSON and octets, from protocols of text
+  }
+}
+
+function octetsOf(
+  value: Value,
+  length: number,
+  type: 'uuid' | 'decimal32' | 'decimal64' | 'decimal128',
+): Value | undefined {
+  return Buffer.isBuffer(value) && value.length === length ? { type, value } : undefined;
 }
 
 function isTypedId(value: Value | undefined): value is TypedValue {
@@ -275,6 +352,7 @@ export function encodeProperties(properties: Properties, message: Message): Buff
   }
   list.text(Flag.contentType, properties.contentType);
   list.text(Flag.contentEncoding, properties.contentEncoding);
+  noteTypes(headers);
   list.octets(Flag.headers, encodeTable(headers)); // even if empty: clients of RabbitMQ are used to a table
   if (properties.durable !== undefined) list.octets(Flag.deliveryMode, Buffer.from([properties.durable ? 2 : 1]));
   if (properties.priority !== undefined) list.octets(Flag.priority, Buffer.from([properties.priority]));
@@ -333,8 +411,8 @@ export function encodeDead(native: Buffer, deaths: readonly Death[]): Buffer {
 // A requester's correlation must come back from responders that copy the native field alone.
 function showCorrelation(properties: Properties, headers: Map<string, Value>): string | undefined {
   const { correlationId, replyTo } = properties;
-  const isPlain = typeof correlationId === 'string' && encodeText(correlationId).length <= 255;
-  if (replyTo === undefined || isPlain || !Buffer.isBuffer(correlationId) || correlationId.length > spelledMax) {
+  const isText = correlationId === undefined || typeof correlationId === 'string';
+  if (replyTo === undefined || isText || toOctets(correlationId).length > spelledMax) {
     return shortOrHeader(correlationId, correlationHeader, headers);
   }
   return spellCorrelation(correlationId);

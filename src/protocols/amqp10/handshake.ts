@@ -1,16 +1,18 @@
 import { BrokerError } from '../../core/errors.ts';
+import { ScramExchange, scramMechanism } from '../../core/scram.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Connection } from './connection.ts';
 import { AmqpError, ErrorCondition, toAmqpError } from './errors.ts';
 import { encodeFrame, encodeSaslFrame, FrameType, frameHeadBytes, frameMinBytes, protocolHeaders } from './frame.ts';
 import { type Composite, decodePerformative, type Values } from './performatives.ts';
 import type { Amqp10 } from './protocol.ts';
-import { readCredentials, SaslCode } from './sasl.ts';
+import { mechanismsFor, readCredentials, SaslCode } from './sasl.ts';
 import { AmqpMap, type Any, Decoder, symbol } from './types.ts';
 
 type State =
   | 'awaiting-header'
   | 'awaiting-init'
+  | 'awaiting-response'
   | 'authenticating'
   | 'awaiting-amqp-header'
   | 'awaiting-open'
@@ -27,6 +29,7 @@ export class Handshake implements StreamHandler {
   private state: State = 'awaiting-header';
   private user: string | null = null;
   private mechanism = '';
+  private scram: ScramExchange | null = null;
   private hostname = '';
 
   constructor(stream: Stream, protocol: Amqp10) {
@@ -88,9 +91,8 @@ export class Handshake implements StreamHandler {
     const { anonymous } = this.protocol.options;
     if (this.state === 'awaiting-header' && header.equals(protocolHeaders.sasl)) {
       this.stream.write(protocolHeaders.sasl);
-      this.stream.write(
-        encodeSaslFrame('saslMechanisms', { mechanisms: anonymous ? ['PLAIN', 'ANONYMOUS'] : ['PLAIN'] }),
-      );
+      const mechanisms = mechanismsFor(anonymous, this.stream.certificateName);
+      this.stream.write(encodeSaslFrame('saslMechanisms', { mechanisms }));
       this.state = 'awaiting-init';
       return;
     }
@@ -118,6 +120,9 @@ export class Handshake implements StreamHandler {
       case 'awaiting-init':
         if (performative.is === 'saslInit') return this.onInit(performative);
         break;
+      case 'awaiting-response':
+        if (performative.is === 'saslResponse') return this.onResponse(performative.response);
+        break;
       case 'awaiting-open':
         if (performative.is === 'open') return this.onOpen(performative);
         break;
@@ -138,14 +143,20 @@ export class Handshake implements StreamHandler {
     this.mechanism = init.mechanism;
     this.hostname = init.hostname ?? '';
     const response = init.initialResponse ?? Buffer.alloc(0);
-    const credentials = readCredentials(init.mechanism, response, options.anonymous);
+    const peer = { address: this.stream.remoteAddress, protocol: 'amqp' };
+    if (init.mechanism === scramMechanism) {
+      this.scram = new ScramExchange(broker.authenticator, peer);
+      const challenge = this.scram.first(response);
+      return challenge === null ? this.outcome(null) : this.challenge(challenge);
+    }
+    const isOffered = init.mechanism !== 'ANONYMOUS' || options.anonymous;
+    const credentials = isOffered ? readCredentials(init.mechanism, response, this.stream.certificateName) : null;
     if (credentials === null) {
       log.info({ peer: this.stream.peer, mechanism: init.mechanism }, 'amqp10: refused: mechanism or response');
       return this.outcome(null);
     }
     this.state = 'authenticating';
     this.stream.hold();
-    const peer = { address: this.stream.remoteAddress, protocol: 'amqp' };
     broker.authenticator.authenticate(credentials, peer).then(
       (user) => {
         if (this.state !== 'authenticating') return;
@@ -166,8 +177,19 @@ export class Handshake implements StreamHandler {
     );
   }
 
-  private outcome(user: string | null): void {
-    this.stream.write(encodeSaslFrame('saslOutcome', { code: user === null ? SaslCode.auth : SaslCode.ok }));
+  private challenge(challenge: Buffer): void {
+    this.stream.write(encodeSaslFrame('saslChallenge', { challenge }));
+    this.state = 'awaiting-response';
+  }
+
+  private onResponse(response: Buffer): void {
+    const success = this.scram?.final(response) ?? null;
+    this.outcome(success?.user ?? null, success?.serverFinal);
+  }
+
+  private outcome(user: string | null, additionalData?: Buffer): void {
+    const code = user === null ? SaslCode.auth : SaslCode.ok;
+    this.stream.write(encodeSaslFrame('saslOutcome', { code, additionalData }));
     this.user = user;
     this.state = 'awaiting-amqp-header';
     if (user === null) this.stream.end();

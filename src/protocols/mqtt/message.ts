@@ -1,7 +1,8 @@
+import { isUtf8 } from 'node:buffer';
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Message } from '../../core/message.ts';
-import { type Properties, toOctets } from '../../core/properties.ts';
-import { aliasTopicPrefix, type ReplyAddress } from '../../core/reply.ts';
+import { type Properties, type TypedValue, toOctets } from '../../core/properties.ts';
+import { aliasTopicPrefix, type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
 import { textOrBinary } from '../../core/typed-text.ts';
 import { Reader } from './decode.ts';
@@ -51,7 +52,7 @@ function decodeBlock(native: Buffer, message: Message): Properties {
   const responseTopic = values.get(PropertyId.responseTopic);
   if (typeof responseTopic === 'string') properties.replyTo = readResponseTopic(responseTopic, message);
   const correlation = values.get(PropertyId.correlationData);
-  if (Buffer.isBuffer(correlation)) properties.correlationId = textOrBinary(correlation);
+  if (Buffer.isBuffer(correlation)) properties.correlationId = readCorrelationData(correlation);
   const textPayload = values.get(PropertyId.payloadFormatIndicator);
   if (textPayload !== undefined) properties.textPayload = textPayload === 1;
   const expiry = values.get(PropertyId.messageExpiryInterval);
@@ -70,12 +71,23 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
   if (properties.replyTo !== undefined)
     writer.text(PropertyId.responseTopic, toResponseTopic(properties.replyTo, message));
   if (properties.correlationId !== undefined) {
-    writer.octets(PropertyId.correlationData, toOctets(properties.correlationId));
+    writer.octets(PropertyId.correlationData, toCorrelationData(properties.correlationId));
   }
   for (const [name, text] of userProperties.encode(properties)) {
     if (isSpellable(name) && isSpellable(text)) writer.pair(name, text);
   }
   return writer.end();
+}
+
+function readCorrelationData(octets: Buffer): string | Buffer | TypedValue {
+  const id = textOrBinary(octets);
+  return typeof id === 'string' ? (readCorrelation(id) ?? id) : id;
+}
+
+// Octets that read as text, and ids of other types, would come back as text: they are spelled so that they do not.
+function toCorrelationData(id: string | Buffer | TypedValue): Buffer {
+  const isPlain = typeof id === 'string' || (Buffer.isBuffer(id) && !isUtf8(id));
+  return isPlain ? toOctets(id) : Buffer.from(spellCorrelation(id), 'utf8');
 }
 
 const protocol = 'mqtt';
