@@ -2,7 +2,9 @@ import amqplib, { type Channel, type ChannelModel, type ConsumeMessage } from 'a
 import mqtt, { type IPublishPacket, type MqttClient } from 'mqtt';
 import type stompit from 'stompit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AmqpMap, symbol } from '../../src/protocols/amqp10/types.ts';
 import { connectStomp } from '../suites/interop.ts';
+import { Amqp10Peer, bareOf, data, section, sectionsOf } from '../support/amqp10-peer.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 
 /** Each property of a message, from each protocol to each other one, in that one's own place. */
@@ -11,6 +13,7 @@ let amqp: ChannelModel;
 let channel: Channel;
 let client: MqttClient;
 let stomp: stompit.Client;
+let amqp10: Amqp10Peer;
 let topics = 0;
 
 beforeAll(async () => {
@@ -24,9 +27,11 @@ beforeAll(async () => {
   });
   client.setMaxListeners(100);
   stomp = await connectStomp({ host: '127.0.0.1', port: broker.port('stomp'), user: 'guest', password: 'guest' });
+  amqp10 = await Amqp10Peer.openSession(broker.port('amqp'));
 });
 
 afterAll(async () => {
+  amqp10?.destroy();
   await client?.endAsync();
   await amqp?.close();
   stomp?.destroy();
@@ -75,6 +80,21 @@ async function throughStomp(publish: Publish): Promise<Record<string, string>> {
   return next;
 }
 
+/** The sections of what arrives, by their codes. */
+async function throughAmqp10(publish: Publish): Promise<ReturnType<typeof sectionsOf>> {
+  const topic = `properties.${++topics}`;
+  await amqp10.receiver(2 * topics, `/exchanges/amq.topic/${topic}`, 1);
+  publish(topic);
+  return sectionsOf((await amqp10.message()).octets);
+}
+
+const fromAmqp10 =
+  (...sections: Buffer[]) =>
+  async (topic: string) => {
+    const handle = 2 * topics + 1;
+    await amqp10.sender(handle, `/exchanges/amq.topic/${topic}`);
+    amqp10.transfer(handle, Buffer.concat(sections), { settled: true });
+  };
 const fromAmqp = (options: amqplib.Options.Publish) => (topic: string) =>
   channel.publish('amq.topic', topic, Buffer.from('x'), options);
 const fromMqtt = (properties: NonNullable<IPublishPacket['properties']>) => (topic: string) =>
@@ -220,5 +240,188 @@ describe('STOMP →', () => {
       messageExpiryInterval: 60,
       userProperties: { 'message-id': 'm-1', priority: '7', type: 'order', note: 'a:b\nc' },
     });
+  });
+});
+
+describe('AMQP 1.0 →', () => {
+  const uuid = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
+  const everything = [
+    section(0x70, [true, { type: 'ubyte', value: 7 }, { type: 'uint', value: 60_000 }]),
+    section(
+      0x72,
+      new AmqpMap([
+        [symbol('x-opt-mine'), 'a'],
+        [symbol('x-opt-app-id'), 'shop'],
+        [symbol('x-opt-type'), 'order'],
+      ]),
+    ),
+    section(0x73, [
+      { type: 'uuid', value: uuid },
+      Buffer.from('guest'),
+      'somewhere',
+      'news',
+      null,
+      'c-1',
+      symbol('application/json'),
+      symbol('gzip'),
+      null,
+      { type: 'timestamp', value: 1_700_000_000_123n },
+      'group',
+      { type: 'uint', value: 5 },
+      'replies',
+    ]),
+    section(
+      0x74,
+      new AmqpMap([
+        ['text', 'é'],
+        ['n', { type: 'ulong', value: 5n }],
+        ['when', { type: 'timestamp', value: 1_700_000_000_000n }],
+      ]),
+    ),
+    data('{}'),
+  ];
+
+  test('AMQP 0-9-1: properties in their fields, the rest as headers, and one companion for the types', async () => {
+    const properties = await throughAmqp(fromAmqp10(...everything));
+    expect(properties).toMatchObject({
+      contentType: 'application/json',
+      contentEncoding: 'gzip',
+      correlationId: 'c-1',
+      deliveryMode: 2,
+      priority: 7,
+      expiration: '60000',
+      timestamp: 1_700_000_000,
+      userId: 'guest',
+      appId: 'shop',
+      type: 'order',
+      headers: {
+        text: 'é',
+        n: 5,
+        'x-opt-mine': 'a',
+        'x-subject': 'news',
+        'x-to': 'somewhere',
+        'x-group-id': 'group',
+        'x-group-sequence': 5,
+        'x-reply-to-group-id': 'replies',
+        'x-message-id': uuid,
+        timestamp_in_ms: 1_700_000_000_123,
+      },
+    });
+    expect(String(properties.headers?.['x-rosetta-types']).split(',').sort()).toEqual(['n=L', 'x-message-id=U']);
+  });
+
+  test('MQTT 5: content type, correlation and expiry in their places, the rest as user properties', async () => {
+    expect(await throughMqtt(fromAmqp10(...everything))).toMatchObject({
+      contentType: 'application/json',
+      correlationData: Buffer.from('c-1'),
+      messageExpiryInterval: 60,
+      userProperties: {
+        'content-encoding': 'gzip',
+        'message-id': uuid.toString('hex'),
+        priority: '7',
+        timestamp: '1700000000123',
+        'x-subject': 'news',
+        'x-group-id': 'group',
+        'x-opt-mine': 'a',
+        text: 'é',
+        n: '5',
+        when: '1700000000000',
+      },
+    });
+  });
+
+  test('STOMP: all of it as headers', async () => {
+    expect(await throughStomp(fromAmqp10(...everything))).toMatchObject({
+      'content-type': 'application/json',
+      'correlation-id': 'c-1',
+      'amqp-message-id': uuid.toString('hex'),
+      persistent: 'true',
+      priority: '7',
+      'x-subject': 'news',
+      'x-opt-mine': 'a',
+      n: '5',
+    });
+  });
+
+  test('a value is octets to the others, and says so by its content type', async () => {
+    const properties = await throughMqtt(fromAmqp10(section(0x77, 'text')));
+    expect(properties.contentType).toBe('message/vnd.rosettamq.amqp-value');
+  });
+});
+
+describe('→ AMQP 1.0', () => {
+  test('from 0-9-1: each in its section, tables as JSON with their types', async () => {
+    const options = {
+      contentType: 'application/json',
+      correlationId: 'c-1',
+      messageId: 'm-1',
+      priority: 7,
+      expiration: '60000',
+      persistent: true,
+      timestamp: 1_700_000_000,
+      type: 'order',
+      appId: 'shop',
+      headers: { text: 'é', n: 5, nested: { a: 'b' }, 'x-opt-mine': 'a' },
+    };
+    const sections = await throughAmqp10(fromAmqp(options));
+    const [durable, priority] = sections.get(0x70) as unknown[];
+    expect([durable, priority]).toEqual([true, { type: 'ubyte', value: 7 }]);
+    const annotations = sections.get(0x72) as AmqpMap;
+    expect(['x-opt-app-id', 'x-opt-type', 'x-opt-mine', 'x-exchange'].map((name) => annotations.get(name))).toEqual([
+      'shop',
+      'order',
+      'a',
+      'amq.topic',
+    ]);
+    const [messageId, , , , , correlationId, contentType, , , creation] = sections.get(0x73) as unknown[];
+    expect([messageId, correlationId, contentType, creation]).toEqual([
+      'm-1',
+      'c-1',
+      symbol('application/json'),
+      { type: 'timestamp', value: 1_700_000_000_000n },
+    ]);
+    const application = sections.get(0x74) as AmqpMap;
+    expect([application.get('text'), application.get('nested'), application.get('x-rosetta-types')]).toEqual([
+      'é',
+      '{"a":"b"}',
+      'nested=json',
+    ]);
+    expect(String(sections.get(0x75))).toBe('x');
+  });
+
+  test('from MQTT 5: octets stay octets, and what is text stays text', async () => {
+    const sections = await throughAmqp10(
+      fromMqtt({
+        contentType: 'text/plain',
+        correlationData: Buffer.from([0, 255]),
+        payloadFormatIndicator: true,
+        userProperties: { note: 'é' },
+      }),
+    );
+    expect((sections.get(0x73) as unknown[])[5]).toEqual(Buffer.from([0, 255]));
+    expect((sections.get(0x72) as AmqpMap).get('x-opt-mqtt-payload-format')).toBe(true);
+    expect((sections.get(0x74) as AmqpMap).get('note')).toBe('é');
+  });
+
+  test('from STOMP: header lines are application properties', async () => {
+    const sections = await throughAmqp10(fromStomp({ 'content-type': 'text/plain', priority: '7', note: 'a:b' }));
+    expect((sections.get(0x73) as unknown[])[6]).toEqual(symbol('text/plain'));
+    expect((sections.get(0x74) as AmqpMap).get('note')).toBe('a:b');
+  });
+
+  test('a value that went round through 0-9-1 is a value again, and what only says so is octets', async () => {
+    const value = section(0x77, 'text');
+    const type = 'message/vnd.rosettamq.amqp-value';
+    const bodies = [value, Buffer.from('no value')].map(async (body) => {
+      const topic = `properties.${++topics}`;
+      const handle = 2 * topics;
+      await amqp10.receiver(handle, `/exchanges/amq.topic/${topic}`, 1);
+      channel.publish('amq.topic', topic, body, { contentType: type });
+    });
+    for (const body of bodies) await body;
+    const got = [bareOf((await amqp10.message()).octets), bareOf((await amqp10.message()).octets)];
+    expect(got.map((octets) => octets.toString('hex')).sort()).toEqual(
+      [data('no value').toString('hex'), value.toString('hex')].sort(),
+    );
   });
 });

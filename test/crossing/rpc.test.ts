@@ -1,5 +1,6 @@
 import amqplib, { type Channel, type ChannelModel, type ConsumeMessage } from 'amqplib';
 import mqtt, { type MqttClient } from 'mqtt';
+import rhea, { type Connection, type EventContext } from 'rhea';
 import type stompit from 'stompit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectStomp } from '../suites/interop.ts';
@@ -18,6 +19,7 @@ let amqp: ChannelModel;
 let channel: Channel;
 let client: MqttClient;
 let stomp: stompit.Client;
+let amqp10: Connection;
 /** No text: 16 octets, as MQTT libraries make them. */
 const correlation = Buffer.from('00ff80c0e0f0a1b2c3d4e5f607182930', 'hex');
 
@@ -32,14 +34,28 @@ beforeAll(async () => {
   });
   client.setMaxListeners(100);
   stomp = await connectStomp({ host: '127.0.0.1', port: broker.port('stomp'), user: 'guest', password: 'guest' });
+  amqp10 = rhea
+    .create_container()
+    .connect({ host: '127.0.0.1', port: broker.port('amqp'), username: 'guest', password: 'guest', reconnect: false });
+  await opened(amqp10, 'connection_open');
 });
 
 afterAll(async () => {
+  amqp10?.close();
   await client?.endAsync();
   await amqp?.close();
   stomp?.destroy();
   await broker?.remove();
 });
+
+function opened(emitter: { once(name: string, then: (context: EventContext) => void): unknown }, name: string) {
+  return new Promise<EventContext>((resolve) => emitter.once(name, resolve));
+}
+
+/** The octets of a data section as text. */
+function textOf({ message }: EventContext): string {
+  return String(message?.body.content);
+}
 
 const toMqtt = (topic: string) => topic.replaceAll('.', '/');
 
@@ -90,6 +106,38 @@ const peers: Record<string, Peer> = {
         );
       });
       channel.publish('amq.topic', topic, Buffer.from(body), { replyTo: queue, correlationId: `c-${topic}` });
+      return reply;
+    },
+  },
+  amqp10: {
+    async respond(topic) {
+      const receiver = amqp10.open_receiver(`/exchanges/amq.topic/${topic}`);
+      const relay = amqp10.open_sender({ target: {} });
+      receiver.on('message', (context: EventContext) => {
+        relay.send({
+          to: context.message?.reply_to as string,
+          correlation_id: context.message?.correlation_id as string,
+          body: rhea.message.data_section(Buffer.from(textOf(context).toUpperCase())),
+        });
+      });
+      await Promise.all([opened(receiver, 'receiver_open'), opened(relay, 'sendable')]);
+    },
+    async request(topic, body) {
+      const receiver = amqp10.open_receiver({ source: { dynamic: true } as never });
+      await opened(receiver, 'receiver_open');
+      const correlationId = rhea.types.wrap_uuid(correlation);
+      const reply = new Promise<string>((resolve) => {
+        receiver.on('message', (context: EventContext) => {
+          if (Buffer.from(context.message?.correlation_id as never).equals(correlation)) resolve(textOf(context));
+        });
+      });
+      const sender = amqp10.open_sender(`/exchanges/amq.topic/${topic}`);
+      await opened(sender, 'sendable');
+      sender.send({
+        reply_to: receiver.source.address,
+        correlation_id: correlationId as never,
+        body: rhea.message.data_section(Buffer.from(body)),
+      });
       return reply;
     },
   },

@@ -4,7 +4,7 @@ import type { Message } from '../../core/message.ts';
 import { type Properties, type TypedValue, toOctets } from '../../core/properties.ts';
 import { aliasTopicPrefix, type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
-import { textOrBinary } from '../../core/typed-text.ts';
+import { letterOf, readTypes, textOrBinary, typesHeader } from '../../core/typed-text.ts';
 import { Reader } from './decode.ts';
 import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
 import { findQueueName, toRoutingKey } from './topic.ts';
@@ -20,11 +20,17 @@ export const publishProperties = [
   PropertyId.contentType,
 ] as const;
 
-const userProperties = new TextHeaders({
-  contentType: null,
-  textPayload: null,
-  correlationId: null,
-});
+/** What the companion header calls Correlation Data; a user property of the name is escaped. */
+const correlationName = 'correlation-data';
+
+const userProperties = new TextHeaders(
+  {
+    contentType: null,
+    textPayload: null,
+    correlationId: null,
+  },
+  [correlationName],
+);
 
 const userPropertyMax = 65_535;
 
@@ -52,7 +58,10 @@ function decodeBlock(native: Buffer, message: Message): Properties {
   const responseTopic = values.get(PropertyId.responseTopic);
   if (typeof responseTopic === 'string') properties.replyTo = readResponseTopic(responseTopic, message);
   const correlation = values.get(PropertyId.correlationData);
-  if (Buffer.isBuffer(correlation)) properties.correlationId = readCorrelationData(correlation);
+  if (Buffer.isBuffer(correlation)) {
+    const types = readTypes(pairs.find(([name]) => name === typesHeader)?.[1] ?? '');
+    properties.correlationId = readCorrelationData(correlation, types.get(correlationName));
+  }
   const textPayload = values.get(PropertyId.payloadFormatIndicator);
   if (textPayload !== undefined) properties.textPayload = textPayload === 1;
   const expiry = values.get(PropertyId.messageExpiryInterval);
@@ -63,6 +72,7 @@ function decodeBlock(native: Buffer, message: Message): Properties {
 
 function encodeBlock(properties: Properties, message: Message): Buffer {
   const writer = new PropertyWriter();
+  let letter = '';
   if (properties.textPayload !== undefined) {
     writer.octet(PropertyId.payloadFormatIndicator, properties.textPayload ? 1 : 0);
   }
@@ -71,23 +81,46 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
   if (properties.replyTo !== undefined)
     writer.text(PropertyId.responseTopic, toResponseTopic(properties.replyTo, message));
   if (properties.correlationId !== undefined) {
-    writer.octets(PropertyId.correlationData, toCorrelationData(properties.correlationId));
+    const shown = showCorrelationData(properties.correlationId, properties.replyTo !== undefined);
+    writer.octets(PropertyId.correlationData, shown[0]);
+    letter = shown[1];
   }
-  for (const [name, text] of userProperties.encode(properties)) {
+  const lines = userProperties.encode(properties);
+  for (const [name, text] of letter === '' ? lines : withType(lines, letter)) {
     if (isSpellable(name) && isSpellable(text)) writer.pair(name, text);
   }
   return writer.end();
 }
 
-function readCorrelationData(octets: Buffer): string | Buffer | TypedValue {
+function readCorrelationData(octets: Buffer, letter: string | undefined): string | Buffer | TypedValue {
   const id = textOrBinary(octets);
-  return typeof id === 'string' ? (readCorrelation(id) ?? id) : id;
+  if (letter === letterOf.uuid && octets.length === 16) return { type: 'uuid', value: octets };
+  if (letter === binaryLetter) return octets;
+  if (typeof id !== 'string') return id;
+  if (letter === letterOf.ulong && /^\d{1,20}$/.test(id)) return { type: 'ulong', value: BigInt(id) };
+  return readCorrelation(id) ?? id;
 }
 
-// Octets that read as text, and ids of other types, would come back as text: they are spelled so that they do not.
-function toCorrelationData(id: string | Buffer | TypedValue): Buffer {
-  const isPlain = typeof id === 'string' || (Buffer.isBuffer(id) && !isUtf8(id));
-  return isPlain ? toOctets(id) : Buffer.from(spellCorrelation(id), 'utf8');
+/**
+ * Correlation Data, and the letter of its type when it is not what the octets show. Toward a responder, who copies
+ * nothing else, the data says it itself.
+ */
+function showCorrelationData(id: string | Buffer | TypedValue, isRequest: boolean): [octets: Buffer, letter: string] {
+  const octets = toOctets(id);
+  if (typeof id === 'string' || (Buffer.isBuffer(id) && !isUtf8(id))) return [octets, ''];
+  if (isRequest) return [Buffer.from(spellCorrelation(id), 'utf8'), ''];
+  return [octets, Buffer.isBuffer(id) ? binaryLetter : letterOf[id.type]];
+}
+
+const binaryLetter = 'b64';
+
+/** The companion header among the user properties, with one type more. */
+function withType(lines: [name: string, text: string][], letter: string): [name: string, text: string][] {
+  const type = `${correlationName}=${letter}`;
+  const types = lines.find(([name]) => name === typesHeader);
+  if (types === undefined) return [...lines, [typesHeader, type]];
+  if (!readTypes(types[1]).has(correlationName)) types[1] += `,${type}`;
+  return lines;
 }
 
 const protocol = 'mqtt';
