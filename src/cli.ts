@@ -2,6 +2,7 @@ import { check } from './cli/check.ts';
 import { type Command, type Group, runWords } from './cli/command.ts';
 import { connections } from './cli/connections.ts';
 import { definitions } from './cli/definitions.ts';
+import { backup, journal } from './cli/journal.ts';
 import { list } from './cli/list.ts';
 import { logLevel } from './cli/log-level.ts';
 import { permissions, topicPermissions } from './cli/permissions.ts';
@@ -30,6 +31,8 @@ const commands: readonly (Command | Group)[] = [
   connections,
   definitions,
   logLevel,
+  journal,
+  backup,
 ];
 
 const words = process.argv.slice(2);

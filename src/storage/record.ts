@@ -315,6 +315,14 @@ export class PublishedRecord {
     );
   }
 
+  get formatId(): number {
+    return this.payload[this.start + 2]!;
+  }
+
+  get native(): Buffer {
+    return this.payload.subarray(this.nativeStart, this.nativeEnd);
+  }
+
   get body(): Buffer {
     return this.payload.subarray(this.bodyStart, this.bodyStart + this.bodyBytes);
   }

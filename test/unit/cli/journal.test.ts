@@ -1,0 +1,73 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { runWords } from '../../../src/cli/command.ts';
+import { backup, journal } from '../../../src/cli/journal.ts';
+import { openDisk } from '../../../src/storage/disk.ts';
+import { JournaledBroker } from '../../support/journaled.ts';
+import { TestTerminal } from '../../support/test-terminal.ts';
+
+let home: string;
+let core: JournaledBroker;
+const segment = '0000000001.segment';
+
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), 'rosettamq-cli-'));
+  core = await JournaledBroker.open(await openDisk(join(home, 'data')));
+  core.declare('q');
+  core.publish('q', 'a');
+  core.publish('q', 'b');
+  await core.durable();
+  core.get('q')?.ack();
+  await core.durable();
+});
+
+afterEach(async () => {
+  await core.journal.close();
+  await rm(home, { recursive: true, force: true });
+});
+
+async function run(...words: string[]): Promise<{ code: number; out: string; err: string }> {
+  const terminal = new TestTerminal();
+  const code = await runWords([journal, backup], [...words, '--data-dir', join(home, 'data')], terminal, {});
+  return { code, out: terminal.out, err: terminal.err };
+}
+
+test('inspect shows what each segment holds', async () => {
+  const { code, out } = await run('journal', 'inspect', '--json');
+  expect(code).toBe(0);
+  expect(JSON.parse(out)).toMatchObject([{ file: segment, units: 2, messages: 2, settlements: 1, fault: null }]);
+  expect((await run('journal', 'inspect')).out).toMatch(/^file .*fault\n0000000001\.segment/);
+});
+
+test('verify says that the log is whole, or what is wrong where', async () => {
+  expect(await run('journal', 'verify')).toMatchObject({ code: 0, out: 'the log is whole: 1 segments, 2 units\n' });
+  const path = join(home, 'data', segment);
+  const log = await readFile(path);
+  await writeFile(path, log.subarray(0, -1));
+  const { code, err } = await run('journal', 'verify');
+  expect(code).toBe(1);
+  expect(err).toMatch(/0000000001\.segment: torn tail at offset \d+: \d+ octets behind the last whole unit/);
+  await writeFile(path, log);
+});
+
+test('export prints every record', async () => {
+  const records = (await run('journal', 'export')).out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(records.map(({ record }) => record)).toEqual(['put', 'published', 'published', 'settled']);
+  expect(Buffer.from(records[2].body, 'base64').toString()).toBe('b');
+});
+
+test('a backup of a running broker can be started from', async () => {
+  const copy = join(home, 'copy');
+  expect((await run('backup', copy)).code).toBe(0);
+  core.publish('q', 'later');
+  await core.durable();
+  const again = await JournaledBroker.open(await openDisk(copy));
+  expect(again.bodies('q')).toEqual(['b']);
+  await again.journal.close();
+  expect(await run('backup', copy)).toMatchObject({ code: 1, err: `rosettamq: '${copy}' is not empty\n` });
+});
