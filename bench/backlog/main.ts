@@ -19,7 +19,7 @@ const { values } = parseArgs({
   options: {
     messages: { type: 'string', default: '1000000' },
     size: { type: 'string', default: '100' },
-    'queue-bytes': { type: 'string', default: String(64 * 1024 * 1024) },
+    'queue-bytes': { type: 'string', default: String(16 * 1024 * 1024) },
     transient: { type: 'boolean', default: false },
     restart: { type: 'boolean', default: false },
   },

@@ -192,6 +192,6 @@ export const defaults: Config = {
   },
   stomp: { strictHost: false, heartBeatMs: 1000, headerCountMax: 1000, headerBytesMax: 65_536 },
   journal: { durability: 'sync', intervalMs: 100, segmentBytes: 64 * 1024 * 1024 },
-  memory: { alarmFraction: 0.6, queueBytes: 64 * 1024 * 1024, bodyFraction: 0.4, heapFraction: 0.6 },
+  memory: { alarmFraction: 0.6, queueBytes: 16 * 1024 * 1024, bodyFraction: 0.4, heapFraction: 0.6 },
   disk: { freeMinBytes: 256 * 1024 * 1024 },
 };
