@@ -376,11 +376,14 @@ export class Connection implements StreamHandler, Client {
 
   onFlush(): void {}
 
+  /** Called every `beatEveryMs` of the door: a LF if the next call would be too late for it. */
+  beat(nowMs: number): void {
+    const { stream, sendEveryMs } = this;
+    if (sendEveryMs > 0 && nowMs - stream.lastWriteMs >= sendEveryMs - this.door.beatEveryMs) stream.write(lineFeed);
+  }
+
   /** Called about once a second. */
   sweep(nowMs: number): void {
-    if (this.sendEveryMs > 0 && nowMs - this.stream.lastWriteMs >= this.sendEveryMs - sweepEveryMs) {
-      this.stream.write(lineFeed);
-    }
     // twice the interval: room for timing inaccuracies [STOMP 1.2 §Heart-beating]
     if (this.expectEveryMs > 0 && nowMs - this.stream.lastReadMs > 2 * this.expectEveryMs + sweepEveryMs) {
       this.finish('missed heart-beats');

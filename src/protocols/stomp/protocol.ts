@@ -1,5 +1,6 @@
 import type { Broker } from '../../core/broker.ts';
 import type { Logger } from '../../lib/log.ts';
+import type { Timer } from '../../lib/timers.ts';
 import type { Protocol } from '../../transport/protocol.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import type { Connection } from './connection.ts';
@@ -28,12 +29,19 @@ export class Stomp implements Protocol {
   readonly log: Logger;
   readonly handshakes = new Set<Handshake>();
   readonly connections = new Set<Connection>();
+  readonly beatEveryMs: number;
+  private readonly beats: Timer;
   private connectionId = 0;
 
   constructor(broker: Broker, options: StompOptions) {
     this.broker = broker;
     this.options = options;
     this.log = broker.log;
+    // twice in the shortest interval, so that none is ever longer than was promised
+    this.beatEveryMs = Math.max(Math.floor(options.heartBeatMs / 2), 10);
+    this.beats = broker.timers.every(this.beatEveryMs, () => {
+      for (const connection of this.connections) connection.beat(broker.nowMs);
+    });
   }
 
   accept(stream: Stream): StreamHandler {
@@ -54,6 +62,7 @@ export class Stomp implements Protocol {
   }
 
   stop(): void {
+    this.beats.cancel();
     for (const handshake of this.handshakes) handshake.close();
     for (const connection of this.connections) connection.close('connection-forced', 'the server is shutting down');
   }

@@ -118,7 +118,7 @@ describe('[ActiveMQ §Stomp extensions for JMS message semantics]', () => {
     expect((await peer.next()).headers['expires']).toBe(String(rig.core.clock.nowMs + 5000));
   });
 
-  test('correlation-id, reply-to, type, priority, JMSXGroupID and AMQ_SCHEDULED_DELAY come as they were sent', async () => {
+  test('correlation-id, type, priority, timestamp and JMSXGroupID come as they were sent', async () => {
     const [, peer] = await rigged();
     await peer.subscribe('0', '/queue/q');
     const lines = ['correlation-id:c', 'type:t', 'priority:7', 'JMSXGroupID:g', 'JMSXGroupSeq:1', 'timestamp:5'];

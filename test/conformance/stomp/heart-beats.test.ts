@@ -27,6 +27,17 @@ test('[STOMP 1.2 §Heart-beating] a server that has nothing to say sends one LF 
   }
 });
 
+test('[STOMP 1.2 §Heart-beating] the shortest interval is kept too: no second without a LF', async () => {
+  const rig = new StompRig();
+  const peer = await rig.login('accept-version:1.2\nheart-beat:0,1000');
+  for (let tenth = 0; tenth < 100; tenth++) {
+    rig.core.clock.advance(100);
+    await peer.settle();
+    expect(rig.core.clock.nowMs - peer.stream.lastWriteMs).toBeLessThan(1000);
+  }
+  expect(peer.received.toString()).toMatch(/^\n{10,}$/);
+});
+
 test('[STOMP 1.2 §Heart-beating] a missing header is 0,0: no beats are sent, none expected', async () => {
   const rig = new StompRig();
   const peer = await rig.login();
