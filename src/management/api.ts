@@ -34,6 +34,8 @@ export interface MetricsPage {
 
 /** A certificate that may be replaced while it is in use. */
 export interface ManagementTls {
+  /** Are clients asked for a certificate, and turned away without one. */
+  readonly options: { readonly verify: 'none' | 'optional' | 'required' };
   read(): SecureContextOptions;
   readonly followers: Set<(options: SecureContextOptions) => void>;
 }
@@ -76,7 +78,7 @@ export async function listenManagement(
   metrics: MetricsPage,
 ): Promise<ManagementListener> {
   const { tls } = options;
-  const app = await createApi(management, metrics, tls === null ? null : tls.read());
+  const app = await createApi(management, metrics, tls);
   if (tls !== null) tls.followers.add((renewed) => (app.server as unknown as TlsServer).setSecureContext(renewed));
   await app.listen({ port: options.port, ...(options.host === undefined ? {} : { host: options.host }) });
   const address = app.server.address();
@@ -89,12 +91,12 @@ export async function listenManagement(
 async function createApi(
   management: Management,
   metrics: MetricsPage,
-  secure: SecureContextOptions | null,
+  tls: ManagementTls | null,
 ): Promise<FastifyInstance> {
   const { log } = management.broker;
   const app: FastifyInstance = fastify({
     forceCloseConnections: true,
-    ...(secure === null ? {} : { https: secure as object }),
+    ...(tls === null ? {} : { https: secureOptions(tls) }),
     bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
     routerOptions: { maxParamLength: 10_000, ignoreTrailingSlash: true },
@@ -122,6 +124,11 @@ async function createApi(
     { prefix: '/api' },
   );
   return app;
+}
+
+function secureOptions(tls: ManagementTls): object {
+  const { verify } = tls.options;
+  return { ...tls.read(), requestCert: verify !== 'none', rejectUnauthorized: verify === 'required' };
 }
 
 // Who changed what through the API; never the body, which may hold a password.

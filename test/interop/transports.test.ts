@@ -1,4 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
@@ -21,6 +22,7 @@ const extra = {
   stomps: 'stomp',
   mqttWss: 'mqtt',
   stompWss: 'stomp',
+  managementTls: 'management',
 };
 
 beforeAll(async () => {
@@ -239,6 +241,19 @@ test.skipIf(!hasOpenssl)('a listener that requires a certificate takes one of it
   await client.endAsync();
   await expect(connectAsync(url, { ...guest, ...trusted() }, false)).rejects.toThrow();
   await expect(connectAsync(url, { ...guest, ...trusted(), ...shown(stranger) }, false)).rejects.toThrow();
+});
+
+test.skipIf(!hasOpenssl)('the HTTP API over TLS', async () => {
+  const { status, body } = await new Promise<{ status: number; body: string }>((resolve, reject) => {
+    const options = { port: broker.port('managementTls'), path: '/api/whoami', auth: 'guest:guest', ...trusted() };
+    const request = get({ host: '127.0.0.1', ...options }, (response) => {
+      let text = '';
+      response.on('data', (chunk: Buffer) => (text += chunk.toString()));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text }));
+    });
+    request.once('error', reject);
+  });
+  expect([status, JSON.parse(body)]).toEqual([200, expect.objectContaining({ name: 'guest' })]);
 });
 
 test.skipIf(!hasOpenssl)('TLS 1.1 is not spoken, 1.2 and 1.3 are', async () => {
