@@ -266,8 +266,7 @@ export class Stream {
     this.duplex.end();
     this.readOrNot(); // else a peer that has more to say would never see our end
     // A peer that never closes its side must not keep ours.
-    this.linger = setTimeout(() => this.destroy(), lingerMs);
-    this.linger.unref();
+    this.lingerOn();
     this.tellClosed('');
   }
 
@@ -455,6 +454,16 @@ export class Stream {
     if (this.holds === 0) this.end();
   }
 
+  // Who reads slowly gets all that was written for it; who reads nothing for so long is not waited for.
+  private lingerOn(): void {
+    const { writableLength } = this.duplex;
+    this.linger = setTimeout(() => {
+      if (this.duplex.writableLength < writableLength) this.lingerOn();
+      else this.destroy();
+    }, lingerMs);
+    this.linger.unref();
+  }
+
   private fault(error: unknown): void {
     this.log.error({ peer: this.peer, err: error }, 'a fault of ours: the connection is closed');
     this.destroy();
@@ -484,6 +493,7 @@ export class Stream {
   }
 }
 
+/** Without progress: after that an ended connection is broken off. */
 const lingerMs = 2000;
 
 const noHandler: StreamHandler = {

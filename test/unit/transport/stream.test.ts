@@ -1,9 +1,13 @@
 import { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { Stream, type StreamHandler } from '../../../src/transport/stream.ts';
 
 const clock = { nowMs: 1000, refresh() {} };
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 /** The peer's end: takes what is written when it likes, and says whatever a test wants. */
 class Peer extends Duplex {
@@ -405,4 +409,32 @@ test('ending in the last words is the end', async () => {
   await nextTurn();
   expect(peer.received.toString()).toBe('a!');
   expect(handler.closes).toEqual(['']);
+});
+
+test('an ended peer that reads slowly gets all of it; one that reads nothing is broken off', () => {
+  vi.useFakeTimers();
+  const { peer, stream } = open();
+  peer.slow = true;
+  for (const text of ['one', 'two', 'three']) {
+    stream.write(Buffer.from(text));
+    stream.flush();
+  }
+  stream.end();
+  for (const received of ['one', 'onetwo']) {
+    peer.takeWrite();
+    vi.advanceTimersByTime(2000);
+    expect([peer.received.toString(), peer.destroyed]).toEqual([received, false]);
+  }
+  vi.advanceTimersByTime(2000);
+  expect(peer.destroyed).toBe(true);
+});
+
+test('an ended peer that has read all and never closes its side is broken off', () => {
+  vi.useFakeTimers();
+  const { peer, stream } = open();
+  stream.write(Buffer.from('a'));
+  stream.end();
+  expect(peer.received.toString()).toBe('a');
+  vi.advanceTimersByTime(2000);
+  expect(peer.destroyed).toBe(true);
 });
