@@ -35,8 +35,8 @@ export class Detection implements Protocol {
   }
 
   sweep(): void {
-    for (const { stream } of this.undecided) {
-      if (this.now() - stream.lastReadMs >= this.loginTimeoutMs) stream.end();
+    for (const { stream, sinceMs } of this.undecided) {
+      if (this.now() - sinceMs >= this.loginTimeoutMs) stream.end();
     }
     for (const protocol of this.protocols) protocol.sweep();
   }
@@ -67,11 +67,13 @@ export class Detection implements Protocol {
 /** Until the first octets are there; then the protocol's own handler takes the stream over. */
 class Undecided implements StreamHandler {
   readonly stream: Stream;
+  readonly sinceMs: number;
   private readonly decide: (chunk: Buffer, end: number) => Protocol | null;
   private readonly siblings: Set<Undecided>;
 
   constructor(stream: Stream, decide: (chunk: Buffer, end: number) => Protocol | null, siblings: Set<Undecided>) {
     this.stream = stream;
+    this.sinceMs = stream.lastReadMs;
     this.decide = decide;
     this.siblings = siblings;
   }
