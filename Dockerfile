@@ -12,7 +12,8 @@ RUN mkdir /data && chown node:node /data
 USER node
 VOLUME /data
 ENV ROSETTAMQ_DATA_DIR=/data
-EXPOSE 5672 1883 61613 15672 15674 15675
+# and 5671, 8883, 61614 once a certificate is configured
+EXPOSE 5672 1883 61613 15672 15674 15675 5671 8883 61614
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:15672/health/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
