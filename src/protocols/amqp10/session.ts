@@ -329,10 +329,7 @@ export class Session {
     if (handle > this.remoteHandleMax) {
       throw new AmqpError(ErrorCondition.framingError, 'connection', `handle ${handle} is above handle-max`);
     }
-    for (const other of this.links.values()) {
-      if (other.name !== attach.name || other.isSender !== attach.role) continue;
-      if (other.open) this.failLink(other, new AmqpError(ErrorCondition.stolen, 'link', 'attached again'));
-    }
+    if (attach.unsettled !== undefined) this.steal(attach);
     const { journal } = this.connection.door.broker;
     const before = journal.position;
     try {
@@ -344,6 +341,14 @@ export class Session {
       const known = toAmqpError(error);
       if (known.scope !== 'link') throw error;
       this.refuse(attach, known);
+    }
+  }
+
+  // [§2.6.1] Who goes on with a link of the name takes it over. Others may have its name, as RabbitMQ lets it.
+  private steal({ name, role }: Values<'attach'>): void {
+    for (const other of this.links.values()) {
+      if (other.name !== name || other.isSender !== role || !other.open) continue;
+      this.failLink(other, new AmqpError(ErrorCondition.stolen, 'link', 'attached again'));
     }
   }
 

@@ -4,6 +4,7 @@ import { textOf } from '../../../src/protocols/amqp10/types.ts';
 import { AmqpPeer } from '../../support/amqp-peer.ts';
 import { Amqp10Peer, data } from '../../support/amqp10-peer.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
+import { ScramClient } from '../../support/scram-client.ts';
 
 let broker: BrokerProcess;
 let port: number;
@@ -65,6 +66,27 @@ describe('SASL', () => {
     ['a mechanism that is not there', 'GSSAPI', ''],
   ])('[§5.3.3.6] %s: outcome 1, and the connection is closed', async (_name, mechanism, response) => {
     const peer = await init(mechanism, response);
+    expect((await peer.expect('saslOutcome')).code).toBe(1);
+    await peer.end();
+  });
+
+  test('SCRAM-SHA-256 for who asks for it: the server proves itself too', async () => {
+    const scram = new ScramClient('guest', 'guest');
+    const peer = await init('SCRAM-SHA-256', scram.first.toString());
+    const { challenge } = await peer.expect('saslChallenge');
+    peer.write(encodeSaslFrame('saslResponse', { response: scram.final(challenge) }));
+    const outcome = await peer.expect('saslOutcome');
+    expect(outcome.code).toBe(0);
+    expect(outcome.additionalData?.toString()).toBe(scram.serverFinal);
+    await peer.sendOpen();
+    peer.destroy();
+  });
+
+  test('SCRAM-SHA-256 with a wrong password: outcome 1', async () => {
+    const scram = new ScramClient('guest', 'wrong');
+    const peer = await init('SCRAM-SHA-256', scram.first.toString());
+    const { challenge } = await peer.expect('saslChallenge');
+    peer.write(encodeSaslFrame('saslResponse', { response: scram.final(challenge) }));
     expect((await peer.expect('saslOutcome')).code).toBe(1);
     await peer.end();
   });

@@ -205,10 +205,13 @@ describe('sessions and handles', () => {
     peer.destroy();
   });
 
-  test('a link of the same name in the session takes the old one over', async () => {
+  test('[§2.6.1] who goes on with a link of the name takes it over; two may have one name', async () => {
     const peer = await Amqp10Peer.openSession(port);
     await peer.sender(0, 'stolen', { name: 'one' });
-    peer.send('attach', { name: 'one', handle: 1, role: false, target: { is: 'target', address: 'stolen' } });
+    await peer.sender(1, 'stolen', { name: 'one' });
+    const target: Composite = { is: 'target', address: 'stolen' };
+    peer.send('attach', { name: 'one', handle: 2, role: false, target, unsettled: new AmqpMap([]) });
+    expect(await peer.detached()).toMatchObject({ condition: 'amqp:link:stolen' });
     expect(await peer.detached()).toMatchObject({ condition: 'amqp:link:stolen' });
     await peer.expect('attach');
     peer.destroy();
