@@ -341,17 +341,22 @@ function memoryMarkBytes({ memory }: Config): number {
   return machineBytes() * memory.alarmFraction;
 }
 
+/** What the disk may be behind: more than any group of a healthy one. */
+const backlogMarkBytes = 256 * 1024 * 1024;
+
 function watchResources(broker: Broker, config: Config, directory: string): void {
   new ResourceWatch({
     marks: {
       memoryBytes: memoryMarkBytes(config),
       heapBytes: getHeapStatistics().heap_size_limit * heapAlarmFraction,
       diskFreeBytes: config.disk.freeMinBytes,
+      backlogBytes: backlogMarkBytes,
     },
     gauges: {
       memoryBytes: () => process.memoryUsage.rss(),
       heapBytes: () => getHeapStatistics().used_heap_size,
       diskFreeBytes: () => freeBytes(directory),
+      backlogBytes: () => broker.journal.backlogBytes,
     },
     timers: broker.timers,
     log: broker.log,

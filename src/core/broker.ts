@@ -209,6 +209,7 @@ export class Broker implements VhostHost {
     this.connectionsOpened += 1;
     this.clientsOfUser.set(client.user, (this.clientsOfUser.get(client.user) ?? 0) + 1);
     client.vhost.clients.add(client);
+    if (this.alarm !== null) client.onAlarm?.(this.alarm);
   }
 
   /** To be called once for each client added, after it has given up its consumers. */

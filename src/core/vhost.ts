@@ -223,6 +223,7 @@ export class Vhost implements QueueOwner {
 
   /** Gives a message to one queue that is known already: a retained message to a new subscriber. */
   publishTo(queue: Queue, message: Message, match: Match | null): PublishResult {
+    if (!this.journal.writable && message.durable && queue.id !== 0) return 'refused';
     return this.give([{ queue, match, noLocalFor: null, localMatch: null }], message, null, 0, 0);
   }
 

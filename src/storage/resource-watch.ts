@@ -8,6 +8,8 @@ export interface Marks {
   readonly heapBytes: number;
   /** Octets free on the disk of the data directory below which publishers wait. */
   readonly diskFreeBytes: number;
+  /** Octets that the journal has taken and not yet written above which publishers wait. */
+  readonly backlogBytes: number;
 }
 
 /** What there is, read when it is asked for. */
@@ -15,6 +17,7 @@ export interface Gauges {
   memoryBytes(): number;
   heapBytes(): number;
   diskFreeBytes(): Promise<number>;
+  backlogBytes(): number;
 }
 
 export interface ResourceWatchParts {
@@ -30,12 +33,14 @@ const everyMs = 1000;
 /** An alarm ends only when there is clearly enough again, so that it does not flutter. */
 const memoryBack = 0.9;
 const diskBack = 1.2;
+const backlogBack = 0.5;
 
 /** Looks every second how much memory and disk are left, and raises an alarm that makes publishers wait. */
 export class ResourceWatch {
   private readonly parts: ResourceWatchParts;
   private memoryShort = false;
   private diskShort = false;
+  private diskSlow = false;
   private said: string | null = null;
   private looking = false;
 
@@ -50,6 +55,7 @@ export class ResourceWatch {
     const { marks, gauges, log } = this.parts;
     const memory = Math.max(gauges.memoryBytes() / marks.memoryBytes, gauges.heapBytes() / marks.heapBytes);
     this.memoryShort = memory >= (this.memoryShort ? memoryBack : 1);
+    this.diskSlow = gauges.backlogBytes() >= marks.backlogBytes * (this.diskSlow ? backlogBack : 1);
     this.tell();
     try {
       const free = await gauges.diskFreeBytes();
@@ -62,7 +68,9 @@ export class ResourceWatch {
   }
 
   private tell(): void {
-    const short = [this.memoryShort ? 'memory' : '', this.diskShort ? 'disk' : ''].filter((each) => each !== '');
+    const short = [this.memoryShort ? 'memory' : '', this.diskShort || this.diskSlow ? 'disk' : ''].filter(
+      (each) => each !== '',
+    );
     const why = short.length > 0 ? short.join(' and ') : null;
     if (why === this.said) return;
     this.said = why;

@@ -12,6 +12,7 @@ import { showPattern } from '../../core/topic.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
+import { Valve } from '../../transport/valve.ts';
 import { connack, disconnect, type Listener, refusal, suback, unsuback } from './answers.ts';
 import type { Connect } from './connect.ts';
 import { head, isPadded, malformed, Reader, readHead } from './decode.ts';
@@ -100,6 +101,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private state: State = 'opening';
   private attached: Session | null = null;
   private keepAliveSeconds = 0;
+  /** Made at the first alarm. */
+  private valve: Valve | null = null;
   /** Deliveries of QoS > 0 that may wait for the peer's acknowledgement. */
   receiveMaximum = 0;
   private aliases: TopicAliases | null = null;
@@ -333,6 +336,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private onPublish(chunk: Buffer, first: number, body: number, next: number): void {
     publish.read(chunk, first, body, next, this.version);
     const { qos, topicAt, topicBytes } = publish;
+    if (this.valve !== null) this.valve.published();
     if (next - publish.payloadAt > this.door.options.bodyBytes) {
       throw new ProtocolError(ReasonCode.packetTooLarge, `body of ${next - publish.payloadAt} octets`);
     }
@@ -751,6 +755,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     if (told !== null && told.length <= this.packetMax) this.stream.write(told);
   }
 
+  onAlarm(why: string | null): void {
+    this.valve ??= new Valve(this.stream);
+    this.valve.alarm(why);
+  }
+
   /** From the core, the server, or a session that another connection takes over. */
   close(why: Condition, text: string): void {
     this.closeWith(codeOf[why], text);
@@ -795,6 +804,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     if (this.reauthentication?.isOlderThan(this.door.options.loginTimeoutMs, nowMs) === true) {
       return this.closeWith(ReasonCode.notAuthorized, 're-authentication took too long');
     }
+    this.valve?.sweep(this.session.hasConsumers);
+    if (this.valve?.shut === true) return; // it may have sent its pings
     // [MQTT-3.1.2-22] one and a half times the keep alive
     if (this.keepAliveSeconds === 0 || nowMs - this.stream.lastReadMs <= this.keepAliveSeconds * 1500) return;
     this.closeWith(ReasonCode.keepAliveTimeout, 'keep alive timeout');

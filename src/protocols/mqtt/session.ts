@@ -297,6 +297,10 @@ export class Session {
 
   // — deliveries ——————————————————————————————————————————————————————————————————————————————————————————————————
 
+  get hasConsumers(): boolean {
+    return this.consumers.size > 0;
+  }
+
   /** There is room in the peer's window or in the outbox again. */
   wake(): void {
     if (this.connection === null) return;

@@ -9,6 +9,7 @@ import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
+import { Valve } from '../../transport/valve.ts';
 import type { Dialect } from './destination.ts';
 import { Endpoints } from './endpoints.ts';
 import { encodeError, type Shown, showCondition, showError } from './errors.ts';
@@ -58,6 +59,8 @@ export class Connection implements StreamHandler, Client {
   private untracked = 0;
   /** Of the DISCONNECT that waits. */
   private lastReceipt: string | null = null;
+  /** Made at the first alarm. */
+  private valve: Valve | null = null;
   private readonly sendEveryMs: number;
   private readonly expectEveryMs: number;
 
@@ -172,7 +175,10 @@ export class Connection implements StreamHandler, Client {
   private onFrame(chunk: Buffer): void {
     const { frame } = this;
     const { command } = frame;
-    if (command === 'SEND') return this.publisher.onSend(chunk);
+    if (command === 'SEND') {
+      if (this.valve !== null) this.valve.published();
+      return this.publisher.onSend(chunk);
+    }
     frame.checkEscapes(this.version);
     const before = this.position;
     switch (command) {
@@ -382,8 +388,15 @@ export class Connection implements StreamHandler, Client {
     if (sendEveryMs > 0 && nowMs - stream.lastWriteMs >= sendEveryMs - this.door.beatEveryMs) stream.write(lineFeed);
   }
 
+  onAlarm(why: string | null): void {
+    this.valve ??= new Valve(this.stream);
+    this.valve.alarm(why);
+  }
+
   /** Called about once a second. */
   sweep(nowMs: number): void {
+    this.valve?.sweep(this.subscriptions.count > 0);
+    if (this.valve?.shut === true) return; // it may have sent its heart-beats
     // twice the interval: room for timing inaccuracies [STOMP 1.2 §Heart-beating]
     if (this.expectEveryMs > 0 && nowMs - this.stream.lastReadMs > 2 * this.expectEveryMs + sweepEveryMs) {
       this.finish('missed heart-beats');

@@ -8,6 +8,7 @@ let told: (string | null)[];
 let memory: number;
 let heap: number;
 let free: number | Error;
+let backlog: number;
 
 beforeEach(() => {
   clock = new ManualClock();
@@ -15,11 +16,13 @@ beforeEach(() => {
   memory = 0;
   heap = 0;
   free = 10_000;
+  backlog = 0;
   new ResourceWatch({
-    marks: { memoryBytes: 1000, heapBytes: 500, diskFreeBytes: 100 },
+    marks: { memoryBytes: 1000, heapBytes: 500, diskFreeBytes: 100, backlogBytes: 1000 },
     gauges: {
       memoryBytes: () => memory,
       heapBytes: () => heap,
+      backlogBytes: () => backlog,
       diskFreeBytes: async () => {
         if (free instanceof Error) throw free;
         return free;
@@ -80,4 +83,16 @@ test('both are named, and what cannot be read changes nothing', async () => {
   free = 1000;
   await aSecondLater();
   expect(told.at(-1)).toBe('memory');
+});
+
+test('a journal that is far behind raises the alarm of the disk, and half of it ends it', async () => {
+  backlog = 1000;
+  await aSecondLater();
+  expect(told).toEqual(['disk']);
+  backlog = 501;
+  await aSecondLater();
+  expect(told).toEqual(['disk']);
+  backlog = 499;
+  await aSecondLater();
+  expect(told).toEqual(['disk', null]);
 });
