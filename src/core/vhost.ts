@@ -99,6 +99,7 @@ export class Vhost implements QueueOwner {
   readonly retained: Retained;
   metadata: VhostMetadata = noMetadata;
   limits: VhostLimits = noVhostLimits;
+  /** What clients gave it, and of that what no queue wanted. */
   publishedIn = 0;
   unroutable = 0;
 
@@ -212,6 +213,11 @@ export class Vhost implements QueueOwner {
   publish(route: Route, message: Message, receipt: PublishReceipt | null, tag: number): PublishResult {
     route.exchange.publishedIn += 1;
     const targets = this.targetsOf(route, message);
+    if (!route.exchange.spec.internal) {
+      // what the broker says itself ($SYS) is nobody's publish
+      this.publishedIn += 1;
+      if (targets.length === 0) this.unroutable += 1;
+    }
     const retained = this.isRetained(message);
     if (!this.journal.writable && (retained || (message.durable && needsJournal(targets)))) {
       receipt?.refused(tag, 'resource-limit-exceeded');
@@ -268,9 +274,7 @@ export class Vhost implements QueueOwner {
   ): PublishResult {
     message.sequence = this.host.nextSequence();
     message.replies = this.replies;
-    this.publishedIn += 1;
     if (targets.length === 0) {
-      this.unroutable += 1;
       if (receipt !== null) this.journal.confirm(after, receipt, tag);
       return 'unroutable';
     }

@@ -99,6 +99,7 @@ async function createApi(
     ...(tls === null ? {} : { https: secureOptions(tls) }),
     bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
+    frameworkErrors: (error, request, reply) => answerError(error, request, reply, log),
     routerOptions: { maxParamLength: 10_000, ignoreTrailingSlash: true },
     ajv: { customOptions: { allErrors: true, coerceTypes: true } },
   });

@@ -41,7 +41,7 @@ export function list<T>(
   const total = things.length;
   const filtered = filter(things, nameOf, query);
   const { sort } = query;
-  const isPage = query.page !== undefined;
+  const isPage = (query.page ?? '') !== '';
   if (sort === undefined || sort === '') {
     const order = nameOf === null ? filtered : filtered.sort((a, b) => compare(nameOf(a), nameOf(b)));
     if (query.sort_reverse === 'true') order.reverse();
@@ -82,7 +82,7 @@ function filter<T>(things: readonly T[], nameOf: ((thing: T) => string) | null, 
 
 function page<T>(items: readonly T[], total: number, show: (item: T) => Item, query: ListQuery): Page {
   const number = readInteger(query.page);
-  const size = query.page_size === undefined ? pageSizeDefault : readInteger(query.page_size);
+  const size = (query.page_size ?? '') === '' ? pageSizeDefault : readInteger(query.page_size);
   if (number < 1 || size < 1 || size > pageSizeMax) {
     throw new HttpError(
       400,

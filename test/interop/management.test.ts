@@ -102,6 +102,8 @@ describe('errors', () => {
     ['PUT', 'policies/%2F/p', { pattern: '(', definition: { 'max-length': 1 } }, 400],
     ['PUT', 'policies/%2F/p', { pattern: 'a', definition: { nonsense: 1 } }, 400],
     ['PUT', 'policies/%2F/p', { pattern: 'a', definition: {} }, 400],
+    ['PUT', `queues/%2F/${'q'.repeat(256)}`, {}, 400],
+    ['GET', 'queues/%2F/a%ZZ', undefined, 400],
     ['GET', 'queues?page=0', undefined, 400],
     ['GET', 'queues?page=99', undefined, 400],
     ['GET', 'queues?page=1&page_size=501', undefined, 400],
@@ -333,6 +335,24 @@ describe('topology', () => {
       { payload: 'AP+A', payload_encoding: 'base64', payload_bytes: 3 },
     ]);
     expect(await api.read('queues/%2F/octets')).toMatchObject({ messages: 0 });
+  });
+
+  test('totals count what clients publish, and nothing that the broker says itself', async () => {
+    await api.put('vhosts/counted');
+    const message = { properties: {}, routing_key: 'q', payload: 'x', payload_encoding: 'string' };
+    await api.put('queues/counted/q', {});
+    for (let i = 0; i < 3; i++) await api.post('exchanges/counted/amq.default/publish', message);
+    await api.post('exchanges/counted/amq.direct/publish', message);
+    expect(await api.read('vhosts/counted')).toMatchObject({
+      messages: 3,
+      message_stats: { publish: 4, drop_unroutable: 1 },
+    });
+    await api.post('queues/counted/q/get', { count: 2, ackmode: 'ack_requeue_false', encoding: 'auto' });
+    expect(await api.read('queues/counted/q')).toMatchObject({
+      messages: 1,
+      message_stats: { publish: 3, get: 2, deliver_get: 2, ack: 2 },
+    });
+    await api.delete('vhosts/counted');
   });
 
   test('what no queue wants is not routed, what is no exchange is refused', async () => {

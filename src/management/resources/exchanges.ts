@@ -92,6 +92,7 @@ export function addExchanges(app: FastifyInstance, management: Management, views
       const vhost = findForChange(request.params.vhost, management);
       const name = exchangeName(request.params.exchange);
       const isNew = !vhost.exchanges.has(name);
+      demandName(name);
       const { type = 'direct', durable: isDurable, auto_delete, internal, arguments: args } = request.body;
       if (!exchangeTypes.includes(type as ExchangeType)) throw badRequest(`unknown exchange type '${type}'`);
       vhost.declareExchange(request.requester.clientOf(vhost), {
@@ -140,6 +141,11 @@ export function addExchanges(app: FastifyInstance, management: Management, views
 /** The default exchange has a name in URLs only. */
 export function exchangeName(inUrl: string): string {
   return inUrl === 'amq.default' ? '' : inUrl;
+}
+
+/** @throws HttpError 400 for a name that AMQP 0-9-1 cannot say */
+export function demandName(name: string): void {
+  if (Buffer.byteLength(name) > 255) throw badRequest('a name has 255 octets at most');
 }
 
 /** @throws HttpError in RabbitMQ's words for those who want to change something there */

@@ -10,7 +10,7 @@ import { showPayload, showProperties } from '../message-json.ts';
 import { vhostOf } from '../requester.ts';
 import { body, flag, table, text } from '../schemas.ts';
 import type { Views } from '../views.ts';
-import { findForChange } from './exchanges.ts';
+import { demandName, findForChange } from './exchanges.ts';
 
 type Params = { vhost: string; queue: string };
 type Query = ListQuery & { readonly disable_stats?: string; readonly enable_queue_totals?: string };
@@ -84,6 +84,7 @@ export function addQueues(app: FastifyInstance, management: Management, views: V
     async (request, reply) => {
       const vhost = findForChange(request.params.vhost, management);
       const { queue: name } = request.params;
+      demandName(name);
       const isNew = !vhost.queues.has(name);
       vhost.declareQueue(request.requester.clientOf(vhost), {
         name,
