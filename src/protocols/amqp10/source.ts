@@ -40,7 +40,7 @@ export function openSource(session: Session, attach: Values<'attach'>): SourceNo
   const filter = readFilter(source?.filter, session.connection);
   const node = source === undefined ? recoverNode(session, attach) : openNode(session, attach, source);
   const { connection } = session;
-  if (!node.isOwn) connection.vhost.demand(connection, 'read', 'queue', node.queue.name);
+  connection.vhost.demand(connection, 'read', 'queue', node.queue.name);
   const { filter: _asked, ...shown } = node.shown;
   return {
     ...node,
@@ -70,6 +70,7 @@ function openNode(session: Session, attach: Values<'attach'>, source: Source): N
   switch (parsed.kind) {
     case 'queue': {
       const { connection } = session;
+      connection.vhost.demand(connection, 'read', 'queue', parsed.name); // who may not is not told what is there
       demandQueue(session, parsed);
       return { queue: connection.vhost.getQueue(parsed.name, connection), isOwn: false, shown: source, release() {} };
     }
@@ -94,6 +95,7 @@ function subscribe(
 ): Node {
   const { connection } = session;
   const { vhost } = connection;
+  vhost.demand(connection, 'read', 'exchange', address.exchange);
   const exchange = vhost.getExchange(address.exchange);
   const key = address.key ?? (exchange.spec.type === 'topic' ? '#' : '');
   const identity = identify(session, attach, source.capabilities ?? []);
@@ -104,6 +106,10 @@ function subscribe(
     : isShared
       ? `volatile:${identity.durableName}`
       : `amqp-subscription-${randomBytes(16).toString('base64url')}`;
+  // all that is to be asked, before anything is made or changed
+  vhost.demand(connection, 'configure', 'queue', name);
+  vhost.demandBinding(connection, address.exchange, 'queue', name, key);
+  vhost.demand(connection, 'read', 'queue', name);
   const current = vhost.queues.get(name);
   if (current !== undefined) {
     const isSame = [...current.bindings].some((each) => each.source === exchange && each.key === key);
