@@ -3,6 +3,8 @@ import amqplib, { type ChannelModel } from 'amqplib';
 import mqtt, { type MqttClient } from 'mqtt';
 import stompit from 'stompit';
 import { expect, test } from 'vitest';
+import { methods } from '../../src/protocols/amqp091/spec.ts';
+import { AmqpPeer } from '../support/amqp-peer.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { Random } from '../support/random.ts';
 
@@ -161,6 +163,96 @@ async function consumeStomp(port: number, ledger: Ledger): Promise<Driver> {
   };
 }
 
+/** Delivery mode 2. */
+const persistent = Buffer.from([0x10, 0, 2]);
+const transactionMessages = 5;
+
+/** Runs until the broker is gone, or the driver is stopped. */
+function repeat(peer: AmqpPeer, step: () => Promise<void>): Driver {
+  let running = true;
+  const run = async (): Promise<void> => {
+    while (running) await step();
+  };
+  run().catch((error) => {
+    if (!/the connection ended/.test((error as Error).message)) throw error;
+  });
+  return {
+    stop() {
+      running = false;
+      peer.destroy();
+    },
+  };
+}
+
+/** Transactions of AMQP: what commit-ok answers is safe. */
+async function publishTransactions(port: number, name: string, ledger: Ledger): Promise<Driver> {
+  const peer = await AmqpPeer.openChannel(port);
+  await peer.call(1, methods.txSelect, {}, methods.txSelectOk);
+  let next = 0;
+  return repeat(peer, async () => {
+    const bodies = Array.from({ length: transactionMessages }, () => `${name}:${next++}`);
+    for (const body of bodies) peer.publish(1, { exchange: 'amq.topic', routingKey: 'kill.tx' }, body, persistent);
+    await peer.call(1, methods.txCommit, {}, methods.txCommitOk);
+    for (const body of bodies) ledger.confirm(body);
+  });
+}
+
+async function consumeTransactions(port: number, ledger: Ledger): Promise<Driver> {
+  const peer = await AmqpPeer.openChannel(port);
+  await peer.call(1, methods.txSelect, {}, methods.txSelectOk);
+  let deliveryTag = 0;
+  return repeat(peer, async () => {
+    const bodies: string[] = [];
+    for (let i = 0; i < transactionMessages; i++) {
+      const content = await peer.get(queue, false);
+      if (content === null) break;
+      deliveryTag += 1;
+      bodies.push(content.body.toString());
+      ledger.acked.add(content.body.toString());
+    }
+    if (bodies.length > 0) peer.send(1, methods.basicAck, { deliveryTag, multiple: true });
+    await peer.call(1, methods.txCommit, {}, methods.txCommitOk);
+    for (const body of bodies) ledger.settle(body);
+  });
+}
+
+/** Transactions of STOMP: what the RECEIPT of a COMMIT answers is safe. */
+async function publishStompTransactions(port: number, name: string, ledger: Ledger): Promise<Driver> {
+  const socket: Socket = connectSocket(port, '127.0.0.1');
+  socket.on('error', () => {});
+  let running = true;
+  let next = 0;
+  let rest = '';
+  let bodies: string[] = [];
+  const send = (): void => {
+    const transaction = `t${next}`;
+    bodies = Array.from({ length: transactionMessages }, () => `${name}:${next++}`);
+    const sends = bodies.map(
+      (body) => `SEND\ndestination:/topic/kill.tx\npersistent:true\ntransaction:${transaction}\n\n${body}\0`,
+    );
+    socket.write(`BEGIN\ntransaction:${transaction}\n\n\0${sends.join('')}`);
+    socket.write(`COMMIT\ntransaction:${transaction}\nreceipt:${transaction}\n\n\0`);
+  };
+  socket.on('data', (chunk) => {
+    if (!running) return;
+    const frames = (rest + chunk.toString('latin1')).split('\0');
+    rest = frames.pop()!;
+    for (const frame of frames) {
+      const head = frame.trimStart();
+      if (head.startsWith('RECEIPT')) for (const body of bodies) ledger.confirm(body);
+      else if (!head.startsWith('CONNECTED')) throw new Error(`unexpected frame ${frame}`);
+      send();
+    }
+  });
+  socket.write('CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:guest\n\n\0');
+  return {
+    stop() {
+      running = false;
+      socket.destroy();
+    },
+  };
+}
+
 /** All that rests in the queue, in order; it stays there. */
 async function readQueue(port: number): Promise<{ bodies: string[]; connection: ChannelModel }> {
   const connection = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${port}`);
@@ -196,8 +288,13 @@ test(`killed ${rounds} times at random moments, it keeps what it confirmed, once
       const drivers = await Promise.all([
         publishAmqp(broker.port('amqp'), `amqp-${round}`, ledger),
         publishMqtt(broker.port('mqtt'), `mqtt-${round}`, 1, ledger),
+        publishMqtt(broker.port('mqtt'), `mqtt2-${round}`, 2, ledger),
         publishStomp(broker.port('stomp'), `stomp-${round}`, ledger),
+        publishTransactions(broker.port('amqp'), `tx-${round}`, ledger),
+        publishStompTransactions(broker.port('stomp'), `stomptx-${round}`, ledger),
         consumeStomp(broker.port('stomp'), ledger),
+        consumeStomp(broker.port('stomp'), ledger),
+        consumeTransactions(broker.port('amqp'), ledger),
       ]);
       await ledger.after(1 + random.below(3000));
       await broker.kill();
