@@ -172,3 +172,51 @@ test('a deleted user has no access, and its permissions are gone', async () => {
   expect(users.findAccess('anna', '/')).toBeNull();
   expect(access?.allows('write', 'exchange', 'x')).toBe(false);
 });
+
+describe('changes', () => {
+  test('a password given back as the hash that was shown is the same password, for SCRAM too', async () => {
+    await put('dora', 'secret');
+    const { password, scram } = users.find('dora')!;
+    await users.put('dora', { passwordHash: password, tags: ['management'], loopbackOnly: false });
+    expect(users.find('dora')).toMatchObject({ tags: ['management'], scram });
+    expect(await users.authenticate(plain('dora', 'secret'), afar)).toBe('dora');
+  });
+
+  test('another hash is another password, and none that SCRAM can check', async () => {
+    await put('dora', 'secret');
+    const { password } = (await users.put('other', { password: 'x', tags: [], loopbackOnly: false })) as {
+      password: { algorithm: 'scrypt'; hash: string };
+    };
+    await users.put('dora', { passwordHash: password, tags: [], loopbackOnly: false });
+    expect(users.find('dora')!.scram).toBeUndefined();
+    expect(await users.authenticate(plain('dora', 'x'), afar)).toBe('dora');
+  });
+
+  test.each(['rabbit_password_hashing_sha256', 'rabbit_password_hashing_sha512'] as const)(
+    'a password is hashed with %s where that is asked for',
+    async (algorithm) => {
+      await users.put('emil', { password: 'secret', algorithm, tags: [], loopbackOnly: false });
+      expect(users.find('emil')!.password.algorithm).toBe(algorithm);
+      expect(await users.authenticate(plain('emil', 'secret'), afar)).toBe('emil');
+      expect(await users.authenticate(plain('emil', 'Secret'), afar)).toBeNull();
+    },
+  );
+
+  test('limits are set, kept when the user changes, and lifted by a negative number', async () => {
+    await put('fred', 'secret');
+    users.setLimit('fred', 'max-connections', 3);
+    await put('fred', 'another');
+    expect(users.find('fred')!.limits).toEqual({ 'max-connections': 3 });
+    users.setLimit('fred', 'max-connections', -1);
+    expect(users.find('fred')!.limits).toEqual({});
+    expect(() => users.setLimit('nobody', 'max-connections', 1)).toThrow(/no user 'nobody'/);
+  });
+
+  test('whether a password is the one that is set costs nobody a log-in', async () => {
+    await put('gina', 'secret');
+    for (let i = 0; i < 50; i++) expect(await users.isPassword('gina', 'wrong')).toBe(false);
+    expect(await users.isPassword('gina', 'secret')).toBe(true);
+    expect(await users.isPassword('nobody', 'secret')).toBe(false);
+    expect(await users.authenticate(plain('gina', 'secret'), afar)).toBe('gina');
+  });
+});
