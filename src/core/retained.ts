@@ -10,6 +10,8 @@ export const retainedKind = 'retained';
 
 /** The header by which publishers of other protocols than MQTT say that their message is to be retained. */
 export const retainHeader = 'x-mqtt-retain';
+/** In the names that the formats have for it: AMQP 1.0's annotation is `x-opt-mqtt-retain`. */
+const retainMark = 'mqtt-retain';
 
 export interface RetainedLimits {
   /** Messages of a virtual host. */
@@ -248,8 +250,8 @@ export function copyOf(message: Message): Message {
 
 /** True if the publisher of another protocol asked for it; its headers are decoded only when they name the header. */
 export function asksToBeRetained(message: Message): boolean {
-  if (message.nativeEnd - message.nativeStart <= retainHeader.length) return false;
-  if (message.native.indexOf(retainHeader, 0, 'latin1') < 0) return false;
+  if (message.nativeEnd - message.nativeStart <= retainMark.length) return false;
+  if (message.native.indexOf(retainMark, 0, 'latin1') < 0) return false;
   const value = message.properties.headers.get(retainHeader);
   return value === true || value === 'true';
 }

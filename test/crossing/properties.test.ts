@@ -425,3 +425,19 @@ describe('→ AMQP 1.0', () => {
     );
   });
 });
+
+test('what AMQP 1.0 marks with x-opt-mqtt-retain is retained for subscribers to come', async () => {
+  const topic = `properties.${++topics}`;
+  await amqp10.sender(2 * topics, `/exchanges/amq.topic/${topic}`);
+  const mark = section(0x72, new AmqpMap([[symbol('x-opt-mqtt-retain'), true]]));
+  amqp10.transfer(2 * topics, Buffer.concat([mark, data('kept')]));
+  await amqp10.expect('disposition');
+  const name = topic.replace('.', '/');
+  const got = new Promise<string>((resolve) =>
+    client.on('message', (arrived, body) => {
+      if (arrived === name) resolve(body.toString());
+    }),
+  );
+  await client.subscribeAsync(name);
+  expect(await got).toBe('kept');
+});

@@ -84,6 +84,11 @@ export class Connection implements StreamHandler, Client {
     return this;
   }
 
+  /** False from its close on: what its sessions give back is for others. */
+  get open(): boolean {
+    return this.state === 'open';
+  }
+
   get options(): Amqp10Options {
     return this.door.options;
   }
@@ -236,8 +241,8 @@ export class Connection implements StreamHandler, Client {
     );
     this.flushSessions();
     this.send(0, 'close', { error });
-    this.endSessions();
     this.state = 'closing';
+    this.endSessions();
     this.closingSinceMs = this.door.broker.nowMs;
     // where the frames begin is not known any longer: there will be no close to read
     if (error.condition === ErrorCondition.framingError) this.finish('');

@@ -1,6 +1,5 @@
 import type { ChannelView } from '../../core/client.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
-import type { Queue } from '../../core/queue/queue.ts';
 import { attachLink } from './attach.ts';
 import type { Connection } from './connection.ts';
 import { AmqpError, ErrorCondition, toAmqpError } from './errors.ts';
@@ -73,7 +72,10 @@ export class Session {
 
   /** There is room for a transfer, in the peer's window and in the outbox. */
   get hasRoom(): boolean {
-    return this.remoteWindow > 0 && this.pending.length === 0 && !this.connection.stream.blocked && this.open;
+    const { connection } = this;
+    return (
+      this.remoteWindow > 0 && this.pending.length === 0 && !connection.stream.blocked && this.open && connection.open
+    );
   }
 
   start(): void {
@@ -420,15 +422,11 @@ export class Session {
 
   /** Gives up its links, and what was not settled goes back. */
   gone(): void {
+    this.state = 'ending';
     for (const link of this.links.values()) if (link.open) link.detached(false);
     this.links.clear();
-    this.state = 'ending';
     this.pending = [];
-    const queues = new Set<Queue>();
-    this.unsettled.takeAll(null, (entry) => {
-      queues.add(entry.queue);
-      applyOutcome(entry, null);
-    });
+    this.unsettled.takeAll(null, (entry) => applyOutcome(entry, null));
   }
 
   describe(): ChannelView {

@@ -710,3 +710,24 @@ test('0-9-1 and 1.0 share queues on one port', async () => {
   expect(bodyOf((await peer.message()).octets)).toBe('from 0-9-1');
   for (const each of [amqp091, peer]) each.destroy();
 });
+
+test('deliveries that a lost connection had go to others, not to its own other sessions', async () => {
+  const peer = await Amqp10Peer.openSession(port);
+  await peer.begin(1);
+  await peer.sender(0, 'lost');
+  const failing = toSource('lost', { defaultOutcome: { is: 'modified', deliveryFailed: true } });
+  await peer.receiver(1, failing, 1);
+  peer.transfer(0, data('x'), { settled: true });
+  await peer.message();
+  peer.send('attach', { name: 'second', handle: 0, role: true, source: failing }, 1);
+  await peer.expect('attach');
+  const flow = { nextIncomingId: 0, incomingWindow: 100, nextOutgoingId: 0, outgoingWindow: 100 };
+  peer.send('flow', { ...flow, handle: 0, deliveryCount: 0, linkCredit: 5, echo: true }, 1);
+  await peer.expect('flow');
+  peer.destroy();
+  const next = await Amqp10Peer.openSession(port);
+  await next.receiver(0, 'lost', 1);
+  const header = sectionsOf((await next.message()).octets).get(0x70) as Any[];
+  expect(header[4]).toEqual(uint(1));
+  next.destroy();
+});
