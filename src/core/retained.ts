@@ -55,7 +55,7 @@ export class Retained {
   }
 
   /**
-   * Takes the place of the topic's last one; an empty body only clears it [MQTT-3.3.1-6, MQTT-3.3.1-7]. The message
+   * Takes the place of the topic's last one; an empty body only clears it [MQTT-3.3.1-6] [MQTT-3.3.1-7]. The message
    * is copied.
    * @returns the position to wait for, 0 when nothing was written, −1 when a limit refuses it
    */

@@ -161,5 +161,5 @@ function versionOf(name: string, level: number): Version {
   if (name === 'MQTT' && (level === 4 || level === 5)) return level;
   if (name === 'MQIsdp' && level === 3) return 3;
   if (name === 'MQTT' || name === 'MQIsdp') throw new UnsupportedLevel(level);
-  throw new ProtocolError(ReasonCode.unsupportedProtocolVersion, `protocol name '${name}'`); // [MQTT-3.1.2-1] [3.1.1 MQTT-3.1.2-1]
+  throw malformed(`protocol name '${name}'`); // [MQTT-3.1.2-1] [3.1.1 MQTT-3.1.2-1]
 }

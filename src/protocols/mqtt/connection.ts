@@ -654,7 +654,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       this.demandSubscription(subscription, wanted);
       const isNew = this.session.subscribe(subscription);
       const { retainHandling } = subscription;
-      // [MQTT-3.3.1-9, -10, -11]
+      // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
       if (wanted.kind === 'topics' && (retainHandling === 0 || (retainHandling === 1 && isNew))) {
         retained.push(subscription);
       }

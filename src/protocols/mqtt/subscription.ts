@@ -22,7 +22,7 @@ export type Wanted =
 
 const sharePrefix = '$share/';
 
-/** @returns null for a filter that is none [MQTT-4.7.1-1, MQTT-4.8.2-1, MQTT-4.8.2-2] */
+/** @returns null for a filter that is none [MQTT-4.7.1-1] [MQTT-4.8.2-1] [MQTT-4.8.2-2] */
 export function readFilter(text: string): Wanted | null {
   if (!isFilter(text)) return null;
   const queue = findQueueName(text);

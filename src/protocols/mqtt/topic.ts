@@ -25,7 +25,7 @@ export function toPattern(filter: string): Pattern {
   });
 }
 
-/** `#` alone and last, `+` alone in its level [MQTT-4.7.1-1, MQTT-4.7.1-2]; neither empty nor with NUL [MQTT-4.7.3-1, -2]. */
+/** `#` alone and last, `+` alone in its level [MQTT-4.7.1-1] [MQTT-4.7.1-2]; not empty, no NUL [MQTT-4.7.3-1] [MQTT-4.7.3-2]. */
 export function isFilter(filter: string): boolean {
   if (filter === '' || filter.includes('\0')) return false;
   const levels = filter.split('/');

@@ -183,7 +183,7 @@ async function refused(peer: MqttPeer, connack: Received, refusal: Refusal, vers
     expect((await peer.nextOf('suback')).granted).toEqual([version === 5 ? 0x87 : 0x80]);
     return peer.nothing();
   }
-  // [MQTT 3.1.1: MQTT-3.3.5-2] no word for it but the end of the connection
+  // [3.1.1 MQTT-3.3.5-2] no word for it but the end of the connection
   if (refusal === 'end' || version < 5) return expect(await peer.end()).toEqual(endsWith(version, 0x87));
   expect(await peer.nextOf(refusal)).toMatchObject({ messageId: 7, reasonCode: 0x87 });
   await peer.nothing();

@@ -157,7 +157,7 @@ describe.each([4, 5] as const)('version %i', (version) => {
     await own.remove();
   });
 
-  test('[MQTT-2.2.1-3] [MQTT-2.3.1-1] packet id 0 ends the connection', async () => {
+  test('[MQTT-2.2.1-3] [3.1.1 MQTT-2.3.1-1] packet id 0 ends the connection', async () => {
     const { peer } = await MqttPeer.connect(broker, {}, version);
     peer.raw(version === 5 ? '32 08 00 01 61 00 00 00 78 78' : '32 07 00 01 61 00 00 78 78');
     const rest = await peer.end();

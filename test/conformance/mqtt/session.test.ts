@@ -21,7 +21,7 @@ describe('CONNECT', () => {
     peer.destroy();
   });
 
-  test('[MQTT-3.1.3-8] 3.1.1: an empty client id without clean session is refused with return code 2', async () => {
+  test('[3.1.1 MQTT-3.1.3-7] [3.1.1 MQTT-3.1.3-8] [3.1.1 MQTT-3.2.2-4] an empty client id without clean session is refused with return code 2', async () => {
     const peer = await MqttPeer.open(broker, 4);
     peer.raw('10 0c 00 04 4d 51 54 54 04 00 00 00 00 00');
     expect(await peer.end()).toMatchObject([{ cmd: 'connack', returnCode: 2, sessionPresent: false }]);
@@ -122,7 +122,7 @@ describe('sessions', () => {
     sender.destroy();
   });
 
-  test('[MQTT-3.14.2-2] session expiry at DISCONNECT: not up from 0; down to 0 ends the session', async () => {
+  test('session expiry at DISCONNECT: not up from 0; down to 0 ends the session', async () => {
     const wrong = await MqttPeer.connect(broker, { clientId: 'e1' });
     wrong.peer.send({ cmd: 'disconnect', reasonCode: 0, properties: { sessionExpiryInterval: 10 } });
     expect(await wrong.peer.end()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x82 }]);

@@ -163,7 +163,7 @@ describe('retained messages', () => {
 });
 
 describe('topic aliases', () => {
-  test('[MQTT-3.3.2-8] [MQTT-3.3.2-9] [MQTT-3.3.2-10] both ways, none of the publisher’s is forwarded', async () => {
+  test('[MQTT-3.3.2-8] [MQTT-3.3.2-11] [MQTT-3.3.2-12] both ways, none of the publisher’s is forwarded', async () => {
     const { peer } = await MqttPeer.connect(broker, { properties: { topicAliasMaximum: 1 } });
     await peer.subscribe('alias/#');
     const { peer: sender } = await MqttPeer.connect(broker);
