@@ -8,8 +8,10 @@ import { BrokerError } from './errors.ts';
 import type { Journal, Recovered } from './journal.ts';
 import { operatorPolicyKind, policyKind, vhostOfPolicy } from './policies.ts';
 import type { ColdStore } from './queue/cold-store.ts';
+import { deduplicationKind } from './queue/deduplication.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
 import { Pager, type PagingLimits } from './queue/pager.ts';
+import { redeliveryKind } from './queue/redelivery.ts';
 import { type RetainedLimits, retainedKind } from './retained.ts';
 import { headersFromJson } from './typed-text.ts';
 import { noMetadata, Vhost, type VhostHost, type VhostMetadata } from './vhost.ts';
@@ -248,6 +250,14 @@ export class Broker implements VhostHost {
     for (const [key, value] of recovered.entries(retainedKind)) {
       const [vhost, routingKey] = definitions.splitKey(key);
       this.addVhost(vhost).retained.restore(routingKey, value);
+    }
+    for (const [key, value] of recovered.entries(redeliveryKind)) {
+      const [id, sequence] = definitions.splitKey(key);
+      byId.get(Number(id))?.restoreRedelivery(Number(sequence), value);
+    }
+    for (const [key, value] of recovered.entries(deduplicationKind)) {
+      const [id, message] = definitions.splitKey(key);
+      byId.get(Number(id))?.restoreDeduplication(message, value);
     }
     for (const each of recovered.queues()) {
       const queue = byId.get(each.id);

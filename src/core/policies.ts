@@ -44,12 +44,9 @@ const types: Readonly<Record<string, 'number' | 'string' | 'boolean' | 'any'>> =
   'retry-delays': 'string',
   'priority-mode': 'string',
   'priority-weights': 'string',
-  'message-groups': 'boolean',
   deduplication: 'boolean',
   'deduplication-window': 'any',
-  'ack-timeout': 'any',
   'rate-limit': 'string',
-  'last-value-key': 'string',
   redeclare: 'string',
 };
 /** What an operator may cap [RabbitMQ: parameters and policies, operator policies]. */

@@ -108,6 +108,7 @@ export class Vhost implements QueueOwner {
   /** Queues that a publish left with too much; a list, so that chains of dead letters do not recurse. */
   private readonly untidied: LocalQueue[] = [];
   private tidying = false;
+  private confirmedAfter: Position = 0;
 
   constructor(name: string, host: VhostHost) {
     this.name = name;
@@ -280,13 +281,16 @@ export class Vhost implements QueueOwner {
     }
     let first: QueueEntry | null = null;
     let refused = 0;
+    let known = after;
     for (let i = 0; i < targets.length; i++) {
       const target = targets[i]!;
       const own =
         target.noLocalFor !== null && message.publisher !== null && target.noLocalFor === message.publisher.subscriber;
       const match = own ? target.localMatch : target.match;
       if (own && match === null) continue;
+      this.confirmedAfter = 0;
       if (target.queue.publish(message, match) === 'refused') refused += 1;
+      if (this.confirmedAfter > known) known = this.confirmedAfter;
       const entry = target.queue.takeUnwritten();
       if (entry !== null) {
         entry.sibling = first;
@@ -298,7 +302,7 @@ export class Vhost implements QueueOwner {
       if (refused > 0) receipt?.refused(tag, 'resource-limit-exceeded');
       else if (receipt !== null) this.journal.confirm(position, receipt, tag);
     } else if (refused > 0) receipt?.refused(tag, 'resource-limit-exceeded');
-    else if (receipt !== null) this.journal.confirm(after, receipt, tag);
+    else if (receipt !== null) this.journal.confirm(known, receipt, tag);
     if (this.untidied.length > 0) this.tidyUp();
     return refused > 0 ? 'refused' : 'routed';
   }
@@ -307,6 +311,10 @@ export class Vhost implements QueueOwner {
   deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void {
     const exchange = this.exchanges.get(to.exchange);
     if (exchange === undefined) return;
+    if (to.queue !== undefined && !this.queues.has(to.queue)) {
+      const { durable } = queue.spec;
+      this.createQueue({ name: to.queue, durable, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
+    }
     const dead = makeDeadLetter(message, queue.name, reason, to, this.nowMs);
     const { targets } = computeRoute(this, exchange, dead.deathKeys, dead);
     exchange.publishedIn += 1;
@@ -317,6 +325,10 @@ export class Vhost implements QueueOwner {
       0,
       0,
     );
+  }
+
+  confirmsAfter(position: Position): void {
+    this.confirmedAfter = position;
   }
 
   untidy(queue: LocalQueue): void {

@@ -1,7 +1,7 @@
 import { BrokerError } from '../errors.ts';
 import { type Headers, isTyped, type TypedValue, type Value } from '../properties.ts';
 
-export type Overflow = 'drop-head' | 'reject-publish' | 'reject-publish-dlx' | 'block';
+export type Overflow = 'drop-head' | 'reject-publish' | 'reject-publish-dlx';
 export type QueueType = 'classic' | 'quorum';
 
 /** What a queue's arguments and policies ask for; a feature that is not asked for is −1, null, empty or false. */
@@ -25,13 +25,9 @@ export interface QueueOptions {
   /** Shares of the priorities from 0 up; null: the highest first. */
   readonly priorityWeights: readonly number[] | null;
   readonly singleActiveConsumer: boolean;
-  readonly messageGroups: boolean;
   readonly deduplicationWindowMs: number;
-  readonly ackTimeoutMs: number;
   /** Deliveries a second. */
   readonly rateLimit: number;
-  /** The header that says which message replaces which. */
-  readonly lastValueKey: string | null;
   /** Declaring again with other arguments changes them. */
   readonly migrates: boolean;
 }
@@ -42,7 +38,7 @@ export const expiryMaxMs = 315_360_000_000;
 const quorumDeliveryLimit = 20;
 const deduplicationWindowMs = 300_000;
 
-const overflows: readonly string[] = ['drop-head', 'reject-publish', 'reject-publish-dlx', 'block'];
+const overflows: readonly string[] = ['drop-head', 'reject-publish', 'reject-publish-dlx'];
 
 /** Arguments that RabbitMQ takes for the other type only. */
 const foreign: Readonly<Record<QueueType, readonly string[]>> = {
@@ -91,11 +87,8 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
     maxPriority,
     priorityWeights: readWeights(read, maxPriority),
     singleActiveConsumer: read.flag('x-single-active-consumer'),
-    messageGroups: read.flag('x-message-groups'),
     deduplicationWindowMs: readWindow(read),
-    ackTimeoutMs: readAckTimeout(read),
     rateLimit: readRate(read),
-    lastValueKey: read.text('x-last-value-key'),
     migrates: readMigrates(read),
   };
 }
@@ -166,11 +159,6 @@ function readWindow(read: ArgumentReader): number {
   const windowMs = read.duration('x-deduplication-window');
   if (!read.flag('x-deduplication')) return -1;
   return windowMs < 0 ? deduplicationWindowMs : windowMs;
-}
-
-function readAckTimeout(read: ArgumentReader): number {
-  const timeoutMs = read.duration('x-ack-timeout');
-  return timeoutMs === 0 ? read.invalid('x-ack-timeout', '{value_zero,0}') : timeoutMs;
 }
 
 function readRate(read: ArgumentReader): number {
@@ -394,12 +382,9 @@ export const queueArguments = [
   'x-quorum-target-group-size',
   'x-delivery-limit',
   'x-retry-delays',
-  'x-message-groups',
   'x-deduplication',
   'x-deduplication-window',
-  'x-ack-timeout',
   'x-rate-limit',
-  'x-last-value-key',
 ] as const;
 
 /** Those of them that a living queue cannot change. */

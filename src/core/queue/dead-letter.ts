@@ -7,12 +7,23 @@ export interface DeadLetterAddress {
   readonly exchange: string;
   /** null: the message's own keys. */
   readonly routingKey: string | null;
+  /** The queue that is made for them when the first comes. */
+  readonly queue?: string;
+}
+
+const suffix = '.dlq';
+
+/** What becomes of the dead letters of a queue that the broker made for dead letters is for whoever looks into it. */
+export function isDeadLetterQueue(name: string): boolean {
+  return name.endsWith(suffix);
 }
 
 /** @returns null when they are dropped */
-export function findDeadLetterAddress(options: QueueOptions): DeadLetterAddress | null {
-  if (options.deadLetterExchange === null) return null;
-  return { exchange: options.deadLetterExchange, routingKey: options.deadLetterRoutingKey };
+export function findDeadLetterAddress(options: QueueOptions, name: string): DeadLetterAddress | null {
+  if (options.deadLetterExchange !== null) {
+    return { exchange: options.deadLetterExchange, routingKey: options.deadLetterRoutingKey };
+  }
+  return options.deadLetterDefault ? { exchange: '', routingKey: name + suffix, queue: name + suffix } : null;
 }
 
 /**

@@ -3,8 +3,8 @@ import type { Message } from '../message.ts';
 import type { DeadLetterAddress } from './dead-letter.ts';
 import type { Consumer, Queue } from './queue.ts';
 
-/** ready → unacked → (ready …) → settled; a settled entry is nobody's. */
-export type EntryState = 'ready' | 'unacked' | 'settled';
+/** ready → unacked → (waiting → ready …) → settled; a waiting entry is invisible, a settled one nobody's. */
+export type EntryState = 'ready' | 'unacked' | 'waiting' | 'settled';
 
 /** What the journal knows of an entry: nothing, waiting to be written with its group, on disk. */
 export type JournalState = 'none' | 'pending' | 'written';

@@ -1,7 +1,7 @@
 import type { Timers } from '../../lib/timers.ts';
 import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
-import type { Journal } from '../journal.ts';
+import type { Journal, Position } from '../journal.ts';
 import type { DeathReason, Message } from '../message.ts';
 import { mergeDefinitions, type Policy, type PolicyDefinition, type PolicyKind, withDefinition } from '../policies.ts';
 import type { Headers } from '../properties.ts';
@@ -9,14 +9,17 @@ import type { ReplyAliases } from '../reply.ts';
 import { type QueueOptions, readQueueArguments } from './arguments.ts';
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
-import { type DeadLetterAddress, findDeadLetterAddress } from './dead-letter.ts';
+import { type DeadLetterAddress, findDeadLetterAddress, isDeadLetterQueue } from './dead-letter.ts';
+import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
 import { HeadAlarm, IdleAlarm } from './expiry.ts';
 import { LengthLimit } from './length-limit.ts';
 import type { Paging } from './pager.ts';
 import { PriorityList } from './priority-list.ts';
 import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
+import { RateLimit } from './rate-limit.ts';
 import { ReadyList } from './ready-list.ts';
+import { Redeliveries } from './redelivery.ts';
 import { pick, selects } from './selection.ts';
 import type { QueueSpec } from './spec.ts';
 
@@ -30,6 +33,8 @@ export interface QueueOwner {
   /** The last consumer left, or an auto-delete queue was otherwise done with. */
   queueUnused(queue: LocalQueue): void;
   nextSequence(): number;
+  /** What is published now is confirmed when `position` is durable, though the queue has nothing of it to write. */
+  confirmsAfter(position: Position): void;
   /** Routes a message that died in the queue to where it says; its entry is settled by the caller, in the same turn. */
   deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void;
   /** A publish made the queue hold more than it may, or what is expired: `tidy` is to be called when it is done. */
@@ -56,6 +61,8 @@ export class LocalQueue implements Queue {
   readyBytes = 0;
   /** QoS 0 messages for which nobody had room. */
   dropped = 0;
+  /** Messages that were confirmed and not kept, for their id was known. */
+  duplicates = 0;
 
   /** The policies that hold for it. */
   policy: Policy | null = null;
@@ -77,6 +84,9 @@ export class LocalQueue implements Queue {
   private messageTtlMs: number;
   /** Made when the first entry that can expire comes. */
   private headAlarm: HeadAlarm | null = null;
+  private redeliveries: Redeliveries | null = null;
+  private deduplication: Deduplication | null = null;
+  private rateLimit: RateLimit | null = null;
   private idleAlarm: IdleAlarm | null = null;
   /** x-single-active-consumer: who alone is served, until it leaves. */
   private active: Consumer | null = null;
@@ -106,11 +116,13 @@ export class LocalQueue implements Queue {
     this.effective = spec.arguments;
     const options = readQueueArguments(spec.arguments, this.what);
     this.options = options;
-    this.ready = options.maxPriority < 0 ? new ReadyList() : new PriorityList(options.maxPriority);
+    this.ready =
+      options.maxPriority < 0 ? new ReadyList() : new PriorityList(options.maxPriority, options.priorityWeights);
     this.limit = LengthLimit.of(options);
-    this.deadLetters = findDeadLetterAddress(options);
+    this.deadLetters = findDeadLetterAddress(options, this.name);
     this.messageTtlMs = options.messageTtlMs;
     this.watchIdle();
+    this.equip(options);
   }
 
   // In RabbitMQ's words, for errors.
@@ -139,24 +151,56 @@ export class LocalQueue implements Queue {
 
   private configure(): void {
     const before = this.options;
-    this.effective = withDefinition(this.spec.arguments, this.policyDefinition);
-    const options = readQueueArguments(this.effective, this.what);
+    const effective = new Map(withDefinition(this.spec.arguments, this.policyDefinition));
+    if (isDeadLetterQueue(this.name)) effective.delete('x-dead-letter-default');
+    this.effective = effective;
+    const options = readQueueArguments(effective, this.what);
+    this.equip(options);
     this.options = options;
     this.limit = LengthLimit.of(options);
-    this.deadLetters = findDeadLetterAddress(options);
+    this.deadLetters = findDeadLetterAddress(options, this.name);
     this.messageTtlMs = options.messageTtlMs;
-    if (options.maxPriority !== before.maxPriority) this.rebuild();
+    if (
+      options.maxPriority !== before.maxPriority ||
+      String(options.priorityWeights) !== String(before.priorityWeights)
+    ) {
+      this.rebuild();
+    }
     if (options.expiresMs !== before.expiresMs) this.watchIdle();
     if (options.messageTtlMs !== before.messageTtlMs) this.shorten();
     this.tidy();
     this.wake();
   }
 
+  // The features that are asked for are there, the others are not.
+  private equip(options: QueueOptions): void {
+    const { owner, id } = this;
+    const { journal, timers } = owner;
+    if (options.deliveryLimit < 0 && options.retryDelaysMs.length === 0) {
+      for (const entry of this.redeliveries?.takeAll() ?? []) this.comeBack(entry);
+      this.redeliveries = null;
+    } else {
+      this.redeliveries ??= new Redeliveries(options, id, journal, timers, () => this.retry());
+      this.redeliveries.options = options;
+    }
+    if (options.deduplicationWindowMs < 0) {
+      this.deduplication?.clear();
+      this.deduplication = null;
+    } else {
+      const windowMs = options.deduplicationWindowMs;
+      this.deduplication ??= new Deduplication(windowMs, id, journal, timers, () => owner.nowMs);
+      this.deduplication.windowMs = windowMs;
+    }
+    this.rateLimit?.close();
+    this.rateLimit =
+      options.rateLimit < 0 ? null : new RateLimit(options.rateLimit, owner.nowMs, timers, () => this.wake());
+  }
+
   // What waits moves to a list of the kind that is asked for now.
   private rebuild(): void {
     const before = this.ready;
     const { maxPriority } = this.options;
-    const list = maxPriority < 0 ? new ReadyList() : new PriorityList(maxPriority);
+    const list = maxPriority < 0 ? new ReadyList() : new PriorityList(maxPriority, this.options.priorityWeights);
     this.ready = list;
     // what has left memory comes back later, and each to its place
     before.sweep((entry) => {
@@ -220,7 +264,9 @@ export class LocalQueue implements Queue {
   publish(message: Message, match: Match | null): Verdict {
     this.publishedIn += 1;
     if (match !== null && message.qos === 0 && !match.keepsQos0) return this.publishFleeting(message, match);
+    if (this.deduplication?.hasMessage(message)) return this.repeated(message);
     if (this.limit !== null && !this.accepts(1, message.bodyBytes)) return this.refuse(message);
+    this.deduplication?.addMessage(message, this.journaled && message.durable);
     if (this.ready.length === 0 || this.selecting > 0) {
       const consumer = this.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
       if (consumer !== null) {
@@ -233,6 +279,13 @@ export class LocalQueue implements Queue {
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
+    return 'accepted';
+  }
+
+  private repeated(message: Message): Verdict {
+    this.duplicates += 1;
+    // the first of them may not be on the disk yet
+    if (this.journaled && message.durable) this.owner.confirmsAfter(this.owner.journal.position);
     return 'accepted';
   }
 
@@ -267,9 +320,10 @@ export class LocalQueue implements Queue {
     if (entry.state === 'unacked') {
       this.unacked -= 1;
       this.acked += 1;
-    } else this.readyBytes -= entry.message.bodyBytes;
+    } else if (entry.state === 'ready') this.readyBytes -= entry.message.bodyBytes;
     entry.state = 'settled';
     this.settled += 1;
+    if (this.redeliveries !== null) this.redeliveries.forget(entry);
     if (entry.journal === 'written') this.owner.journal.settle(entry);
   }
 
@@ -284,18 +338,63 @@ export class LocalQueue implements Queue {
     if (entry.state !== 'unacked') return;
     if (this.deleted) return this.settle(entry);
     this.unacked -= 1;
-    entry.state = 'ready';
+    entry.state = 'waiting';
     entry.consumer = null;
     if (counted) {
       entry.deliveryCount += 1;
       entry.redelivered = true;
+      if (this.redeliveries !== null && !this.mayReturn(this.redeliveries, entry)) return;
     }
+    this.comeBack(entry);
+    this.wake();
+    this.tidy();
+  }
+
+  private mayReturn(redeliveries: Redeliveries, entry: QueueEntry): boolean {
+    const { nowMs } = this.owner;
+    switch (redeliveries.judge(entry, nowMs)) {
+      case 'now':
+        return true;
+      case 'later':
+        redeliveries.hold(entry, nowMs);
+        return false;
+      case 'never':
+        this.die(entry, 'delivery_limit');
+        return false;
+    }
+  }
+
+  // To its place among the ready.
+  private comeBack(entry: QueueEntry): void {
+    entry.state = 'ready';
     this.ready.restore(entry);
     this.hasSelected = true;
     this.readyBytes += entry.message.bodyBytes;
     if (entry.expiresAtMs > 0) this.expects();
+  }
+
+  private retry(): void {
+    const { nowMs } = this.owner;
+    for (let entry = this.redeliveries?.takeDue(nowMs); entry !== undefined; ) {
+      this.comeBack(entry);
+      entry = this.redeliveries?.takeDue(nowMs);
+    }
     this.wake();
     this.tidy();
+  }
+
+  /** How many wait, invisible, for their next delivery. */
+  get waiting(): number {
+    return this.redeliveries?.waiting ?? 0;
+  }
+
+  /** What the journal remembers of the queue's features; before its entries. */
+  restoreRedelivery(sequence: number, value: Buffer): void {
+    this.redeliveries?.restore(sequence, value);
+  }
+
+  restoreDeduplication(id: string, value: Buffer): void {
+    this.deduplication?.restore(id, value);
   }
 
   reject(entry: QueueEntry, otherwise: DeadLetterAddress | null): void {
@@ -405,6 +504,10 @@ export class LocalQueue implements Queue {
     this.purge(); // the journal, too, must know that they are gone: their space comes back
     this.headAlarm?.cancel();
     this.idleAlarm?.cancel();
+    for (const entry of this.redeliveries?.takeAll() ?? []) this.settle(entry);
+    this.redeliveries?.close();
+    this.deduplication?.clear();
+    this.rateLimit?.close();
   }
 
   // — entries that leave memory ————————————————————————————————————————————————————————————————————————————————————
@@ -441,6 +544,7 @@ export class LocalQueue implements Queue {
       store: paging.store,
       revive: (entry) => {
         entry.message.replies = this.replies;
+        this.redeliveries?.revive(entry);
         if (entry.message.sequence < this.shortenedBefore) this.shortenEntry(entry);
       },
       arrived: () => {
@@ -474,7 +578,13 @@ export class LocalQueue implements Queue {
   // Takes it, unacked from now on; what is expired is not handed out.
   private shift(): QueueEntry | undefined {
     if (this.headAlarm !== null) this.dropExpired();
-    const entry = this.ready.shift();
+    let entry = this.ready.shift();
+    while (entry !== undefined && this.redeliveries?.isHeld(entry, this.owner.nowMs)) {
+      this.readyBytes -= entry.message.bodyBytes;
+      entry.state = 'waiting';
+      this.redeliveries.hold(entry, this.owner.nowMs);
+      entry = this.ready.shift();
+    }
     if (entry === undefined) return undefined;
     entry.state = 'unacked';
     this.unacked += 1;
@@ -609,6 +719,18 @@ export class LocalQueue implements Queue {
 
   // Turns go round among the ready ones of the highest priority that has any.
   private nextConsumer(): Consumer | null {
+    if (this.rateLimit !== null) return this.nextPaced(this.rateLimit);
+    return this.nextReady();
+  }
+
+  private nextPaced(rateLimit: RateLimit): Consumer | null {
+    if (!rateLimit.isOpen(this.owner.nowMs)) return null;
+    const consumer = this.nextReady();
+    if (consumer !== null) rateLimit.spend();
+    return consumer;
+  }
+
+  private nextReady(): Consumer | null {
     const consumers = this.consumers;
     const count = consumers.length;
     if (count === 0) return null;

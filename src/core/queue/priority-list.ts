@@ -1,15 +1,19 @@
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
+import { PriorityWeights } from './priority-weights.ts';
 import { ReadyList } from './ready-list.ts';
 
-/** x-max-priority: a list for each priority, the highest served first; made when its first message comes. */
+/** x-max-priority: a list for each priority, the highest served first or by weight; made when its first message comes. */
 export class PriorityList {
   private readonly levels: (ReadyList | undefined)[];
   private readonly max: number;
+  private readonly weights: PriorityWeights | null;
   length = 0;
 
-  constructor(maxPriority: number) {
+  /** @param weights of the levels from 0 up; null: the highest first */
+  constructor(maxPriority: number, weights: readonly number[] | null) {
+    this.weights = weights === null ? null : new PriorityWeights(weights);
     this.max = maxPriority;
     this.levels = new Array(maxPriority + 1);
   }
@@ -37,8 +41,11 @@ export class PriorityList {
   }
 
   shift(): QueueEntry | undefined {
-    const entry = this.first()?.shift();
-    if (entry !== undefined) this.length -= 1;
+    const level = this.next();
+    const entry = this.levels[level]?.shift();
+    if (entry === undefined) return undefined;
+    this.length -= 1;
+    this.weights?.taken(level);
     return entry;
   }
 
@@ -147,6 +154,7 @@ export class PriorityList {
       level = new ReadyList();
       this.levels[priority] = level;
     }
+    if (this.weights !== null && level.length === 0) this.weights.filled(priority);
     return level;
   }
 
@@ -157,10 +165,18 @@ export class PriorityList {
   }
 
   private first(): ReadyList | undefined {
-    for (let priority = this.max; priority >= 0; priority--) {
-      const level = this.levels[priority];
-      if (level !== undefined && level.length > 0) return level;
-    }
-    return undefined;
+    return this.levels[this.next()];
+  }
+
+  // The level that is served next, −1 when all are empty.
+  private next(): number {
+    if (this.weights !== null) return this.weights.next((level) => this.has(level));
+    for (let priority = this.max; priority >= 0; priority--) if (this.has(priority)) return priority;
+    return -1;
+  }
+
+  private has(level: number): boolean {
+    const list = this.levels[level];
+    return list !== undefined && list.length > 0;
   }
 }

@@ -68,9 +68,7 @@ test.each<[string, Value, string]>([
   ['x-delivery-limit', 'a', '"expected integer, got longstr"'],
   ['x-retry-delays', '1s,soon', '"\'soon\' is no time"'],
   ['x-rate-limit', '100', '"\'100\' is no rate, as 100/s is"'],
-  ['x-ack-timeout', int(0), '{value_zero,0}'],
   ['x-priority-mode', 'fair', '"unsupported priority mode \'fair\'"'],
-  ['x-message-groups', 'yes', '{unacceptable_type,longstr}'],
 ])('%s of %o is refused', (name, value, why) => {
   const core = new Core();
   expect(() => core.declare('orders', { [name]: value })).toThrow(
