@@ -84,14 +84,14 @@ describe('AMQP 0-9-1', () => {
     expect(await peer.untilEnd()).toEqual(amqpHeader);
   });
 
-  test('[§4.2.3] a frame that announces more than frame_max is 501 at once, without its octets', async () => {
+  test('[§4.2.3] a frame that announces more than frame_max ends a handshake at once, without its octets and without a word', async () => {
     const peer = await connect('amqp');
     peer.write(amqpHeader);
     await peer.until((received) => hasMethod(received, 10, 10));
     peer.clear();
     peer.write(Buffer.from([1, 0, 0, 0xff, 0xff, 0xff, 0xff]));
     const received = await peer.untilEnd();
-    expect(received.subarray(7, 13)).toEqual(Buffer.from([0, 10, 0, 50, 501 >> 8, 501 & 255]));
+    expect(received).toEqual(Buffer.alloc(0)); // who has not logged in is told nothing
   });
 
   test('a wrong password is 403 for a client that understands it', async () => {

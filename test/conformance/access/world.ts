@@ -5,6 +5,7 @@ import type { Users } from '../../../src/auth/users.ts';
 import { type Config, defaults } from '../../../src/config/schema.ts';
 import type { Operation, Resource } from '../../../src/core/auth.ts';
 import type { ExchangeType } from '../../../src/core/exchange/exchange.ts';
+import type { Journal } from '../../../src/core/journal.ts';
 import { noHeaders } from '../../../src/core/properties.ts';
 import { anyWords } from '../../../src/core/topic.ts';
 import type { Vhost } from '../../../src/core/vhost.ts';
@@ -148,7 +149,9 @@ export class AccessServer {
       users: { ...defaults.users, ...users },
       auth: { scryptCost: 1024 },
     };
-    return new AccessServer(await Server.start({ config: change(config), log: silent, version: '0' }), folder);
+    const server = await Server.start({ config: change(config), log: silent, version: '0' });
+    countWrites(server.broker.journal);
+    return new AccessServer(server, folder);
   }
 
   get users(): Users {
@@ -215,6 +218,25 @@ const exchanges: readonly (readonly [string, ExchangeType])[] = [
   ['logs', 'fanout'],
 ];
 
+/** States written to the journal, by the virtual host that their keys begin with. */
+const written = new Map<string, number>();
+
+function countWrites(journal: Journal): void {
+  const count = (key: string): void => {
+    const vhost = key.split('\0', 1)[0]!;
+    written.set(vhost, (written.get(vhost) ?? 0) + 1);
+  };
+  const [put, remove] = [journal.put.bind(journal), journal.delete.bind(journal)];
+  journal.put = (kind, key, value) => {
+    count(key);
+    return put(kind, key, value);
+  };
+  journal.delete = (kind, key) => {
+    count(key);
+    return remove(kind, key);
+  };
+}
+
 /** All that a refused operation might have changed. */
 export function snapshot(vhost: Vhost): object {
   return {
@@ -231,6 +253,6 @@ export function snapshot(vhost: Vhost): object {
     })),
     retained: vhost.retained.match([anyWords], 0).map(({ routingKey, body }) => `${routingKey}: ${body}`),
     published: vhost.publishedIn,
-    journaled: vhost.journal.position,
+    journaled: written.get(vhost.name) ?? 0,
   };
 }
