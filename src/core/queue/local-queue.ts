@@ -536,6 +536,7 @@ export class LocalQueue implements Queue {
     }
     this.ready.adopt(recovered, recovered.slots, this.ownerOfCold(paging));
     if (expires) this.expects();
+    this.tidy(); // what consumers had has come back: it may be more than the queue keeps
   }
 
   private ownerOfCold(paging: Paging): ColdOwner {
