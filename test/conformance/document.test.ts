@@ -4,7 +4,11 @@ import { path, sections, survey, write } from './document.ts';
 
 const surveys = sections.map(survey);
 
-describe.each(surveys)('$section.title', ({ unknown, contradicted }) => {
+describe.each(surveys)('$section.title', ({ missing, unknown, contradicted }) => {
+  test('every statement has a test, or the reason why not', () => {
+    expect(missing).toEqual([]);
+  });
+
   test('what is cited is a statement', () => {
     expect(unknown).toEqual([]);
   });

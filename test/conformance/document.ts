@@ -116,7 +116,7 @@ cite it; or the reason why there is no test. Written by \`npm run docs:conforman
 
 function rowOf({ id, demand, reason }: Statement, tests: readonly Test[], sources: readonly string[]): string {
   const shown = tests.filter(({ ids }) => ids.includes(id)).map(({ title, file }) => `${title} — ${nameOf(file)}`);
-  const why = reason === 'client' ? '*The client’s to keep.*' : reason === '' ? '**No test yet.**' : `*${reason}*`;
+  const why = reason === 'client' ? '*The client’s to keep.*' : `*${reason}*`;
   const kept = sources.map((file) => `\`${file.replace(/^src\//, '')}\``);
   return `| ${id} | ${demand} | ${shown.length === 0 ? why : shown.join('<br>')} | ${kept.join(' ')} |`;
 }

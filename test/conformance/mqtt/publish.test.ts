@@ -345,7 +345,7 @@ describe.each([4, 5] as const)('version %i', (version) => {
     await expectEnd(peer, 0x87);
   });
 
-  test('[MQTT-3.1.2-24] a packet above the limit ends the connection before it is there', async () => {
+  test('[MQTT-3.2.2-15] a packet above the limit ends the connection before it is there', async () => {
     const peer = await open();
     peer.raw('30 ff ff 7f 00');
     await expectEnd(peer, 0x95);
