@@ -1,6 +1,4 @@
 import type { ChannelView } from '../../core/client.ts';
-import { BrokerError } from '../../core/errors.ts';
-import { type ExchangeType, exchangeTypes } from '../../core/exchange/exchange.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import type { MessageFormat } from '../../core/format.ts';
 import { Message, noDeaths } from '../../core/message.ts';
@@ -8,9 +6,10 @@ import { noHeaders } from '../../core/properties.ts';
 import { readConsumerPriority } from '../../core/queue/arguments.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Queue } from '../../core/queue/queue.ts';
-import { type Settlement, Transaction } from '../../core/transaction.ts';
-import type { Vhost } from '../../core/vhost.ts';
+import type { Settlement } from '../../core/transaction.ts';
 import { decodeText, emptyBuffer, startsWith } from '../../lib/bytes.ts';
+import { Assembly } from './assembly.ts';
+import { ChannelTransaction } from './channel-transaction.ts';
 import { Confirms } from './confirms.ts';
 import type { Connection } from './connection.ts';
 import { ChannelConsumer } from './consumer.ts';
@@ -20,22 +19,12 @@ import { contentBytes, writeContent } from './frame.ts';
 import { amqp091Format, blindCopyFormat } from './message.ts';
 import { type Arguments, encodeMethod } from './methods.ts';
 import { RoutingFacts, readCopies, replaceReplyTo } from './properties.ts';
+import { replyQueueName, wantsReplyQueue } from './reply-queue.ts';
 import { type Method, methods, ReplyCode } from './spec.ts';
+import { Topology } from './topology.ts';
 import { Unacked } from './unacked.ts';
 
 type State = 'open' | 'closing';
-
-/** A publish whose content is still arriving. */
-interface Assembly {
-  readonly exchange: string;
-  readonly routingKey: string;
-  readonly mandatory: boolean;
-  native: Buffer;
-  /** −1 until the content header has come. */
-  bodyBytes: number;
-  body: Buffer;
-  received: number;
-}
 
 const facts = new RoutingFacts();
 
@@ -56,7 +45,7 @@ export class Channel {
   private confirms: Confirms | null = null;
   private transaction: ChannelTransaction | null = null;
   private assembly: Assembly | null = null;
-  private lastQueue = '';
+  private readonly topology: Topology;
   /** Where replies to `amq.rabbitmq.reply-to` come, and go straight to the consumer. */
   private replyQueue: Queue | null = null;
   private readonly deliveryAge: DeliveryAge;
@@ -70,6 +59,7 @@ export class Channel {
     this.connection = connection;
     this.id = id;
     this.deliveryAge = new DeliveryAge(connection.limits.consumerTimeoutMs);
+    this.topology = new Topology(connection, (noWait, method, values) => this.reply(noWait, method, values));
   }
 
   get hasCredit(): boolean {
@@ -109,9 +99,7 @@ export class Channel {
 
   /** Another frame came where content was due. */
   interrupted(): never {
-    const hasHeader = this.assembly !== null && this.assembly.bodyBytes >= 0;
-    this.assembly = null;
-    throw hasHeader ? expectedBody() : expectedHeader();
+    throw this.assembly?.interrupted() ?? notMethod();
   }
 
   /**
@@ -151,74 +139,29 @@ export class Channel {
 
   /** basic.publish whose content comes in frames of its own. */
   beginPublish(method: Arguments): void {
-    this.assembly = {
-      exchange: method.text('exchange'),
-      routingKey: method.text('routingKey'),
-      mandatory: method.bit('mandatory'),
-      native: emptyBuffer,
-      bodyBytes: -1,
-      body: emptyBuffer,
-      received: 0,
-    };
+    this.assembly = new Assembly(method);
     if (method.bit('immediate')) throw new ProtocolError(ReplyCode.notImplemented, 'immediate=true');
   }
 
   onHeader(payload: Buffer): void {
-    const assembly = this.assembly;
+    const { assembly } = this;
     if (assembly === null) throw notMethod();
-    if (assembly.bodyBytes >= 0) throw expectedBody();
-    if (payload.length < 14) throw new ProtocolError(ReplyCode.syntaxError, 'content header is cut');
-    if (payload.readUInt16BE(2) !== 0) throw expectedHeader(); // [AMQP 0-9-1 §4.2.6.1] the weight
-    if (payload.readUInt16BE(0) !== methods.basicPublish.classId) {
-      throw new ProtocolError(
-        ReplyCode.unexpectedFrame,
-        `expected content header for class 60, got one for class ${payload.readUInt16BE(0)} instead`,
-      );
-    }
-    const bodyBytes = payload.readUInt32BE(4) * 0x1_0000_0000 + payload.readUInt32BE(8);
-    const bodyMax = this.connection.limits.messageBytes;
-    if (bodyBytes > bodyMax) {
-      this.assembly = null;
-      throw new ProtocolError(
-        ReplyCode.preconditionFailed,
-        `message size ${bodyBytes} is larger than configured max size ${bodyMax}`,
-      );
-    }
-    assembly.native = Buffer.from(payload.subarray(12));
-    assembly.bodyBytes = bodyBytes;
-    if (bodyBytes === 0) this.endAssembly(assembly);
+    if (assembly.onHeader(payload, this.connection.limits.messageBytes)) this.endAssembly(assembly);
   }
 
   onBody(payload: Buffer): void {
-    const assembly = this.assembly;
+    const { assembly } = this;
     if (assembly === null) throw notMethod();
-    if (assembly.bodyBytes < 0) throw expectedHeader();
-    const { native } = assembly;
-    if (assembly.received + payload.length > assembly.bodyBytes) {
-      throw new ProtocolError(ReplyCode.unexpectedFrame, 'body frames exceed the announced body size');
-    }
-    const needed = native.length + assembly.received + payload.length;
-    if (needed > assembly.body.length) {
-      // Grows with what comes: an announced size alone takes no memory.
-      const grown = Math.min(native.length + assembly.bodyBytes, Math.max(needed, 2 * assembly.body.length));
-      const body = Buffer.allocUnsafeSlow(grown);
-      if (assembly.received === 0) native.copy(body);
-      else assembly.body.copy(body, 0, 0, native.length + assembly.received);
-      assembly.body = body;
-    }
-    payload.copy(assembly.body, native.length + assembly.received);
-    assembly.received += payload.length;
-    if (assembly.received === assembly.bodyBytes) this.endAssembly(assembly);
+    if (assembly.onBody(payload)) this.endAssembly(assembly);
   }
 
   private endAssembly(assembly: Assembly): void {
     this.assembly = null;
-    const { native, bodyBytes, mandatory } = assembly;
-    const bytes = bodyBytes === 0 ? native : assembly.body;
-    facts.read(native, 0, native.length);
+    const { bytes, nativeBytes, mandatory } = assembly;
+    facts.read(bytes, 0, nativeBytes);
     const route = this.connection.vhost.routeFrom(this.connection, assembly.exchange, assembly.routingKey);
-    const end = native.length + bodyBytes;
-    this.publish(route, bytes, 0, end, 0, native.length, native.length, end, mandatory ? 1 : 0);
+    const end = bytes.length;
+    this.publish(route, bytes, 0, end, 0, nativeBytes, nativeBytes, end, mandatory ? 1 : 0);
   }
 
   // The facts of the properties are in `facts`. Mandatory is bit 0 of `flags`, immediate bit 1.
@@ -460,25 +403,8 @@ export class Channel {
   // — cold methods ————————————————————————————————————————————————————————————————————————————————————————————————
 
   onMethod(method: Method, args: Arguments): void {
+    if (this.topology.onMethod(method, args)) return;
     switch (method) {
-      case methods.exchangeDeclare:
-        return this.onExchangeDeclare(args);
-      case methods.exchangeDelete:
-        this.connection.vhost.deleteExchange(this.connection, args.text('exchange'), args.bit('ifUnused'));
-        return this.reply(args.bit('noWait'), methods.exchangeDeleteOk);
-      case methods.exchangeBind:
-      case methods.exchangeUnbind:
-        return this.onExchangeBind(args, method === methods.exchangeBind);
-      case methods.queueDeclare:
-        return this.onQueueDeclare(args);
-      case methods.queueBind:
-        return this.onQueueBind(args);
-      case methods.queueUnbind:
-        return this.onQueueUnbind(args);
-      case methods.queuePurge:
-        return this.onQueuePurge(args);
-      case methods.queueDelete:
-        return this.onQueueDelete(args);
       case methods.basicQos:
         return this.onQos(args);
       case methods.basicConsume:
@@ -545,126 +471,6 @@ export class Channel {
     if (this.transaction !== null) this.unacked.restore(this.transaction.rollback());
   }
 
-  private onExchangeDeclare(args: Arguments): void {
-    const { vhost } = this.connection;
-    const name = args.text('exchange');
-    if (args.bit('passive')) {
-      if (name === '') throw new BrokerError('unauthorized-access', 'operation not permitted on the default exchange');
-      vhost.getExchange(name);
-    } else {
-      const type = args.text('type');
-      if (!exchangeTypes.includes(type as ExchangeType)) {
-        throw new ProtocolError(ReplyCode.commandInvalid, `invalid exchange type '${type}'`);
-      }
-      vhost.declareExchange(this.connection, {
-        name,
-        type: type as ExchangeType,
-        durable: args.bit('durable'),
-        autoDelete: args.bit('autoDelete'),
-        internal: args.bit('internal'),
-        arguments: args.table('arguments'),
-      });
-    }
-    this.reply(args.bit('noWait'), methods.exchangeDeclareOk);
-  }
-
-  private onExchangeBind(args: Arguments, bind: boolean): void {
-    const { connection } = this;
-    const { vhost } = connection;
-    const [source, name, key] = [args.text('source'), args.text('destination'), args.text('routingKey')];
-    const table = args.table('arguments');
-    vhost.demandBinding(connection, source, 'exchange', name, key);
-    if (bind) {
-      vhost.getExchange(source); // of two that are not there RabbitMQ names the source
-      vhost.bind(connection, source, vhost.getExchange(name), key, table);
-    } else {
-      const destination = vhost.exchanges.get(name);
-      // [RabbitMQ] what is not bound, or is not there, is unbound already
-      if (destination !== undefined && vhost.exchanges.has(source)) {
-        vhost.unbind(connection, source, destination, key, table);
-      }
-    }
-    this.reply(args.bit('noWait'), bind ? methods.exchangeBindOk : methods.exchangeUnbindOk);
-  }
-
-  private onQueueBind(args: Arguments): void {
-    const { connection } = this;
-    const { vhost } = connection;
-    const [source, name, key] = [args.text('exchange'), this.queueName(args.text('queue')), this.bindingKey(args)];
-    vhost.demandBinding(connection, source, 'queue', name, key);
-    vhost.getExchange(source); // of two that are not there RabbitMQ names the source
-    vhost.bind(connection, source, vhost.getQueue(name, connection), key, args.table('arguments'));
-    this.reply(args.bit('noWait'), methods.queueBindOk);
-  }
-
-  private onQueueUnbind(args: Arguments): void {
-    const { connection } = this;
-    const { vhost } = connection;
-    const [source, name, key] = [args.text('exchange'), this.queueName(args.text('queue')), this.bindingKey(args)];
-    vhost.demandBinding(connection, source, 'queue', name, key);
-    if (vhost.queues.has(name) && vhost.exchanges.has(source)) {
-      vhost.unbind(connection, source, vhost.getQueue(name, connection), key, args.table('arguments'));
-    }
-    this.reply(false, methods.queueUnbindOk);
-  }
-
-  private onQueueDeclare(args: Arguments): void {
-    const { vhost } = this.connection;
-    const name = args.text('queue');
-    if (args.bit('passive') && vhost.isReplyAlias(name)) {
-      // responders look whether the requester is still there
-      this.reply(args.bit('noWait'), methods.queueDeclareOk, { queue: name, messageCount: 0, consumerCount: 1 });
-      return;
-    }
-    if (name === replyTo || (name.startsWith(`${replyTo}.`) && vhost.queues.has(name))) {
-      // [RabbitMQ: direct reply-to] a responder may ask whether somebody still waits
-      this.reply(args.bit('noWait'), methods.queueDeclareOk, { queue: name, messageCount: 0, consumerCount: 1 });
-      return;
-    }
-    if (name.startsWith(`${replyTo}.`)) {
-      throw new BrokerError('not-found', `no queue '${name}' in vhost '${vhost.name}'`);
-    }
-    let queue: Queue;
-    if (args.bit('passive')) queue = this.getQueue(name);
-    else {
-      queue = vhost.declareQueue(
-        this.connection,
-        {
-          name: name === '' ? this.connection.generateName('amq.gen-') : name,
-          durable: args.bit('durable'),
-          autoDelete: args.bit('autoDelete'),
-          exclusiveTo: args.bit('exclusive') ? this.connection : null,
-          arguments: args.table('arguments'),
-        },
-        name === '' ? 'generated' : 'named',
-      );
-    }
-    this.lastQueue = queue.name;
-    const { ready, consumers } = queue.counts;
-    this.reply(args.bit('noWait'), methods.queueDeclareOk, {
-      queue: queue.name,
-      messageCount: ready,
-      consumerCount: consumers,
-    });
-  }
-
-  private onQueuePurge(args: Arguments): void {
-    const queue = this.getReadable(args.text('queue'));
-    this.connection.settled(queue.purge(), (messageCount) =>
-      this.reply(args.bit('noWait'), methods.queuePurgeOk, { messageCount }),
-    );
-  }
-
-  private onQueueDelete(args: Arguments): void {
-    const messageCount = this.connection.vhost.deleteQueue(
-      this.connection,
-      this.queueName(args.text('queue')),
-      args.bit('ifUnused'),
-      args.bit('ifEmpty'),
-    );
-    this.reply(args.bit('noWait'), methods.queueDeleteOk, { messageCount });
-  }
-
   private onQos(args: Arguments): void {
     if (args.number('prefetchSize') !== 0) {
       throw new ProtocolError(ReplyCode.notImplemented, `prefetch_size!=0 (${args.number('prefetchSize')})`);
@@ -677,7 +483,8 @@ export class Channel {
   }
 
   private onConsume(args: Arguments): void {
-    const queue = args.text('queue') === replyTo ? this.openReplyQueue(args) : this.getReadable(args.text('queue'));
+    const queue =
+      args.text('queue') === replyQueueName ? this.openReplyQueue(args) : this.topology.getReadable(args.text('queue'));
     const tag = args.text('consumerTag') || this.connection.generateName('amq.ctag-');
     if (this.consumers.has(tag)) {
       throw new ProtocolError(ReplyCode.notAllowed, `attempt to reuse consumer tag '${tag}'`);
@@ -707,7 +514,7 @@ export class Channel {
       throw new ProtocolError(ReplyCode.preconditionFailed, 'reply consumer already set');
     }
     this.replyQueue = this.connection.vhost.createQueue({
-      name: this.connection.generateName(`${replyTo}.`),
+      name: this.connection.generateName(`${replyQueueName}.`),
       durable: false,
       autoDelete: true,
       exclusiveTo: this.connection,
@@ -726,7 +533,7 @@ export class Channel {
   }
 
   private onGet(args: Arguments): void {
-    const queue = this.getReadable(args.text('queue'));
+    const queue = this.topology.getReadable(args.text('queue'));
     const noAck = args.bit('noAck');
     this.connection.settled(queue.get(), (entry) => {
       if (entry === undefined) return this.reply(false, methods.basicGetEmpty);
@@ -743,97 +550,8 @@ export class Channel {
       if (noAck) entry.ack();
     });
   }
-
-  // Who may not read it is not told whether it is there.
-  private getReadable(name: string): Queue {
-    const { connection } = this;
-    const queue = this.queueName(name);
-    connection.vhost.demand(connection, 'read', 'queue', queue);
-    return connection.vhost.getQueue(queue, connection);
-  }
-
-  private getQueue(name: string): Queue {
-    return this.connection.vhost.getQueue(this.queueName(name), this.connection);
-  }
-
-  // The empty name is the queue last declared on the channel [AMQP 0-9-1, queue.bind].
-  private queueName(name: string): string {
-    if (name !== '') return name;
-    if (this.lastQueue !== '') return this.lastQueue;
-    throw new ProtocolError(ReplyCode.notFound, 'no previously declared queue');
-  }
-
-  private bindingKey(args: Arguments): string {
-    const key = args.text('routingKey');
-    return key === '' && args.text('queue') === '' ? this.lastQueue : key;
-  }
 }
 
 function notMethod(): ProtocolError {
   return new ProtocolError(ReplyCode.unexpectedFrame, 'expected method frame, got non method frame instead');
-}
-
-function expectedHeader(): ProtocolError {
-  return new ProtocolError(
-    ReplyCode.unexpectedFrame,
-    'expected content header for class 60, got non content header frame instead',
-  );
-}
-
-function expectedBody(): ProtocolError {
-  return new ProtocolError(ReplyCode.unexpectedFrame, 'expected content body, got non content body frame instead');
-}
-
-const replyTo = 'amq.rabbitmq.reply-to';
-const replyToOctets = Buffer.from(replyTo, 'latin1');
-
-function wantsReplyQueue(bytes: Buffer, at: number): boolean {
-  return bytes[at] === replyToOctets.length && startsWith(bytes, at + 1, replyToOctets, replyToOctets.length);
-}
-
-interface Settled {
-  readonly tag: number;
-  readonly entry: QueueEntry;
-  readonly as: Settlement;
-}
-
-/** tx: what waits for commit or rollback; deliveries that were settled in it still count against prefetch. */
-class ChannelTransaction {
-  readonly core: Transaction;
-  settled: Settled[] = [];
-  private mandatory = new Set<Message>();
-
-  constructor(vhost: Vhost) {
-    this.core = new Transaction(vhost);
-  }
-
-  publish(route: Route, message: Message, mandatory: boolean): void {
-    this.core.publish(route, message);
-    if (mandatory) this.mandatory.add(message);
-  }
-
-  /** @returns what was settled; null when a queue refused and nothing has changed */
-  commit(onReturn: (message: Message) => void): readonly Settled[] | null {
-    const { settled, mandatory } = this;
-    for (const { entry, as } of settled) this.core.settle(entry, as);
-    const position = this.core.commit((message) => {
-      if (mandatory.has(message)) onReturn(message);
-    });
-    if (position === null) return null;
-    this.begin();
-    return settled;
-  }
-
-  /** @returns what was to be settled, to be put back */
-  rollback(): readonly Settled[] {
-    const { settled } = this;
-    this.core.rollback();
-    this.begin();
-    return settled;
-  }
-
-  private begin(): void {
-    this.settled = [];
-    this.mandatory = new Set();
-  }
 }
