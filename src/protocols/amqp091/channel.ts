@@ -1,7 +1,7 @@
 import type { ChannelView } from '../../core/client.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import type { MessageFormat } from '../../core/format.ts';
-import { Message, noDeaths } from '../../core/message.ts';
+import { Message, type MessageFacts, noDeaths } from '../../core/message.ts';
 import { noHeaders } from '../../core/properties.ts';
 import { readConsumerPriority } from '../../core/queue/arguments.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
@@ -199,25 +199,22 @@ export class Channel {
   ): void {
     const vhost = this.connection.vhost;
     this.published += 1;
-    const message = new Message({
-      format,
-      exchange: route.exchange.name,
-      routingKey: route.routingKey,
-      durable: facts.durable,
-      priority: facts.priority,
-      expiresAtMs: facts.ttlMs < 0 ? 0 : vhost.nowMs + facts.ttlMs,
-      qos: -1,
-      retain: false,
-      publisher: this.connection,
-      deaths: noDeaths,
-      bytes,
-      start,
-      end,
-      nativeStart,
-      nativeEnd,
-      bodyStart,
-      bodyEnd,
-    });
+    const of = messageFacts;
+    of.format = format;
+    of.exchange = route.exchange.name;
+    of.routingKey = route.routingKey;
+    of.durable = facts.durable;
+    of.priority = facts.priority;
+    of.expiresAtMs = facts.ttlMs < 0 ? 0 : vhost.nowMs + facts.ttlMs;
+    of.publisher = this.connection;
+    of.bytes = bytes;
+    of.start = start;
+    of.end = end;
+    of.nativeStart = nativeStart;
+    of.nativeEnd = nativeEnd;
+    of.bodyStart = bodyStart;
+    of.bodyEnd = bodyEnd;
+    const message = new Message(of);
     if (this.transaction !== null) {
       this.transaction.publish(route, message, (flags & 1) !== 0);
       return;
@@ -555,3 +552,24 @@ export class Channel {
 function notMethod(): ProtocolError {
   return new ProtocolError(ReplyCode.unexpectedFrame, 'expected method frame, got non method frame instead');
 }
+
+/** Filled for each message, and read by its constructor alone: saves an object a message. */
+const messageFacts: { -readonly [Fact in keyof MessageFacts]: MessageFacts[Fact] } = {
+  format: amqp091Format,
+  exchange: '',
+  routingKey: '',
+  durable: false,
+  priority: -1,
+  expiresAtMs: 0,
+  qos: -1,
+  retain: false,
+  publisher: null,
+  deaths: noDeaths,
+  bytes: emptyBuffer,
+  start: 0,
+  end: 0,
+  nativeStart: 0,
+  nativeEnd: 0,
+  bodyStart: 0,
+  bodyEnd: 0,
+};
