@@ -8,6 +8,7 @@ import { applySeeds } from './auth/seeds.ts';
 import { Users } from './auth/users.ts';
 import type { Config, ListenerConfig } from './config/schema.ts';
 import { Broker } from './core/broker.ts';
+import { conversionLosses } from './core/losses.ts';
 import { Parameters } from './core/parameters.ts';
 import type { PagingLimits } from './core/queue/pager.ts';
 import { SystemClock } from './lib/clock.ts';
@@ -48,6 +49,7 @@ export interface ServerParts {
 }
 
 const sweepEveryMs = 1000;
+const tellLossesEveryMs = 60_000;
 /** How long clients have to take their leave; the whole stop stays under ten seconds. */
 const leaveWithinMs = 3000;
 
@@ -155,6 +157,7 @@ export class Server {
       for (const protocol of server.protocols) protocol.sweep();
       for (const vhost of broker.vhosts.values()) vhost.retained.sweep(broker.nowMs);
     });
+    broker.timers.every(tellLossesEveryMs, () => tellLosses(log));
     server.ready = true;
     return server;
   }
@@ -424,4 +427,9 @@ function createToken(): string {
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function tellLosses(log: Logger): void {
+  const losses = conversionLosses.takeUntold();
+  if (losses.length > 0) log.warn({ losses }, 'translations could not say all that publishers said');
 }

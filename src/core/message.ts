@@ -2,6 +2,7 @@ import { emptyBuffer, Slab } from '../lib/bytes.ts';
 import type { Client } from './client.ts';
 import { deathHeaders, isDeathHeader } from './deaths.ts';
 import type { MessageFormat } from './format.ts';
+import { conversionLosses, takeLosses } from './losses.ts';
 import type { Properties } from './properties.ts';
 import type { ReplyAliases } from './reply.ts';
 import { TranslationMemo } from './translation-memo.ts';
@@ -148,8 +149,9 @@ export class Message {
         format === this.format && format.encodeDead !== undefined
           ? format.encodeDead(this.native, this.deaths)
           : format.encode(this.properties, this);
+      const isWhole = this.countLosses(format);
       // an alias of a reply address belongs to one virtual host, and lives by being asked for
-      if (this.properties.replyTo === undefined) memo.keep(this, format, translation);
+      if (isWhole && this.properties.replyTo === undefined) memo.keep(this, format, translation);
     }
     if (this.translatedTo === null) {
       this.translatedTo = format;
@@ -159,6 +161,15 @@ export class Message {
       this.translations.set(format, translation);
     }
     return translation;
+  }
+
+  /** False when the translation says less than the publisher did: such a one is not memoised, so that each counts. */
+  private countLosses(format: MessageFormat): boolean {
+    const { lost } = this.properties;
+    const unsaid = takeLosses();
+    if (lost === undefined && unsaid.length === 0) return true;
+    conversionLosses.count(this.format.name, format.name, [...(lost ?? []), ...unsaid]);
+    return false;
   }
 
   /** Copies the message out of the chunk that it was read from; called before it is kept beyond its turn. */

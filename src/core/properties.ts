@@ -47,6 +47,8 @@ export interface Properties {
   headers: Headers;
   /** Routing keys beside the message's own that are hidden from consumers: no format writes them. */
   blindCopies?: readonly string[];
+  /** What the publisher said and these properties do not, for it found no room in the residue. */
+  lost?: readonly string[];
 }
 
 export const noHeaders: Headers = new Map();

@@ -1,6 +1,9 @@
-import type { Properties, TypedValue, Value } from './properties.ts';
+import { noteLoss } from './losses.ts';
+import { type Headers, noHeaders, type Properties, type TypedValue, type Value } from './properties.ts';
 import { readCorrelation, spellCorrelation } from './reply.ts';
+import { residueHeader } from './residue.ts';
 import { read, readTypes, spell, spellType, typesHeader } from './typed-text.ts';
+import { isTextField, keepHeaders, restoreHeaders, type Spells, UnspelledFields } from './unspelled.ts';
 
 /**
  * Properties as lines of text, for protocols whose headers carry nothing else. Fields that the protocol has a place
@@ -48,7 +51,8 @@ export class TextHeaders {
     this.reserved = new Set([...reserved, typesHeader]);
   }
 
-  encode(properties: Properties): [name: string, text: string][] {
+  /** Headers that `spells` refuses travel in the residue. */
+  encode(properties: Properties, spells: Spells, fields = new UnspelledFields()): [name: string, text: string][] {
     const lines: [string, string][] = [];
     const types: string[] = [];
     for (const [field, name] of this.nameOf) {
@@ -58,14 +62,43 @@ export class TextHeaders {
         lines.push([name, spellCorrelation(value)]);
       } else if (field === 'correlationId' || field === 'messageId') {
         this.add(lines, types, name, value as string | Buffer | TypedValue);
-      } else lines.push([name, String(value)]);
+        if (!spells(name, lines.at(-1)![1])) noteLoss(field);
+      } else if (spells(name, String(value))) lines.push([name, String(value)]);
+      else if (isTextField(field)) fields.add(field, String(value));
+      else noteLoss(field);
     }
+    const unspelled = new Map<string, Value>();
     for (const [name, value] of properties.headers) {
-      const taken = this.fieldOf.has(name) || this.reserved.has(name) || name.startsWith(escapePrefix);
-      this.add(lines, types, taken ? escapePrefix + name : name, value);
+      const line = this.isFreeText(name, value, properties) ? name : this.lineNameOf(name);
+      const { text, letter } = spell(value);
+      lines.push([line, text]);
+      if (!spells(line, text)) unspelled.set(name, value);
+      else if (letter !== '') types.push(spellType(line, letter));
     }
+    if (unspelled.size > 0 || !fields.empty) addUnspelled(lines, properties.headers, unspelled, fields);
     if (types.length > 0) lines.push([typesHeader, types.join(',')]);
     return lines;
+  }
+
+  private lineNameOf(header: string): string {
+    return this.isTaken(header) ? escapePrefix + header : header;
+  }
+
+  private isTaken(header: string): boolean {
+    if (header.startsWith(escapePrefix)) return this.isTaken(header.slice(escapePrefix.length));
+    return this.fieldOf.has(header) || this.reserved.has(header);
+  }
+
+  // Of a field's name, but no value of it: it is read as a header again.
+  private isFreeText(header: string, value: Value, properties: Properties): boolean {
+    const field = this.fieldOf.get(header);
+    if (field === undefined || properties[field] !== undefined || typeof value !== 'string') return false;
+    return !setField({ headers: noHeaders }, field, value, value);
+  }
+
+  private headerOf(line: string): string {
+    const inner = line.startsWith(escapePrefix) ? line.slice(escapePrefix.length) : line;
+    return this.isTaken(inner) ? inner : line;
   }
 
   private add(lines: [string, string][], types: string[], name: string, value: Value): void {
@@ -75,7 +108,7 @@ export class TextHeaders {
   }
 
   /** The inverse; of a name that repeats the first counts, and `headers` gets what is no field. */
-  decode(lines: Iterable<readonly [name: string, text: string]>, properties: Properties): void {
+  decode(lines: Iterable<readonly [name: string, text: string]>, properties: Properties, spells: Spells): void {
     const texts = new Map<string, string>();
     for (const [name, text] of lines) if (!texts.has(name)) texts.set(name, text);
     const types = readTypes(texts.get(typesHeader) ?? '');
@@ -85,10 +118,23 @@ export class TextHeaders {
       const field = this.fieldOf.get(name);
       const value = read(text, types.get(name) ?? '');
       if (field !== undefined && setField(properties, field, text, value)) continue;
-      headers.set(name.startsWith(escapePrefix) ? name.slice(escapePrefix.length) : name, value);
+      headers.set(this.headerOf(name), value);
     }
+    UnspelledFields.restore(headers, properties, (text) => spells('', text));
+    restoreHeaders(headers, (name, text) => spells(this.lineNameOf(name), text));
     properties.headers = headers;
   }
+}
+
+function addUnspelled(lines: [string, string][], own: Headers, unspelled: Headers, fields: UnspelledFields): void {
+  const headers = new Map(own);
+  fields.keep(headers);
+  keepHeaders(headers, unspelled);
+  const residue = headers.get(residueHeader);
+  if (typeof residue !== 'string' || residue === own.get(residueHeader)) return;
+  const at = lines.findIndex(([name]) => name === residueHeader);
+  if (at < 0) lines.push([residueHeader, residue]);
+  else lines[at] = [residueHeader, residue];
 }
 
 // False when the text is not of the field's kind: then it is a header like any other.

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Broker } from '../core/broker.ts';
+import { conversionLosses } from '../core/losses.ts';
 import type { Vhost } from '../core/vhost.ts';
 
 /** The broker's totals for Prometheus: plain fields, read when somebody asks. */
@@ -44,6 +45,16 @@ export class Metrics {
     gauge('queue_messages_unacked', 'Messages delivered and not acknowledged', (vhost) => sum(vhost, 'unacked'));
     counter('messages_published', 'Messages that publishers gave us', (vhost) => vhost.publishedIn);
     counter('messages_unroutable', 'Messages that no queue wanted', (vhost) => vhost.unroutable);
+    const losses: Counter<'from' | 'to' | 'field'> = new Counter({
+      name: 'rosettamq_conversion_loss_total',
+      help: 'What translations from one protocol to another could not say at all',
+      labelNames: ['from', 'to', 'field'],
+      registers,
+      collect: () => {
+        losses.reset();
+        for (const { from, to, field, count } of conversionLosses.all()) losses.inc({ from, to, field }, count);
+      },
+    });
     this.single(Counter, 'connections_opened_total', 'Clients let in since the start', () => broker.connectionsOpened);
     this.single(Gauge, 'journal_backlog_bytes', 'Octets on their way to the disk', () => broker.journal.backlogBytes);
   }

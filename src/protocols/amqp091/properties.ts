@@ -1,9 +1,12 @@
 import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
+import { noteLoss } from '../../core/losses.ts';
 import type { Death, Message } from '../../core/message.ts';
 import { type Headers, type Properties, type TypedValue, toOctets, type Value } from '../../core/properties.ts';
 import { expiryMaxMs, typeName } from '../../core/queue/arguments.ts';
 import { type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
-import { letterOf, read, readTypes, spellType, typesHeader } from '../../core/typed-text.ts';
+import { residueHeader } from '../../core/residue.ts';
+import { letterOf, read, readTypes, spell, spellType, typesHeader } from '../../core/typed-text.ts';
+import { keepHeaders, restoreHeaders, UnspelledFields } from '../../core/unspelled.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { ProtocolError } from './errors.ts';
 import { ReplyCode } from './spec.ts';
@@ -222,6 +225,10 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
   }
   const textPayload = own.get(textPayloadHeader);
   if (typeof textPayload === 'boolean' && own.delete(textPayloadHeader)) properties.textPayload = textPayload;
+  if (own.has(residueHeader)) {
+    UnspelledFields.restore(own, properties, isShort);
+    restoreHeaders(own, isShort);
+  }
   return properties;
 }
 
@@ -237,6 +244,12 @@ function takeId(headers: Map<string, Value>, name: string, take: (id: string | B
 function noteTypes(headers: Map<string, Value>): void {
   const types: string[] = [];
   for (const [name, value] of headers) {
+    if (typeof value === 'object' && hasLongNames(value)) {
+      const { text, letter } = spell(value);
+      headers.set(name, text);
+      types.push(spellType(name, letter));
+      continue;
+    }
     const letter = foreignLetterOf(value);
     if (letter === undefined) continue;
     if (letter === 'T') headers.set(name, { type: 'long', value: (value as { value: bigint }).value });
@@ -331,6 +344,11 @@ function readShortString(bytes: Buffer, cursor: { at: number }): string {
   return decodeText(bytes, start, cursor.at);
 }
 
+/** Names, and most fields, are short strings. */
+function isShort(text: string): boolean {
+  return text.length <= 255 && encodeText(text).length <= 255;
+}
+
 /** From the shared vocabulary: a property list with its flags. */
 export function encodeProperties(properties: Properties, message: Message): Buffer {
   const headers = new Map<string, Value>(properties.headers);
@@ -350,8 +368,19 @@ export function encodeProperties(properties: Properties, message: Message): Buff
   if (timestampMs !== undefined && timestampMs % 1000 !== 0) {
     headers.set(timestampMsHeader, { type: 'long', value: BigInt(Math.floor(timestampMs)) });
   }
-  list.text(Flag.contentType, properties.contentType);
-  list.text(Flag.contentEncoding, properties.contentEncoding);
+  const fields = new UnspelledFields();
+  const shortText = (field: 'contentType' | 'contentEncoding' | 'type' | 'appId'): string | undefined => {
+    const text = properties[field];
+    if (text === undefined || isShort(text)) return text;
+    fields.add(field, text);
+    return undefined;
+  };
+  list.text(Flag.contentType, shortText('contentType'));
+  list.text(Flag.contentEncoding, shortText('contentEncoding'));
+  const type = shortText('type');
+  const appId = shortText('appId');
+  fields.keep(headers);
+  keepHeaders(headers, takeLongNames(headers));
   noteTypes(headers);
   list.octets(Flag.headers, encodeTable(headers)); // even if empty: clients of RabbitMQ are used to a table
   if (properties.durable !== undefined) list.octets(Flag.deliveryMode, Buffer.from([properties.durable ? 2 : 1]));
@@ -365,10 +394,26 @@ export function encodeProperties(properties: Properties, message: Message): Buff
     seconds.writeBigUInt64BE(BigInt(Math.max(0, Math.floor(timestampMs / 1000))));
     list.octets(Flag.timestamp, seconds);
   }
-  list.text(Flag.type, properties.type);
-  list.text(Flag.userId, properties.userId);
-  list.text(Flag.appId, properties.appId);
+  list.text(Flag.type, type);
+  if (properties.userId !== undefined && !isShort(properties.userId)) noteLoss('userId');
+  else list.text(Flag.userId, properties.userId);
+  list.text(Flag.appId, appId);
   return list.encode();
+}
+
+// They travel in the residue.
+function takeLongNames(headers: Map<string, Value>): Headers {
+  const taken = new Map<string, Value>();
+  for (const [name, value] of headers) if (!isShort(name)) taken.set(name, value);
+  for (const name of taken.keys()) headers.delete(name);
+  return taken;
+}
+
+// A table within the headers: it travels as JSON instead.
+function hasLongNames(value: Value): boolean {
+  if (Array.isArray(value)) return value.some(hasLongNames);
+  if (!(value instanceof Map)) return false;
+  return [...value].some(([name, item]) => !isShort(name) || hasLongNames(item));
 }
 
 /**
@@ -456,7 +501,7 @@ class PropertyList {
     this.parts.push(value);
   }
 
-  /** Text over 255 octets has no spelling as a short string: left out. */
+  /** Text over 255 octets has no spelling as a short string: the caller has seen to it. */
   text(flag: number, value: string | undefined): void {
     if (value === undefined) return;
     const octets = encodeText(value);

@@ -1,14 +1,9 @@
 import { isDeathHeader } from '../../core/deaths.ts';
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Death, Message } from '../../core/message.ts';
-import {
-  type Headers,
-  isTyped as isTypedValue,
-  type Properties,
-  type TypedValue,
-  type Value,
-} from '../../core/properties.ts';
+import { isTyped as isTypedValue, type Properties, type TypedValue, type Value } from '../../core/properties.ts';
 import type { ReplyAddress } from '../../core/reply.ts';
+import { addResidue, residueHeader, takeResidue } from '../../core/residue.ts';
 import { read, readTypes, spell, spellType, typesHeader } from '../../core/typed-text.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { parseAddress, queueAddress } from './address.ts';
@@ -122,11 +117,9 @@ export function reshape(bytes: Buffer, start: number, sections: Sections): { nat
 const annotationPrefix = 'x-opt-';
 const otherAnnotationPrefix = 'x-opt-rosetta.';
 const escapePrefix = 'x-rosetta-h.';
-const residueHeader = 'x-rosetta-residue';
 /** Of the properties section: it is checked when it is published, which a residue is not. */
 const userIdField = 1;
-/** Octets of a residue, before base64url. */
-const residueMax = 4096;
+const residuePart = 'a';
 
 const appIdAnnotation = 'x-opt-app-id';
 const typeAnnotation = 'x-opt-type';
@@ -207,7 +200,7 @@ function decodeProperties(native: Buffer, message: Message): Properties {
       if (shape.footer.length === 0) residue.shape = emptyBuffer; // the content type says it all
     }
   }
-  residue.write(headers);
+  if (!residue.write(headers)) properties.lost = ['residue'];
   return properties;
 }
 
@@ -317,7 +310,11 @@ function decodeApplicationProperties(map: Any, headers: Map<string, Value>, resi
       residue.applicationProperties.push([key, item]);
       continue;
     }
-    if (key === typesHeader || key === residueHeader) continue;
+    if (key === typesHeader) continue;
+    if (key === residueHeader) {
+      if (typeof item === 'string') headers.set(key, item); // other protocols' parts
+      continue;
+    }
     const value = toValue(item);
     if (value === undefined) residue.applicationProperties.push([key, item]);
     else
@@ -374,7 +371,8 @@ function findReplyAddress(text: string): { exchange: string; key: string } {
 // — from the shared vocabulary ——————————————————————————————————————————————————————————————————————————————————————
 
 function encodeProperties(properties: Properties, message: Message): Buffer {
-  const residue = Residue.from(properties.headers);
+  const headers = new Map(properties.headers);
+  const residue = Residue.take(headers);
   const annotations: [Any, Any][] = [];
   const application: [Any, Any][] = [];
   const types: string[] = [];
@@ -382,8 +380,12 @@ function encodeProperties(properties: Properties, message: Message): Buffer {
   if (properties.type !== undefined) annotations.push([symbol(typeAnnotation), properties.type]);
   if (properties.textPayload !== undefined) annotations.push([symbol(textPayloadAnnotation), properties.textPayload]);
   const isDead = message.deaths.length > 0;
-  for (const [name, value] of properties.headers) {
-    if (name === residueHeader || (isDead && isDeathHeader(name))) continue;
+  for (const [name, value] of headers) {
+    if (isDead && isDeathHeader(name)) continue;
+    if (name === residueHeader) {
+      if (typeof value === 'string') application.push([name, value]);
+      continue;
+    }
     const annotation = annotationOf(name);
     if (annotation !== undefined) annotations.push([symbol(annotation), fromValue(value)]);
     else addApplicationProperty(application, types, name, value);
@@ -574,7 +576,8 @@ class Residue {
   list = new Map<number, Any>();
   applicationProperties: [Any, Any][] = [];
 
-  write(headers: Map<string, Value>): void {
+  /** @returns false when there is no room for it */
+  write(headers: Map<string, Value>): boolean {
     const places = [...this.list.keys()];
     const fields = Array.from({ length: Math.max(0, ...places.map((place) => place + 1)) }, (_, i) => this.list.get(i));
     const octets = Buffer.concat([
@@ -584,15 +587,14 @@ class Residue {
       section(SectionCode.properties, listOf(fields.map((field) => field ?? null)), 0x45),
       mapSection(SectionCode.applicationProperties, this.applicationProperties),
     ]);
-    if (octets.length > 0 && octets.length <= residueMax) headers.set(residueHeader, octets.toString('base64url'));
+    return octets.length === 0 || addResidue(headers, residuePart, octets);
   }
 
-  /** What is no residue of ours is nothing, and stays a header. */
-  static from(headers: Headers): Residue {
+  /** What is no residue of ours is nothing. */
+  static take(headers: Map<string, Value>): Residue {
     const residue = new Residue();
-    const text = headers.get(residueHeader);
-    if (typeof text !== 'string') return residue;
-    const octets = Buffer.from(text, 'base64url');
+    const octets = takeResidue(headers, residuePart);
+    if (octets === undefined) return residue;
     try {
       const shape = readShape(octets);
       const sections = new Sections();

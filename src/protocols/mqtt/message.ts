@@ -2,9 +2,11 @@ import { isUtf8 } from 'node:buffer';
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Message } from '../../core/message.ts';
 import { type Properties, type TypedValue, toOctets } from '../../core/properties.ts';
+import { keepRepeats, restoreRepeats } from '../../core/repeated-lines.ts';
 import { aliasTopicPrefix, type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
 import { letterOf, readTypes, textOrBinary, typesHeader } from '../../core/typed-text.ts';
+import { UnspelledFields } from '../../core/unspelled.ts';
 import { Reader } from './decode.ts';
 import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
 import { findQueueName, toRoutingKey } from './topic.ts';
@@ -66,7 +68,8 @@ function decodeBlock(native: Buffer, message: Message): Properties {
   if (textPayload !== undefined) properties.textPayload = textPayload === 1;
   const expiry = values.get(PropertyId.messageExpiryInterval);
   if (typeof expiry === 'number') properties.ttlMs = expiry * 1000;
-  userProperties.decode(pairs, properties);
+  userProperties.decode(pairs, properties, spells);
+  keepRepeats(pairs, residuePart, properties);
   return properties;
 }
 
@@ -77,7 +80,11 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
     writer.octet(PropertyId.payloadFormatIndicator, properties.textPayload ? 1 : 0);
   }
   if (message.expiresAtMs !== 0) writer.long(PropertyId.messageExpiryInterval, 0); // each delivery writes what remains
-  if (properties.contentType !== undefined) writer.text(PropertyId.contentType, properties.contentType);
+  const unspelled = new UnspelledFields();
+  if (properties.contentType !== undefined) {
+    if (isSpellable(properties.contentType)) writer.text(PropertyId.contentType, properties.contentType);
+    else unspelled.add('contentType', properties.contentType);
+  }
   if (properties.replyTo !== undefined)
     writer.text(PropertyId.responseTopic, toResponseTopic(properties.replyTo, message));
   if (properties.correlationId !== undefined) {
@@ -85,8 +92,8 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
     writer.octets(PropertyId.correlationData, shown[0]);
     letter = shown[1];
   }
-  const lines = userProperties.encode(properties);
-  for (const [name, text] of letter === '' ? lines : withType(lines, letter)) {
+  const lines = userProperties.encode(properties, spells, unspelled);
+  for (const [name, text] of restoreRepeats(letter === '' ? lines : withType(lines, letter), residuePart)) {
     if (isSpellable(name) && isSpellable(text)) writer.pair(name, text);
   }
   return writer.end();
@@ -124,6 +131,7 @@ function withType(lines: [name: string, text: string][], letter: string): [name:
 }
 
 const protocol = 'mqtt';
+const residuePart = 'm';
 
 function readResponseTopic(topic: string, message: Message): ReplyAddress {
   if (topic.startsWith(aliasTopicPrefix)) {
@@ -138,6 +146,10 @@ function readResponseTopic(topic: string, message: Message): ReplyAddress {
 function toResponseTopic(address: ReplyAddress, message: Message): string {
   if (address.protocol === protocol || message.replies === null) return address.text;
   return aliasTopicPrefix + message.replies.tokenFor(address);
+}
+
+function spells(name: string, text: string): boolean {
+  return isSpellable(name) && isSpellable(text);
 }
 
 function isSpellable(text: string): boolean {

@@ -2,9 +2,11 @@ import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Death, Message } from '../../core/message.ts';
 import type { Properties } from '../../core/properties.ts';
+import { keepRepeats, restoreRepeats } from '../../core/repeated-lines.ts';
 import type { ReplyAddress } from '../../core/reply.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
 import { spell } from '../../core/typed-text.ts';
+import type { Spells } from '../../core/unspelled.ts';
 import { decodeText, encodeText } from '../../lib/bytes.ts';
 import { findAddress } from './destination.ts';
 import { escapeName, escapeText, unescapeText, type Version } from './versions.ts';
@@ -29,6 +31,7 @@ const textHeaders = new TextHeaders({ messageId: 'amqp-message-id' }, [
 ]);
 
 const protocol = 'stomp';
+const residuePart = 's';
 const replyQueuePrefix = '/reply-queue/';
 
 /**
@@ -55,19 +58,21 @@ class StompFormat implements MessageFormat {
     const properties: Properties = { headers: new Map() };
     if (this.mark !== 'none') properties.textPayload = this.mark === 'text';
     const rest: [string, string][] = [];
-    for (const [name, value] of readLines(native, this.version)) {
+    const lines = readLines(native, this.version);
+    for (const [name, value] of lines) {
       if (name === 'persistent') properties.durable ??= isTrue(value);
       else if (name === 'expiration' && /^\d{1,15}$/.test(value)) properties.ttlMs ??= Number(value);
       else if (name === 'reply-to') properties.replyTo ??= readReplyTo(value, message);
       else rest.push([name, value]);
     }
-    textHeaders.decode(rest, properties);
+    textHeaders.decode(rest, properties, spellsIn[this.version]);
+    keepRepeats(lines, residuePart, properties);
     return properties;
   }
 
   encode(properties: Properties, message: Message): Buffer {
     const { format, deaths } = message;
-    if (!(format instanceof StompFormat)) return writeLines(linesOf(properties, message), this.version);
+    if (!(format instanceof StompFormat)) return writeLines(linesOf(properties, message, this.version), this.version);
     const lines = readLines(message.native, format.version);
     return writeLines(deaths.length === 0 ? lines : deadLines(lines, deaths), this.version);
   }
@@ -123,7 +128,10 @@ function readLines(native: Buffer, version: Version): Line[] {
 
 function writeLines(lines: readonly Line[], version: Version): Buffer {
   return encodeText(
-    lines.map(([name, value]) => `${escapeName(name, version)}:${escapeText(value, version)}\n`).join(''),
+    lines
+      .filter(([name]) => !name.includes('\0'))
+      .map(([name, value]) => `${escapeName(name, version)}:${escapeText(value, version)}\n`)
+      .join(''),
   );
 }
 
@@ -134,13 +142,20 @@ function deadLines(lines: readonly Line[], deaths: readonly Death[]): Line[] {
   return [...shown, ...kept];
 }
 
-function linesOf(properties: Properties, message: Message): Line[] {
-  const lines: Line[] = textHeaders.encode(properties);
+function linesOf(properties: Properties, message: Message, version: Version): readonly Line[] {
+  const lines: Line[] = textHeaders.encode(properties, spellsIn[version]);
   if (properties.replyTo !== undefined) lines.push(['reply-to', showReplyTo(properties.replyTo, message)]);
   if (properties.durable !== undefined) lines.push(['persistent', String(properties.durable)]);
   if (properties.ttlMs !== undefined) lines.push(['expiration', String(properties.ttlMs)]);
-  return lines;
+  return restoreRepeats(lines, residuePart);
 }
+
+/** What a version's lines can say as it is [STOMP 1.2 §Value Encoding]; octets that are no UTF-8 go out as they came. */
+const spellsIn: Record<Version, Spells> = {
+  '1.0': (name, text) => !/[:\r\n\0]/.test(name) && !/^ |[\r\n\0]/.test(text),
+  '1.1': (name, text) => !/[\r\0]/.test(name) && !/[\r\0]/.test(text),
+  '1.2': (name, text) => !name.includes('\0') && !text.includes('\0'),
+};
 
 export function isTrue(text: string | undefined): boolean {
   return text === 'true' || text === 'True';
