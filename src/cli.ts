@@ -2,6 +2,7 @@ import { check } from './cli/check.ts';
 import { type Command, type Group, runWords } from './cli/command.ts';
 import { connections } from './cli/connections.ts';
 import { definitions } from './cli/definitions.ts';
+import { explain } from './cli/explain.ts';
 import { backup, journal } from './cli/journal.ts';
 import { list } from './cli/list.ts';
 import { logLevel } from './cli/log-level.ts';
@@ -28,6 +29,7 @@ const commands: readonly (Command | Group)[] = [
   policies,
   operatorPolicies,
   queues,
+  explain,
   connections,
   definitions,
   logLevel,

@@ -19,10 +19,14 @@ import type { ListenerView, Management } from './management/context.ts';
 import { importDefinitions } from './management/definitions.ts';
 import { applyVhostLimits } from './management/vhost-limits.ts';
 import { Metrics } from './metrics/metrics.ts';
+import { amqp10Script } from './protocols/amqp10/explain.ts';
 import { Amqp10 } from './protocols/amqp10/protocol.ts';
+import { amqp091Script } from './protocols/amqp091/explain.ts';
 import { amqp091Format } from './protocols/amqp091/message.ts';
 import { Amqp091 } from './protocols/amqp091/protocol.ts';
+import { mqtt3Script, mqtt5Script } from './protocols/mqtt/explain.ts';
 import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
+import { stompScript } from './protocols/stomp/explain.ts';
 import { Stomp } from './protocols/stomp/protocol.ts';
 import { freeBytes, openDisk } from './storage/disk.ts';
 import { SegmentJournal } from './storage/journal.ts';
@@ -227,6 +231,7 @@ export class Server {
       broker,
       ...settings,
       format: amqp091Format,
+      scripts: [amqp091Script, amqp10Script, mqtt5Script, mqtt3Script, stompScript],
       isReady: () => this.ready && broker.journal.writable,
       node: {
         name: `rosettamq@${hostname()}`,

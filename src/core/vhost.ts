@@ -249,8 +249,8 @@ export class Vhost implements QueueOwner {
     return this.give(targets, message, receipt, tag, position);
   }
 
-  // MQTT has a flag for it; the other protocols a header, and their publisher needs to be allowed the topic.
-  private isRetained(message: Message): boolean {
+  /** MQTT has a flag for it; the other protocols a header, and their publisher needs to be allowed the topic. */
+  isRetained(message: Message): boolean {
     if (!message.retain && message.qos >= 0) return false;
     if (message.exchange !== this.host.retainedExchange) return false;
     if (message.retain) return true;

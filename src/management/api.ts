@@ -9,6 +9,7 @@ import { addConnections } from './resources/connections.ts';
 import { addConsumers } from './resources/consumers.ts';
 import { addDefinitions } from './resources/definitions.ts';
 import { addExchanges } from './resources/exchanges.ts';
+import { addExplain } from './resources/explain.ts';
 import { addHealth } from './resources/health.ts';
 import { addLimits } from './resources/limits.ts';
 import { addLogLevel } from './resources/log-level.ts';
@@ -69,6 +70,7 @@ const resources: readonly ((app: FastifyInstance, management: Management, views:
   addBindings,
   addHealth,
   addLogLevel,
+  addExplain,
 ];
 
 /** The HTTP side: the API under RabbitMQ's paths, metrics, and whether the broker lives and is ready. */
@@ -136,6 +138,7 @@ function secureOptions(tls: ManagementTls): object {
 function logChanges(api: FastifyInstance, { broker: { log } }: Management): void {
   api.addHook('onResponse', async (request, reply) => {
     if (['GET', 'HEAD', 'OPTIONS'].includes(request.method) || reply.statusCode >= 300) return;
+    if (request.routeOptions.url?.endsWith('/explain')) return; // a question
     const { name, address } = request.requester;
     const what = `${request.method} ${request.url.split('?')[0]}`;
     const fields = { peer: address, user: name, through: 'http', what, status: reply.statusCode };

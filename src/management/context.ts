@@ -1,6 +1,7 @@
 import type { Permissions } from '../auth/permissions.ts';
 import type { Users } from '../auth/users.ts';
 import type { Broker } from '../core/broker.ts';
+import type { Script } from '../core/explain.ts';
 import type { MessageFormat } from '../core/format.ts';
 import type { Parameters } from '../core/parameters.ts';
 import { HttpError } from './errors.ts';
@@ -36,6 +37,8 @@ export interface Management {
   readonly node: NodeView;
   /** What messages published here are written in, and all are shown in: AMQP 0-9-1's. */
   readonly format: MessageFormat;
+  /** Those that messages are explained in. */
+  readonly scripts: readonly Script[];
   /** Everything is restored, and the disk takes what is durable. */
   isReady(): boolean;
 }

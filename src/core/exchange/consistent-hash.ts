@@ -71,6 +71,10 @@ export class ConsistentHashMatcher implements Matcher {
     const key = this.hashOn === null ? routingKey : message === null ? null : hashed(this.hashOn, message);
     if (key !== null) found.push(this.buckets[jump(hash(key), this.buckets.length)]!);
   }
+
+  explain({ key }: Binding, matched: boolean): string {
+    return `the hash ${matched ? 'falls' : 'does not fall'} into its buckets (${key} of ${this.buckets.length})`;
+  }
 }
 
 /** Each unit of weight is a place in an array. */

@@ -24,4 +24,8 @@ export class DirectMatcher implements Matcher {
     const bindings = this.byKey.get(routingKey);
     if (bindings !== undefined) for (const binding of bindings) found.push(binding);
   }
+
+  explain({ key }: Binding, matched: boolean): string {
+    return matched ? `the routing key is '${key}'` : `the routing key is not '${key}'`;
+  }
 }

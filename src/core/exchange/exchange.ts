@@ -19,6 +19,8 @@ export interface Matcher {
   /** @param message null while a route is memoised: a matcher that needs it says so with `readsHeaders`. */
   match(routingKey: string, message: Message | null, found: Binding[]): void;
   readonly readsHeaders: boolean;
+  /** Why `match` found the binding, or did not: a sentence for people. */
+  explain(binding: Binding, matched: boolean, routingKeys: readonly string[], message: Message): string;
 }
 
 export interface ExchangeSpec {

@@ -18,4 +18,8 @@ export class FanoutMatcher implements Matcher {
   match(_routingKey: string, _message: Message | null, found: Binding[]): void {
     for (const binding of this.bindings) found.push(binding);
   }
+
+  explain(): string {
+    return 'a fanout exchange takes every binding';
+  }
 }

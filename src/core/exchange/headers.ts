@@ -26,6 +26,17 @@ export class HeadersMatcher implements Matcher {
     if (message === null) return;
     for (const binding of this.bindings) if (matchesHeaders(binding, message)) found.push(binding);
   }
+
+  explain(binding: Binding, _matched: boolean, _routingKeys: readonly string[], { properties }: Message): string {
+    const mode = modeOf(binding);
+    const each = [...binding.arguments.keys()].map((name) => {
+      if (name === 'x-match') return null;
+      if (!counts(mode, name)) return `'${name}' does not count`;
+      if (isMet(binding, name, properties.headers)) return `'${name}' is as asked`;
+      return properties.headers.has(name) ? `'${name}' has another value` : `'${name}' is missing`;
+    });
+    return `x-match ${mode}: ${each.filter((part) => part !== null).join(', ') || 'nothing is asked for'}`;
+  }
 }
 
 const modes = ['all', 'any', 'all-with-x', 'any-with-x'];
@@ -50,18 +61,30 @@ export function checkMode(args: Headers): void {
 }
 
 function matchesHeaders(binding: Binding, message: Message): boolean {
-  const mode = binding.arguments.get('x-match') ?? 'all';
+  const mode = modeOf(binding);
   const any = mode === 'any' || mode === 'any-with-x';
-  const withX = mode === 'all-with-x' || mode === 'any-with-x';
   const headers = message.properties.headers;
-  for (const [name, wanted] of binding.arguments) {
-    if (name === 'x-match' || (!withX && name.startsWith('x-'))) continue;
-    const actual = headers.get(name);
-    const met = actual !== undefined && (wanted === null || sameValue(wanted, actual));
+  for (const name of binding.arguments.keys()) {
+    if (!counts(mode, name)) continue;
+    const met = isMet(binding, name, headers);
     if (any && met) return true;
     if (!any && !met) return false;
   }
   return !any;
+}
+
+function modeOf(binding: Binding): Value {
+  return binding.arguments.get('x-match') ?? 'all';
+}
+
+function counts(mode: Value, name: string): boolean {
+  return name !== 'x-match' && (mode === 'all-with-x' || mode === 'any-with-x' || !name.startsWith('x-'));
+}
+
+function isMet(binding: Binding, name: string, headers: Headers): boolean {
+  const wanted = binding.arguments.get(name)!; // the name is one of its arguments'
+  const actual = headers.get(name);
+  return actual !== undefined && (wanted === null || sameValue(wanted, actual));
 }
 
 /** Equal in value, whatever the width of a number. */

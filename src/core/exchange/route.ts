@@ -18,6 +18,14 @@ export interface Route {
   readonly isReply: boolean;
 }
 
+/** What an exchange on the way made of the message, for whoever asks why it goes where it goes. */
+export interface RouteStep {
+  readonly exchange: Exchange;
+  /** The bindings that matched; the default exchange has none and matches names of queues. */
+  readonly bindings: ReadonlySet<Binding>;
+  readonly matched: boolean;
+}
+
 /** Keys are the publishers' choice: a memo that took all of them would be theirs to fill. */
 const memoMax = 65_536;
 
@@ -62,16 +70,20 @@ export class Router {
   }
 }
 
-/** @param message null to find the route for all messages of a key; given, headers exchanges are asked too. */
+/**
+ * @param message null to find the route for all messages of a key; given, headers exchanges are asked too
+ * @param steps gets what each exchange did, in the order in which they were met
+ */
 export function computeRoute(
   vhost: Vhost,
   exchange: Exchange,
   routingKeys: readonly string[],
   message: Message | null,
+  steps: RouteStep[] | null = null,
 ): Route {
   const found = new Map<Queue, Binding[]>();
   const visited = new Set<Exchange>();
-  const readsHeaders = visit(vhost, exchange, routingKeys, message, found, visited) && message === null;
+  const readsHeaders = visit(vhost, exchange, routingKeys, message, found, visited, steps) && message === null;
   const targets = readsHeaders ? [] : mergeTargets(found);
   return {
     exchange,
@@ -92,6 +104,7 @@ function visit(
   message: Message | null,
   found: Map<Queue, Binding[]>,
   visited: Set<Exchange>,
+  steps: RouteStep[] | null,
 ): boolean {
   if (visited.has(exchange)) return false;
   visited.add(exchange);
@@ -107,10 +120,11 @@ function visit(
       }
     } else exchange.matcher.match(routingKey, message, bindings);
   }
+  matched ||= bindings.length > 0;
+  steps?.push({ exchange, bindings: new Set(bindings), matched });
   for (const binding of routingKeys.length === 1 ? bindings : new Set(bindings)) {
-    matched = true;
     if (binding.destination instanceof Exchange) {
-      readsHeaders = visit(vhost, binding.destination, routingKeys, message, found, visited) || readsHeaders;
+      readsHeaders = visit(vhost, binding.destination, routingKeys, message, found, visited, steps) || readsHeaders;
     } else {
       const bindingsOfQueue = found.get(binding.destination);
       if (bindingsOfQueue === undefined) found.set(binding.destination, [binding]);
@@ -120,7 +134,8 @@ function visit(
   const alternate = exchange.alternateExchange;
   if (!matched && alternate !== null) {
     const next = vhost.exchanges.get(alternate);
-    if (next !== undefined) readsHeaders = visit(vhost, next, routingKeys, message, found, visited) || readsHeaders;
+    if (next !== undefined)
+      readsHeaders = visit(vhost, next, routingKeys, message, found, visited, steps) || readsHeaders;
   }
   return readsHeaders;
 }

@@ -22,6 +22,10 @@ export class TopicMatcher implements Matcher {
     this.trie.match(routingKey, found);
     if (routingKey.charCodeAt(0) === 0x24) dropHidden(found, first);
   }
+
+  explain({ key }: Binding, matched: boolean): string {
+    return `the routing key ${matched ? 'fits' : 'does not fit'} the pattern '${key}'`;
+  }
 }
 
 // [MQTT-4.7.2-1] a filter that begins with a wildcard does not match a topic that begins with `$`; AMQP has no such rule

@@ -171,8 +171,26 @@ const messageIdHeader = 'x-message-id';
 const textPayloadHeader = 'x-mqtt-payload-format';
 const timestampMsHeader = 'timestamp_in_ms';
 
-/** To the shared vocabulary: what 0-9-1 has no field for is found in the companion headers. */
-export function decodeProperties(native: Buffer, message: Message): Properties {
+/** The fields of a property list as they were sent; absent is undefined. */
+export interface PropertyFields {
+  readonly contentType: string | undefined;
+  readonly contentEncoding: string | undefined;
+  readonly headers: Headers;
+  readonly deliveryMode: number | undefined;
+  readonly priority: number | undefined;
+  readonly correlationId: string | undefined;
+  readonly replyTo: string | undefined;
+  readonly expiration: string | undefined;
+  readonly messageId: string | undefined;
+  /** Whole seconds, in milliseconds. */
+  readonly timestampMs: number | undefined;
+  readonly type: string | undefined;
+  readonly userId: string | undefined;
+  readonly appId: string | undefined;
+}
+
+/** @param native a property list that `RoutingFacts` has read without complaint */
+export function readPropertyList(native: Buffer): PropertyFields {
   const cursor = { at: 2 };
   const flags = native.readUInt16BE(0);
   const text = (flag: number): string | undefined =>
@@ -195,10 +213,28 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
     timestampMs = Number(native.readBigUInt64BE(cursor.at)) * 1000;
     cursor.at += 8;
   }
-  const type = text(Flag.type);
-  const userId = text(Flag.userId);
-  const appId = text(Flag.appId);
+  return {
+    contentType,
+    contentEncoding,
+    headers,
+    deliveryMode,
+    priority,
+    correlationId,
+    replyTo,
+    expiration,
+    messageId,
+    timestampMs,
+    type: text(Flag.type),
+    userId: text(Flag.userId),
+    appId: text(Flag.appId),
+  };
+}
 
+/** To the shared vocabulary: what 0-9-1 has no field for is found in the companion headers. */
+export function decodeProperties(native: Buffer, message: Message): Properties {
+  const { contentType, contentEncoding, headers, deliveryMode, priority, correlationId, replyTo, ...rest } =
+    readPropertyList(native);
+  const { expiration, messageId, timestampMs, type, userId, appId } = rest;
   const own = restoreTypes(headers);
   const properties: Properties = { headers: own };
   if (contentType !== undefined) properties.contentType = contentType;

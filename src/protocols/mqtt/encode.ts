@@ -132,8 +132,8 @@ function encodePublish(stream: Stream, message: Message, delivery: Delivery, pac
   return true;
 }
 
-// [MQTT-3.3.2-6] what remains of the expiry interval, in seconds, rounded up
-function patchExpiry(out: Buffer, start: number, end: number, remainingMs: number): void {
+/** [MQTT-3.3.2-6] what remains of the expiry interval, in seconds, rounded up, into the property block at `start`. */
+export function patchExpiry(out: Buffer, start: number, end: number, remainingMs: number): void {
   let at = start;
   while (at < end) {
     const id = out[at++]!;

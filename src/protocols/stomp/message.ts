@@ -112,7 +112,7 @@ export function isText(message: Message): boolean {
 type Line = readonly [name: string, value: string];
 
 /** Lines of the message's own, in their order and with their repeats. */
-function readLines(native: Buffer, version: Version): Line[] {
+export function readLines(native: Buffer, version: Version): Line[] {
   const lines: Line[] = [];
   for (const line of decodeText(native, 0, native.length).split('\n')) {
     const colon = line.indexOf(':');

@@ -1,0 +1,53 @@
+import { BrokerError } from '../../core/errors.ts';
+import type { Address, Description, Script, Shown } from '../../core/explain.ts';
+import { parseDestination, showDestination } from './destination.ts';
+import { ProtocolError } from './frame.ts';
+import { formats, nativeFor, readLines } from './message.ts';
+
+const version = '1.2';
+const format = formats.none[version];
+
+/** Messages of STOMP 1.2, for `explain`. */
+export const stompScript: Script = {
+  name: 'stomp',
+  title: 'STOMP 1.2',
+  qosMax: -1,
+  findAddress,
+  compose: (described) => ({ format, native: described.as(format), copies: [] }),
+  show(message) {
+    const native = nativeFor(message, version);
+    const { headers } = message.properties;
+    const shown: Shown[] = [
+      { place: 'delivery', name: 'destination', value: showDestination(message.exchange, message.routingKey, 'auto') },
+    ];
+    for (const [name, value] of readLines(native, version)) {
+      const isOwn = headers.has(name) || name.startsWith('x-');
+      shown.push({ place: isOwn ? 'header' : 'field', name, value });
+    }
+    return { format, native, shown };
+  },
+};
+
+function findAddress({ destination }: Description): Address {
+  const [first, ...others] = parse(destination);
+  if (first === undefined || others.length > 0) {
+    throw new BrokerError('invalid-field', `'${destination}' are several destinations: they are explained one by one`);
+  }
+  switch (first.kind) {
+    case 'queue':
+      return { exchange: '', routingKey: first.name, declares: first.declared ? first.name : null };
+    case 'exchange':
+      return { exchange: first.exchange, routingKey: first.key, declares: null };
+    default:
+      throw new BrokerError('invalid-field', `'${destination}' is its connection's own`);
+  }
+}
+
+function parse(destination: string): ReturnType<typeof parseDestination>['destinations'] {
+  try {
+    return parseDestination(destination, 'auto').destinations;
+  } catch (error) {
+    if (error instanceof ProtocolError) throw new BrokerError('invalid-field', error.message);
+    throw error;
+  }
+}
