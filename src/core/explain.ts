@@ -8,6 +8,7 @@ import { Message, type MessageFacts, noDeaths } from './message.ts';
 import { isTyped, type Properties, type Value } from './properties.ts';
 import type { Queue } from './queue/queue.ts';
 import { ReplyAliases, replyDefaults } from './reply.ts';
+import { escapePrefix } from './text-headers.ts';
 import { spell } from './typed-text.ts';
 
 /** A message as somebody describes it, instead of publishing it. */
@@ -164,7 +165,9 @@ function makeMessage(facts: Omit<MessageFacts, Place>, native: Buffer, body: Buf
 function receive(message: Message, script: Script, nowMs: number): Received {
   const { format, native, shown } = script.show(message, nowMs);
   const { headers } = message.properties;
-  const companions = shown.filter(({ place, name }) => place === 'header' && !headers.has(name));
+  const names = new Set(shown.map(({ name }) => name));
+  const isOwn = (name: string): boolean => headers.has(name) && !names.has(escapePrefix + name);
+  const companions = shown.filter(({ place, name }) => place === 'header' && !isOwn(name));
   return {
     script,
     shown,

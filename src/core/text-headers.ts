@@ -30,7 +30,8 @@ const plainNames = {
 
 type Field = keyof typeof plainNames;
 
-const escapePrefix = 'x-rosetta-h.';
+/** In front of a publisher's header whose name is taken where it arrives. */
+export const escapePrefix = 'x-rosetta-h.';
 
 /** A text protocol's names for fields: another name, or null where it has a place of its own. */
 export type FieldNames = Partial<Record<Field, string | null>>;

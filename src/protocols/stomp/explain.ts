@@ -1,5 +1,6 @@
 import { BrokerError } from '../../core/errors.ts';
 import type { Address, Description, Script, Shown } from '../../core/explain.ts';
+import { escapePrefix } from '../../core/text-headers.ts';
 import { parseDestination, showDestination } from './destination.ts';
 import { ProtocolError } from './frame.ts';
 import { formats, nativeFor, readLines } from './message.ts';
@@ -20,8 +21,10 @@ export const stompScript: Script = {
     const shown: Shown[] = [
       { place: 'delivery', name: 'destination', value: showDestination(message.exchange, message.routingKey, 'auto') },
     ];
-    for (const [name, value] of readLines(native, version)) {
-      const isOwn = headers.has(name) || name.startsWith('x-');
+    const lines = readLines(native, version);
+    const names = new Set(lines.map(([name]) => name));
+    for (const [name, value] of lines) {
+      const isOwn = (headers.has(name) && !names.has(escapePrefix + name)) || name.startsWith('x-');
       shown.push({ place: isOwn ? 'header' : 'field', name, value });
     }
     return { format, native, shown };
