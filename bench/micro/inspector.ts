@@ -35,21 +35,29 @@ export class Inspector {
   }
 
   evaluate<T>(expression: string): Promise<T> {
+    return this.call('Runtime.evaluate', { expression, returnByValue: true }) as Promise<T>;
+  }
+
+  private call(method: string, params: object): Promise<unknown> {
     this.id += 1;
     const { id } = this;
     return new Promise((resolve) => {
       this.waiting.set(id, (value) => {
         this.waiting.delete(id);
-        resolve(value as T);
+        resolve(value);
       });
-      const params = { expression, returnByValue: true };
-      this.socket.send(JSON.stringify({ id, method: 'Runtime.evaluate', params }));
+      this.socket.send(JSON.stringify({ id, method, params }));
     });
   }
 
   /** Collects what is garbage. */
   async collect(): Promise<void> {
     await this.evaluate('gc(); gc(); 1');
+  }
+
+  /** Collects what is garbage and gives its pages back, as a process short of memory would. */
+  async collectAll(): Promise<void> {
+    await this.call('HeapProfiler.collectGarbage', {});
   }
 
   close(): void {

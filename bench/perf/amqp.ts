@@ -31,6 +31,7 @@ export class AmqpLink implements Link {
   private readonly parts: LinkParts;
   private readonly replies = new Expected<Buffer>();
   private readonly key: string;
+  private queue = '';
   private frameMax = 131_072;
   private batch: Batch | null = null;
   private bodyDue = false;
@@ -62,6 +63,12 @@ export class AmqpLink implements Link {
   }
 
   async subscribe(): Promise<void> {
+    await this.declare();
+    await this.consume();
+  }
+
+  /** A queue of its own, bound to the topic. */
+  async declare(): Promise<void> {
     const { load } = this.parts;
     // Durable for messages that are to be kept, else the connection's own.
     const flags = load.persistent ? 2 : 4;
@@ -70,12 +77,19 @@ export class AmqpLink implements Link {
     await this.call(
       method(1, Method.queueBind, reserved, short(name), short(exchange), short(this.key), Buffer.from([0]), long(0)),
     );
+    this.queue = name;
+  }
+
+  async consume(): Promise<void> {
+    const { load } = this.parts;
     if (load.ackEvery > 0) {
       const prefetch = Buffer.from([0, 0, 0, 0, load.prefetch >> 8, load.prefetch & 255, 0]);
       await this.call(method(1, Method.basicQos, prefetch));
     }
     const noAck = load.ackEvery === 0 ? 2 : 0;
-    await this.call(method(1, Method.basicConsume, reserved, short(name), short(''), Buffer.from([noAck]), long(0)));
+    await this.call(
+      method(1, Method.basicConsume, reserved, short(this.queue), short(''), Buffer.from([noAck]), long(0)),
+    );
   }
 
   prepare(): number {
