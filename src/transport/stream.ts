@@ -30,10 +30,33 @@ const turnBytesMax = 256 * 1024;
 const stitchBytes = 512;
 /** Most connections write little in a turn: a thousand of them share what sixty large batches would take. */
 const smallBatchBytes = 4 * 1024;
+/** A frame of AMQP's usual frame_max and more: what is larger has a buffer of its own, and makes the collector run. */
+const largeBatchBytes = 136 * 1024;
+/** A cut frame of which so much is there is gathered in a large buffer: an announced length alone takes none. */
+const largeRestFrom = 16 * 1024;
 const pool: Buffer[] = [];
 const smallPool: Buffer[] = [];
+const largePool: Buffer[] = [];
 const poolMax = 256;
 const smallPoolMax = 1024;
+const largePoolMax = 32;
+
+function takeLarge(): Buffer {
+  return largePool.pop() ?? Buffer.allocUnsafeSlow(largeBatchBytes);
+}
+
+function recycle(buffer: Buffer): void {
+  switch (buffer.length) {
+    case smallBatchBytes:
+      if (smallPool.length < smallPoolMax) smallPool.push(buffer);
+      return;
+    case batchBytes:
+      if (pool.length < poolMax) pool.push(buffer);
+      return;
+    case largeBatchBytes:
+      if (largePool.length < largePoolMax) largePool.push(buffer);
+  }
+}
 
 let dirty: Stream[] = [];
 let flushing: Stream[] = [];
@@ -195,7 +218,7 @@ export class Stream {
     }
     this.isDirty = false;
     this.send();
-    this.recycle(this.out);
+    recycle(this.out);
     this.out = emptyBuffer;
     this.used = 0;
   }
@@ -293,18 +316,18 @@ export class Stream {
     if (this.out.length === smallBatchBytes && this.used + bytes <= batchBytes) return this.grow();
     if (this.used > 0) this.send();
     if (bytes <= this.out.length - this.used) return;
-    this.recycle(this.out);
+    recycle(this.out);
     this.used = 0;
     if (bytes <= smallBatchBytes) this.out = smallPool.pop() ?? Buffer.allocUnsafeSlow(smallBatchBytes);
     else if (bytes <= batchBytes) this.out = pool.pop() ?? Buffer.allocUnsafeSlow(batchBytes);
-    else this.out = Buffer.allocUnsafeSlow(bytes);
+    else this.out = bytes <= largeBatchBytes ? takeLarge() : Buffer.allocUnsafeSlow(bytes);
   }
 
   private grow(): void {
     const small = this.out;
     this.out = pool.pop() ?? Buffer.allocUnsafeSlow(batchBytes);
     small.copy(this.out, 0, 0, this.used);
-    this.recycle(small);
+    recycle(small);
   }
 
   // Leaves `out` empty or fresh: octets that the kernel did not take at once keep their buffer until it has.
@@ -336,13 +359,7 @@ export class Stream {
       return;
     }
     const batch = this.sending?.shift();
-    if (batch !== undefined) this.recycle(batch);
-  }
-
-  private recycle(buffer: Buffer): void {
-    if (buffer.length === smallBatchBytes) {
-      if (smallPool.length < smallPoolMax) smallPool.push(buffer);
-    } else if (buffer.length === batchBytes && pool.length < poolMax) pool.push(buffer);
+    if (batch !== undefined) recycle(batch);
   }
 
   // — inside: in ——————————————————————————————————————————————————————————————————————————————————————————————————
@@ -396,6 +413,7 @@ export class Stream {
       if (this.restBytes <= taken && this.open) {
         at -= this.restBytes;
         this.restBytes = 0;
+        recycle(this.rest);
         this.rest = emptyBuffer;
       }
     }
@@ -406,12 +424,18 @@ export class Stream {
   private keep(chunk: Buffer, start: number, end: number): void {
     const bytes = this.restBytes + end - start;
     if (bytes > this.rest.length) {
-      const grown = Buffer.allocUnsafe(Math.max(bytes, Math.min(this.rest.length * 2, Math.max(this.want, 2 * bytes))));
+      const grown = this.roomFor(bytes);
       this.rest.copy(grown, 0, 0, this.restBytes);
+      recycle(this.rest);
       this.rest = grown;
     }
     chunk.copy(this.rest, this.restBytes, start, end);
     this.restBytes = bytes;
+  }
+
+  private roomFor(bytes: number): Buffer {
+    if (bytes >= largeRestFrom && bytes <= largeBatchBytes) return takeLarge();
+    return Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.rest.length * 2, Math.max(this.want, 2 * bytes))));
   }
 
   // A handler may put another in its place: what it left goes to that one.
@@ -437,14 +461,11 @@ export class Stream {
     const length = this.restBytes;
     const chunk = this.rest;
     const consumed = this.process(chunk, length);
-    if (this.state !== 'open' || consumed === length) {
-      this.rest = emptyBuffer;
-      this.restBytes = 0;
-    } else if (consumed > 0) {
-      // In a buffer of its own size: what was consumed may have been much larger.
-      this.rest = Buffer.from(chunk.subarray(consumed, length));
-      this.restBytes = length - consumed;
-    }
+    if (this.state === 'open' && consumed === 0) return;
+    this.restBytes = this.state === 'open' ? length - consumed : 0;
+    // In a buffer of its own size: what was consumed may have been much larger.
+    this.rest = this.restBytes === 0 ? emptyBuffer : Buffer.from(chunk.subarray(consumed, length));
+    recycle(chunk);
   }
 
   // — inside: end —————————————————————————————————————————————————————————————————————————————————————————————————
