@@ -7,7 +7,8 @@ import { encodeText } from '../../lib/bytes.ts';
  * already gets one more `25`: decoding is exact.
  */
 const coded = /%((?:25)*)(2B|23|00|[89A-F][0-9A-F])/g;
-const forbidden = /[+#\0\udc80-\udcff]/g;
+// by code point: the halves of a pair are a character's, and stay
+const forbidden = /[+#\0\udc80-\udcff]/gu;
 
 export function toRoutingKey(topic: string): string {
   return decodePercent(swap(topic));

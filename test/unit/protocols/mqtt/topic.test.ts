@@ -13,6 +13,7 @@ describe('topics and routing keys', () => {
     ['a%25252Bb', 'a%252Bb'],
     ['100%', '100%'],
     ['a/*', 'a.*'],
+    ['\u{1f480}/x', '\u{1f480}.x'], // whose low surrogate looks like an octet that is no UTF-8
   ])('%j is %j, and back', (topic, key) => {
     expect(toRoutingKey(topic)).toBe(key);
     expect(toTopic(key)).toBe(topic);
