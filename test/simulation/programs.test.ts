@@ -4,8 +4,11 @@ import { runProgram } from './program.ts';
 /** `npm run test:simulation` is the long mode. */
 const programs = Number(process.env['PROGRAMS'] ?? 300);
 const first = Number(process.env['SEED'] ?? 1);
-/** Found a difference once: what consumers had came back at a start, and was more than x-max-length. */
-const found = [5193, 5200, 6064];
+/**
+ * Found a difference once: what consumers had came back at a start, and was more than x-max-length; what a selecting
+ * consumer had given back stood ahead of older entries that were cold.
+ */
+const found = [5193, 5200, 6064, 25506];
 
 test(`${programs} random programs do on the broker what they do on the model`, {
   timeout: 60_000 + programs * 500,

@@ -282,7 +282,9 @@ export class ColdList {
 
   private async sweepPages(): Promise<void> {
     while (this.sweeper !== null && this.sweepAt < this.pages.length) {
-      const page = this.pages.at(this.sweepAt)!;
+      const index = this.sweepAt;
+      const page = this.pages.at(index)!;
+      const { sweeper } = this;
       const taken: number[] = [];
       for (let at = page.from; at < page.to; ) {
         const entries = await this.read(page, at);
@@ -297,8 +299,8 @@ export class ColdList {
           at += 1;
         }
       }
-      if (taken.length > 0) this.pages.set(this.sweepAt, page.without(taken));
-      this.sweepAt += 1;
+      if (taken.length > 0) this.pages.set(index, page.without(taken));
+      if (sweeper === this.sweeper) this.sweepAt += 1; // else another one began meanwhile, at the first page
     }
     if (this.sweeper !== null) this.sweepBack(this.sweeper);
     this.sweeper = null;

@@ -174,8 +174,8 @@ export class ReadyList {
     this.fresh.clear();
     this.returned.length = 0;
     const left = waiting.filter((entry) => !take(entry));
-    // mostly nothing came meanwhile: what is left keeps its order
-    const isAlone = this.warmLength === 0;
+    // Mostly nothing came meanwhile: what is left keeps its order. What was returned may stand behind what is cold.
+    const isAlone = this.warmLength === 0 && this.cold === null;
     for (const entry of left) {
       if (isAlone) this.fresh.push(entry);
       else this.restore(entry);
