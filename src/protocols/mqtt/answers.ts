@@ -18,7 +18,8 @@ const noBlock = new PropertyWriter().endBlock();
 
 /** @param properties a block with its length, for 5.0 */
 export function connack(version: Version, present: boolean, properties: Buffer): Buffer {
-  if (version < 5) return Buffer.from([PacketType.connack << 4, 2, present ? 1 : 0, 0]);
+  if (version === 3) return Buffer.from([PacketType.connack << 4, 2, 0, 0]); // 3.1 reserves the octet [MQTT 3.1 §3.2]
+  if (version === 4) return Buffer.from([PacketType.connack << 4, 2, present ? 1 : 0, 0]);
   return packet(PacketType.connack << 4, Buffer.from([present ? 1 : 0, 0]), properties);
 }
 

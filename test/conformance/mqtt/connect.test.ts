@@ -295,6 +295,15 @@ describe('MQTT 3.1', () => {
     expect(await peer.end()).toMatchObject([{ cmd: 'connack', returnCode: 2 }]);
   });
 
+  test('the first octet of CONNACK is reserved: nothing is said of a session that is there', async () => {
+    const first = await house.connect({ clientId: 'kept', clean: false }, 3);
+    await first.peer.subscribe('a', { qos: 1 });
+    const second = await house.connect({ clientId: 'kept', clean: false }, 3);
+    expect(second.connack).toMatchObject({ returnCode: 0, sessionPresent: false });
+    second.peer.publish('a', 'x', { qos: 1, messageId: 1 });
+    expect([(await second.peer.next()).cmd, (await second.peer.next()).cmd].sort()).toEqual(['puback', 'publish']);
+  });
+
   test('client ids of 23 characters are served', async () => {
     const { connack } = await house.connect({ clientId: 'ä'.repeat(23) }, 3);
     expect(connack).toMatchObject({ returnCode: 0 });

@@ -610,7 +610,7 @@ describe('mqtt-packet reads what we write', () => {
     for (const version of [3, 4] as const) {
       expect(readTheirs(connack(version, true, Buffer.alloc(0)), version)).toMatchObject({
         cmd: 'connack',
-        sessionPresent: true,
+        sessionPresent: version === 4,
         returnCode: 0,
       });
     }
