@@ -1,0 +1,31 @@
+import { BrokerProcess } from './broker-process.ts';
+
+/** A broker whose process ends and comes back: on the same port of MQTT, with the same data. */
+export class MortalBroker {
+  readonly port: number;
+  private process: BrokerProcess;
+  private readonly first: BrokerProcess;
+
+  private constructor(process: BrokerProcess) {
+    this.first = process;
+    this.process = process;
+    this.port = process.port('mqtt');
+  }
+
+  static async start(): Promise<MortalBroker> {
+    return new MortalBroker(await BrokerProcess.start());
+  }
+
+  /** @param signal SIGKILL leaves it no time for anything */
+  async restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    if (signal === 'SIGKILL') await this.process.kill();
+    else await this.process.stop();
+    const args = ['--set', `listeners.mqtt.port=${this.port}`];
+    this.process = await BrokerProcess.start({ dataDir: this.first.dataDir, args });
+  }
+
+  async remove(): Promise<void> {
+    await this.process.stop();
+    await this.first.remove();
+  }
+}
