@@ -4,6 +4,7 @@ import type { Client } from './client.ts';
 import type { Match } from './exchange/binding.ts';
 import { computeRoute, type RouteStep } from './exchange/route.ts';
 import type { MessageFormat } from './format.ts';
+import { conversionLosses } from './losses.ts';
 import { Message, type MessageFacts, noDeaths } from './message.ts';
 import { isTyped, type Properties, type Value } from './properties.ts';
 import type { Queue } from './queue/queue.ts';
@@ -101,7 +102,7 @@ export function explain(
   const declares = address.declares === null || vhost.queues.has(address.declares) ? null : address.declares;
   if (declares !== null) vhost.demand(client, 'configure', 'queue', declares);
   const { exchange } = vhost.routeFrom(client, address.exchange, address.routingKey);
-  const { message, copies } = compose(broker, client, source, description, address);
+  const { message, copies } = conversionLosses.aside(() => compose(broker, client, source, description, address));
   if (exchange.spec.type === 'topic') {
     for (const key of copies) vhost.demand(client, 'write', 'topic', key, exchange.name);
   }
@@ -115,7 +116,7 @@ export function explain(
     steps,
     targets,
     retained: vhost.isRetained(message),
-    received: scripts.map((script) => receive(message, script, broker.nowMs)),
+    received: conversionLosses.aside(() => scripts.map((script) => receive(message, script, broker.nowMs))),
   };
 }
 
@@ -181,9 +182,16 @@ function findLost(message: Message, format: MessageFormat, native: Buffer): stri
   const copy = makeMessage({ ...message, format }, native, message.body);
   copy.replies = message.replies;
   const [before, after] = [message.properties, copy.properties];
-  const lost: string[] = [];
+  const lost: string[] = [...(before.lost ?? [])];
   for (const field of Object.keys(before) as (keyof Properties)[]) {
-    if (field === 'headers' || field === 'durable' || field === 'blindCopies' || before[field] === undefined) continue;
+    if (
+      field === 'headers' ||
+      field === 'lost' ||
+      field === 'durable' ||
+      field === 'blindCopies' ||
+      before[field] === undefined
+    )
+      continue;
     // an address has another name for everybody, and time passes
     const isThere = after[field] !== undefined;
     const same = field === 'replyTo' || field === 'ttlMs' ? isThere : isThere && isSame(before[field], after[field]);

@@ -34,7 +34,7 @@ interface Tally {
 
 /** Losses since the start by (from, to, field), for the metrics and the log. */
 export class ConversionLosses {
-  private readonly counts = new Map<string, Tally>();
+  private counts = new Map<string, Tally>();
 
   count(from: string, to: string, fields: readonly string[]): void {
     for (const field of fields) {
@@ -42,6 +42,17 @@ export class ConversionLosses {
       const loss = this.counts.get(key);
       if (loss === undefined) this.counts.set(key, { from, to, field, count: 1, told: 0 });
       else loss.count += 1;
+    }
+  }
+
+  /** Runs what translates for a question alone: nothing of it counts. */
+  aside<T>(work: () => T): T {
+    const { counts } = this;
+    this.counts = new Map();
+    try {
+      return work();
+    } finally {
+      this.counts = counts;
     }
   }
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { type Description, type Explanation, explain } from '../../../src/core/explain.ts';
+import { conversionLosses } from '../../../src/core/losses.ts';
 import { amqp10Script } from '../../../src/protocols/amqp10/explain.ts';
 import { amqp091Script } from '../../../src/protocols/amqp091/explain.ts';
 import { mqtt3Script, mqtt5Script } from '../../../src/protocols/mqtt/explain.ts';
@@ -57,4 +58,14 @@ test('what a protocol has no place for is in companions, and lost where there ar
     ['x-rosetta-types', 'x-subject'],
   ]);
   expect(received.map(({ lost }) => lost)).toEqual([[], [], [], ['subject', "header 'id'"], []]);
+});
+
+test('what a question loses is told to whoever asked, and not counted', () => {
+  const core = new Core();
+  core.declare('q');
+  const before = [...conversionLosses.all()].map(({ count }) => count);
+  const properties = { type: 'x'.repeat(5000), headers: new Map() };
+  const { received } = ask(core, stompScript, { destination: '/queue/q', properties });
+  expect(received[0]?.lost).toContain('type');
+  expect([...conversionLosses.all()].map(({ count }) => count)).toEqual(before);
 });
