@@ -191,6 +191,34 @@ export class Message {
   }
 }
 
+/** The same message, its octets shared, with other facts; it is at rest. Its place in the order is still to be given. */
+export function copyMessage(message: Message, facts: Partial<MessageFacts>): Message {
+  message.rest();
+  const copy = new Message({
+    format: message.format,
+    exchange: message.exchange,
+    routingKey: message.routingKey,
+    durable: message.durable,
+    priority: message.priority,
+    expiresAtMs: message.expiresAtMs,
+    qos: message.qos,
+    retain: message.retain,
+    publisher: message.publisher,
+    deaths: message.deaths,
+    bytes: message.bytes,
+    start: message.start,
+    end: message.end,
+    nativeStart: message.nativeStart,
+    nativeEnd: message.nativeEnd,
+    bodyStart: message.bodyStart,
+    bodyEnd: message.bodyEnd,
+    ...facts,
+  });
+  copy.resting = true; // its octets are at rest already
+  copy.replies = message.replies;
+  return copy;
+}
+
 // What a publisher wrote under these names was not the broker's; the expiry is spent.
 function showDeaths(properties: Properties, deaths: readonly Death[]): void {
   const own = [...properties.headers].filter(([name]) => !isDeathHeader(name));

@@ -46,6 +46,7 @@ const types: Readonly<Record<string, 'number' | 'string' | 'boolean' | 'any'>> =
   'priority-weights': 'string',
   deduplication: 'boolean',
   'deduplication-window': 'any',
+  'ack-timeout': 'any',
   'rate-limit': 'string',
   redeclare: 'string',
 };

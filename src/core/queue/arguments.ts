@@ -26,6 +26,8 @@ export interface QueueOptions {
   readonly priorityWeights: readonly number[] | null;
   readonly singleActiveConsumer: boolean;
   readonly deduplicationWindowMs: number;
+  /** How long a delivery may stay unacked. */
+  readonly ackTimeoutMs: number;
   /** Deliveries a second. */
   readonly rateLimit: number;
   /** Declaring again with other arguments changes them. */
@@ -88,6 +90,7 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
     priorityWeights: readWeights(read, maxPriority),
     singleActiveConsumer: read.flag('x-single-active-consumer'),
     deduplicationWindowMs: readWindow(read),
+    ackTimeoutMs: readAckTimeout(read),
     rateLimit: readRate(read),
     migrates: readMigrates(read),
   };
@@ -159,6 +162,11 @@ function readWindow(read: ArgumentReader): number {
   const windowMs = read.duration('x-deduplication-window');
   if (!read.flag('x-deduplication')) return -1;
   return windowMs < 0 ? deduplicationWindowMs : windowMs;
+}
+
+function readAckTimeout(read: ArgumentReader): number {
+  const timeoutMs = read.duration('x-ack-timeout');
+  return timeoutMs === 0 ? read.invalid('x-ack-timeout', '{value_zero,0}') : timeoutMs;
 }
 
 function readRate(read: ArgumentReader): number {
@@ -384,6 +392,7 @@ export const queueArguments = [
   'x-retry-delays',
   'x-deduplication',
   'x-deduplication-window',
+  'x-ack-timeout',
   'x-rate-limit',
 ] as const;
 

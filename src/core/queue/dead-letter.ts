@@ -1,5 +1,5 @@
 import { addDeath } from '../deaths.ts';
-import { type DeathReason, Message } from '../message.ts';
+import { copyMessage, type DeathReason, type Message } from '../message.ts';
 import type { QueueOptions } from './arguments.ts';
 
 /** Where a queue's dead messages go. */
@@ -37,27 +37,14 @@ export function makeDeadLetter(
   to: DeadLetterAddress,
   nowMs: number,
 ): Message {
-  message.rest();
-  const deaths = addDeath(message, queue, reason, nowMs, to.routingKey !== null);
-  const dead = new Message({
-    format: message.format,
+  message.rest(); // its offsets are read below
+  return copyMessage(message, {
     exchange: to.exchange,
     routingKey: to.routingKey ?? message.routingKey,
-    durable: message.durable,
-    priority: message.priority,
     expiresAtMs: 0,
-    qos: message.qos,
     retain: false,
-    publisher: message.publisher,
-    deaths,
-    bytes: message.bytes,
+    deaths: addDeath(message, queue, reason, nowMs, to.routingKey !== null),
     start: message.nativeStart,
     end: message.bodyEnd, // without frames around it: they hold what is not shown any longer
-    nativeStart: message.nativeStart,
-    nativeEnd: message.nativeEnd,
-    bodyStart: message.bodyStart,
-    bodyEnd: message.bodyEnd,
   });
-  dead.resting = true; // its octets are at rest already
-  return dead;
 }

@@ -2,10 +2,11 @@ import type { Timers } from '../../lib/timers.ts';
 import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { Journal, Position } from '../journal.ts';
-import type { DeathReason, Message } from '../message.ts';
+import { copyMessage, type DeathReason, type Message } from '../message.ts';
 import { mergeDefinitions, type Policy, type PolicyDefinition, type PolicyKind, withDefinition } from '../policies.ts';
 import type { Headers } from '../properties.ts';
 import type { ReplyAliases } from '../reply.ts';
+import { AckTimeout } from './ack-timeout.ts';
 import { type QueueOptions, readQueueArguments } from './arguments.ts';
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
@@ -86,6 +87,7 @@ export class LocalQueue implements Queue {
   private headAlarm: HeadAlarm | null = null;
   private redeliveries: Redeliveries | null = null;
   private deduplication: Deduplication | null = null;
+  private ackTimeout: AckTimeout | null = null;
   private rateLimit: RateLimit | null = null;
   private idleAlarm: IdleAlarm | null = null;
   /** x-single-active-consumer: who alone is served, until it leaves. */
@@ -190,6 +192,13 @@ export class LocalQueue implements Queue {
       const windowMs = options.deduplicationWindowMs;
       this.deduplication ??= new Deduplication(windowMs, id, journal, timers, () => owner.nowMs);
       this.deduplication.windowMs = windowMs;
+    }
+    if (options.ackTimeoutMs < 0) {
+      this.ackTimeout?.close();
+      this.ackTimeout = null;
+    } else {
+      this.ackTimeout ??= new AckTimeout(options.ackTimeoutMs, timers, () => this.recallDue());
+      this.ackTimeout.change(options.ackTimeoutMs, owner.nowMs);
     }
     this.rateLimit?.close();
     this.rateLimit =
@@ -324,6 +333,7 @@ export class LocalQueue implements Queue {
     entry.state = 'settled';
     this.settled += 1;
     if (this.redeliveries !== null) this.redeliveries.forget(entry);
+    if (this.ackTimeout !== null) this.ackTimeout.ended(entry);
     if (entry.journal === 'written') this.owner.journal.settle(entry);
   }
 
@@ -340,6 +350,7 @@ export class LocalQueue implements Queue {
     this.unacked -= 1;
     entry.state = 'waiting';
     entry.consumer = null;
+    if (this.ackTimeout !== null) this.ackTimeout.ended(entry);
     if (counted) {
       entry.deliveryCount += 1;
       entry.redelivered = true;
@@ -348,6 +359,25 @@ export class LocalQueue implements Queue {
     this.comeBack(entry);
     this.wake();
     this.tidy();
+  }
+
+  // Its consumer kept a delivery too long: another entry of the same message takes the place of its own, which settles
+  // nothing any more.
+  private recallDue(): void {
+    const { nowMs, journal } = this.owner;
+    for (let entry = this.ackTimeout?.takeDue(nowMs); entry !== undefined; entry = this.ackTimeout?.takeDue(nowMs)) {
+      const message = copyMessage(entry.message, {});
+      message.sequence = this.owner.nextSequence();
+      const again = new QueueEntry(this, message, entry.match);
+      again.expiresAtMs = entry.expiresAtMs;
+      again.deliveryCount = entry.deliveryCount;
+      again.state = 'unacked';
+      this.unacked += 1;
+      if (this.journaled && message.durable) journal.publish(again);
+      this.acked -= 1; // no consumer's ack
+      this.settle(entry);
+      this.requeue(again, true);
+    }
   }
 
   private mayReturn(redeliveries: Redeliveries, entry: QueueEntry): boolean {
@@ -507,6 +537,7 @@ export class LocalQueue implements Queue {
     for (const entry of this.redeliveries?.takeAll() ?? []) this.settle(entry);
     this.redeliveries?.close();
     this.deduplication?.clear();
+    this.ackTimeout?.close();
     this.rateLimit?.close();
   }
 
@@ -590,6 +621,7 @@ export class LocalQueue implements Queue {
     entry.state = 'unacked';
     this.unacked += 1;
     this.readyBytes -= entry.message.bodyBytes;
+    if (this.ackTimeout !== null) this.ackTimeout.delivered(entry, this.owner.nowMs);
     return entry;
   }
 
@@ -654,6 +686,7 @@ export class LocalQueue implements Queue {
     entry.state = 'unacked';
     this.unacked += 1;
     entry.consumer = consumer;
+    if (this.ackTimeout !== null) this.ackTimeout.delivered(entry, this.owner.nowMs);
     const own = this.unwritten;
     this.unwritten = null; // a delivery that publishes to this queue again has an entry of its own to write
     this.delivered += 1;
@@ -697,6 +730,7 @@ export class LocalQueue implements Queue {
     this.unacked += 1;
     this.readyBytes -= entry.message.bodyBytes;
     entry.consumer = consumer;
+    if (this.ackTimeout !== null) this.ackTimeout.delivered(entry, this.owner.nowMs);
     if (entry.redelivered) this.redelivered += 1;
     consumer.deliver(entry);
     if (consumer.settles) this.settleDelivered(entry);
