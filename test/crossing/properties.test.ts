@@ -167,9 +167,13 @@ describe('AMQP 0-9-1 →', () => {
   });
 
   test('a header named as a property of the other protocol does not pass for it', async () => {
-    const headers = await throughStomp(fromAmqp({ headers: { priority: 'mine', 'message-id': 'mine' } }));
-    expect(headers).toMatchObject({ 'x-rosetta-h.priority': 'mine', 'x-rosetta-h.message-id': 'mine' });
+    const headers = await throughStomp(fromAmqp({ headers: { priority: '7', 'message-id': 'mine' } }));
+    expect(headers).toMatchObject({ 'x-rosetta-h.priority': '7', 'x-rosetta-h.message-id': 'mine' });
     expect(headers['message-id']).not.toBe('mine');
+  });
+
+  test('one that could not be read as that property keeps its name', async () => {
+    expect(await throughStomp(fromAmqp({ headers: { priority: 'mine' } }))).toMatchObject({ priority: 'mine' });
   });
 });
 
