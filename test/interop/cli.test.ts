@@ -30,7 +30,9 @@ function rosettamqIn({ input, env }: Surroundings, ...args: string[]): Promise<E
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
-    child.stdin.end(input ?? '');
+    // A command that is refused may end before it reads: its exit code tells how it went, not this pipe.
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
     let out = '';
     let err = '';
     child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
