@@ -10,6 +10,7 @@ import { AckTimeout } from './ack-timeout.ts';
 import { type QueueOptions, readQueueArguments } from './arguments.ts';
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
+import { ConsumerList } from './consumer-list.ts';
 import { type DeadLetterAddress, findDeadLetterAddress, isDeadLetterQueue } from './dead-letter.ts';
 import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
@@ -21,7 +22,6 @@ import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
 import { RateLimit } from './rate-limit.ts';
 import { ReadyList } from './ready-list.ts';
 import { Redeliveries } from './redelivery.ts';
-import { pick, selects } from './selection.ts';
 import type { QueueSpec } from './spec.ts';
 
 /** What a queue asks of its virtual host. */
@@ -73,11 +73,10 @@ export class LocalQueue implements Queue {
   /** The arguments as they are in force: the declaration's under the policies. */
   effective: Headers;
   options: QueueOptions;
-  /** By priority, highest first; those of one priority take turns. */
-  readonly consumers: Consumer[] = [];
 
   private readonly owner: QueueOwner;
   private readonly journaled: boolean;
+  private readonly served: ConsumerList;
   private ready: ReadyList | PriorityList;
   private unacked = 0;
   private limit: LengthLimit | null;
@@ -90,13 +89,8 @@ export class LocalQueue implements Queue {
   private ackTimeout: AckTimeout | null = null;
   private rateLimit: RateLimit | null = null;
   private idleAlarm: IdleAlarm | null = null;
-  /** x-single-active-consumer: who alone is served, until it leaves. */
-  private active: Consumer | null = null;
-  /** How many of them have a selector. */
-  private selecting = 0;
   /** With selectors: something that waits may be for a consumer that was not ready, or is new. */
   private hasSelected = false;
-  private turn = 0;
   private hadConsumer = false;
   private unwritten: QueueEntry | null = null;
   /** A later time to live holds for messages from before that one too: also for those that were not in memory. */
@@ -118,6 +112,7 @@ export class LocalQueue implements Queue {
     this.effective = spec.arguments;
     const options = readQueueArguments(spec.arguments, this.what);
     this.options = options;
+    this.served = new ConsumerList(options.singleActiveConsumer);
     this.ready =
       options.maxPriority < 0 ? new ReadyList() : new PriorityList(options.maxPriority, options.priorityWeights);
     this.limit = LengthLimit.of(options);
@@ -159,6 +154,7 @@ export class LocalQueue implements Queue {
     const options = readQueueArguments(effective, this.what);
     this.equip(options);
     this.options = options;
+    this.served.single = options.singleActiveConsumer;
     this.limit = LengthLimit.of(options);
     this.deadLetters = findDeadLetterAddress(options, this.name);
     this.messageTtlMs = options.messageTtlMs;
@@ -246,11 +242,16 @@ export class LocalQueue implements Queue {
             () => owner.nowMs,
             () => owner.queueUnused(this),
           );
-    if (this.consumers.length > 0) this.idleAlarm?.consumed(true);
+    if (this.served.length > 0) this.idleAlarm?.consumed(true);
   }
 
   get name(): string {
     return this.spec.name;
+  }
+
+  /** By priority, highest first. */
+  get consumers(): readonly Consumer[] {
+    return this.served.all;
   }
 
   get replies(): ReplyAliases {
@@ -261,13 +262,13 @@ export class LocalQueue implements Queue {
     return {
       ready: this.ready.length,
       unacked: this.unacked,
-      consumers: this.consumers.length,
+      consumers: this.served.length,
     };
   }
 
   /** False for one that waits until x-single-active-consumer lets it be served. */
   isActive(consumer: Consumer): boolean {
-    return !this.options.singleActiveConsumer || consumer === this.active;
+    return this.served.isActive(consumer);
   }
 
   publish(message: Message, match: Match | null): Verdict {
@@ -276,8 +277,8 @@ export class LocalQueue implements Queue {
     if (this.deduplication?.hasMessage(message)) return this.repeated(message);
     if (this.limit !== null && !this.accepts(1, message.bodyBytes)) return this.refuse(message);
     this.deduplication?.addMessage(message, this.journaled && message.durable);
-    if (this.ready.length === 0 || this.selecting > 0) {
-      const consumer = this.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
+    if (this.ready.length === 0 || this.served.selecting > 0) {
+      const consumer = this.served.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
       if (consumer !== null) {
         if (consumer.settles) this.handOver(consumer, message, match);
         else this.deliverNew(consumer, message, match);
@@ -300,16 +301,10 @@ export class LocalQueue implements Queue {
 
   // At most once: it does not wait behind what waits for acknowledgements, and nobody's window counts it.
   private publishFleeting(message: Message, match: Match): Verdict {
-    const { consumers } = this;
-    for (let i = 0; i < consumers.length; i++) {
-      const consumer = consumers[(this.turn + i) % consumers.length]!;
-      if (!(consumer.open ?? consumer.ready)) continue;
-      this.turn = (this.turn + i + 1) % consumers.length;
-      if (consumer.settles) this.handOver(consumer, message, match);
-      else this.deliverNew(consumer, message, match);
-      return 'accepted';
-    }
-    this.dropped += 1;
+    const consumer = this.served.nextOpen();
+    if (consumer === null) this.dropped += 1;
+    else if (consumer.settles) this.handOver(consumer, message, match);
+    else this.deliverNew(consumer, message, match);
     return 'accepted';
   }
 
@@ -452,7 +447,7 @@ export class LocalQueue implements Queue {
   wake(): void {
     // A delivery may make its own consumer ready again: the loop below sees it, a second one inside would recurse.
     if (this.dispatching) return;
-    if (this.selecting > 0) return this.wakeSelecting();
+    if (this.served.selecting > 0) return this.wakeSelecting();
     this.dispatching = true;
     while (this.ready.length > 0) {
       const consumer = this.nextConsumer();
@@ -471,37 +466,28 @@ export class LocalQueue implements Queue {
 
   attach(consumer: Consumer): void {
     if (this.deleted) throw new BrokerError('not-found', `no queue '${this.name}' in vhost '${this.owner.name}'`);
-    const single = this.options.singleActiveConsumer;
-    if (
-      (single && consumer.exclusive) ||
-      this.consumers.some((other) => other.exclusive) ||
-      (consumer.exclusive && this.consumers.length > 0)
-    ) {
+    const { served } = this;
+    if (served.isExclusive() || (consumer.exclusive && (served.single || served.length > 0))) {
       throw new BrokerError(
         'unauthorized-access',
         `queue '${this.name}' in vhost '${this.owner.name}' in exclusive use`,
       );
     }
-    let at = this.consumers.length;
-    while (at > 0 && this.consumers[at - 1]!.priority < consumer.priority) at -= 1;
-    this.consumers.splice(at, 0, consumer);
+    served.add(consumer);
     this.hadConsumer = true;
-    this.countSelecting();
-    this.active ??= consumer;
+    this.hasSelected = true;
     this.idleAlarm?.consumed(true);
     this.wake();
   }
 
   detach(consumer: Consumer): void {
-    const at = this.consumers.indexOf(consumer);
-    if (at < 0) return;
-    this.consumers.splice(at, 1);
-    this.countSelecting();
-    if (this.active === consumer) this.active = this.consumers[0] ?? null;
-    if (this.consumers.length === 0) this.idleAlarm?.consumed(false);
-    if (this.consumers.length === 0 && this.spec.autoDelete && this.hadConsumer && !this.deleted) {
+    const { served } = this;
+    if (!served.remove(consumer)) return;
+    this.hasSelected = true;
+    if (served.length === 0) this.idleAlarm?.consumed(false);
+    if (served.length === 0 && this.spec.autoDelete && this.hadConsumer && !this.deleted) {
       this.owner.queueUnused(this);
-    } else if (this.options.singleActiveConsumer) this.wake();
+    } else if (served.single) this.wake();
   }
 
   get(): QueueEntry | undefined | Promise<QueueEntry | undefined> {
@@ -530,7 +516,7 @@ export class LocalQueue implements Queue {
   /** Tells the consumers; what was delivered and not acked is gone with the queue. */
   close(why: Condition): void {
     this.deleted = true;
-    for (const consumer of this.consumers.splice(0)) consumer.cancelled(why);
+    for (const consumer of this.served.clear()) consumer.cancelled(why);
     this.purge(); // the journal, too, must know that they are gone: their space comes back
     this.headAlarm?.cancel();
     this.idleAlarm?.cancel();
@@ -696,25 +682,15 @@ export class LocalQueue implements Queue {
 
   // — selectors ———————————————————————————————————————————————————————————————————————————————————————————————————
 
-  private countSelecting(): void {
-    this.selecting = this.consumers.filter(({ selector }) => selector !== undefined && selector !== null).length;
-    this.hasSelected = true;
-  }
-
   // Remembers that the message is for somebody who is not ready: without such, waking need not look at all that waits.
   private nextSelecting(message: Message): Consumer | null {
-    const consumers = this.options.singleActiveConsumer && this.active !== null ? [this.active] : this.consumers;
-    const index = pick(consumers, this.turn, message);
-    if (index >= 0) {
-      this.turn += 1;
-      return consumers[index]!;
-    }
-    if (!this.hasSelected) this.hasSelected = consumers.some((consumer) => selects(consumer, message));
-    return null;
+    const consumer = this.served.nextFor(message);
+    if (consumer === null && !this.hasSelected) this.hasSelected = this.served.wants(message);
+    return consumer;
   }
 
   private wakeSelecting(): void {
-    if (!this.hasSelected || !this.consumers.some(({ ready }) => ready)) return;
+    if (!this.hasSelected || !this.served.all.some(({ ready }) => ready)) return;
     this.dispatching = true;
     if (this.headAlarm !== null) this.dropExpired();
     this.hasSelected = false;
@@ -752,39 +728,14 @@ export class LocalQueue implements Queue {
     this.lent = entry;
   }
 
-  // Turns go round among the ready ones of the highest priority that has any.
   private nextConsumer(): Consumer | null {
-    if (this.rateLimit !== null) return this.nextPaced(this.rateLimit);
-    return this.nextReady();
+    return this.rateLimit === null ? this.served.next() : this.nextPaced(this.rateLimit);
   }
 
   private nextPaced(rateLimit: RateLimit): Consumer | null {
     if (!rateLimit.isOpen(this.owner.nowMs)) return null;
-    const consumer = this.nextReady();
+    const consumer = this.served.next();
     if (consumer !== null) rateLimit.spend();
     return consumer;
-  }
-
-  private nextReady(): Consumer | null {
-    const consumers = this.consumers;
-    const count = consumers.length;
-    if (count === 0) return null;
-    if (this.options.singleActiveConsumer) return this.active?.ready ? this.active : null;
-    if (count === 1) return consumers[0]!.ready ? consumers[0]! : null;
-    let first = 0;
-    while (first < count) {
-      const priority = consumers[first]!.priority;
-      let end = first + 1;
-      while (end < count && consumers[end]!.priority === priority) end += 1;
-      const size = end - first;
-      for (let i = 0; i < size; i++) {
-        const consumer = consumers[first + ((this.turn + i) % size)]!;
-        if (!consumer.ready) continue;
-        this.turn = (this.turn + i + 1) % count;
-        return consumer;
-      }
-      first = end;
-    }
-    return null;
   }
 }
