@@ -232,7 +232,7 @@ export class Server {
       ...settings,
       format: amqp091Format,
       scripts: [amqp091Script, amqp10Script, mqtt5Script, mqtt3Script, stompScript],
-      isReady: () => this.ready && broker.journal.writable,
+      fault: () => (this.ready ? broker.journal.failure : 'it starts or stops'),
       node: {
         name: `rosettamq@${hostname()}`,
         version,

@@ -25,6 +25,8 @@ export interface Journal {
   readonly backlogBytes: number;
   /** False while the disk refuses: durable messages are not taken. */
   readonly writable: boolean;
+  /** Why it refuses, in words for operators; null while `writable`. */
+  readonly failure: string | null;
 
   /**
    * One record however many durable queues: `first` and the entries chained behind it by `sibling`.

@@ -111,8 +111,9 @@ async function createApi(
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.render()));
   app.get('/health/live', async () => ({ status: 'ok' }));
   app.get('/health/ready', async (_request, reply) => {
-    const ready = management.isReady();
-    return reply.code(ready ? 200 : 503).send({ status: ready ? 'ok' : 'not ready' });
+    const fault = management.fault();
+    if (fault === null) return { status: 'ok' };
+    return reply.code(503).send({ status: 'not ready', reason: fault });
   });
   await app.register(
     async (api) => {

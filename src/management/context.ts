@@ -39,8 +39,8 @@ export interface Management {
   readonly format: MessageFormat;
   /** Those that messages are explained in. */
   readonly scripts: readonly Script[];
-  /** Everything is restored, and the disk takes what is durable. */
-  isReady(): boolean;
+  /** Why no durable messages are taken now: it starts, it stops, the disk refuses; null when they are. */
+  fault(): string | null;
 }
 
 /**

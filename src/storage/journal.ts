@@ -22,8 +22,6 @@ export interface JournalOptions {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly durability?: Durability;
-  /** The disk refuses (and why), or takes what it is given again: null. */
-  onFailure?(why: Error | null): void;
 }
 
 /**
@@ -58,7 +56,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   position: Position = 0;
   durable: Position = 0;
   backlogBytes = 0;
-  writable = true;
+  failure: string | null = null;
   /** Where entries rest that have left memory. */
   readonly cold: ColdEntries;
 
@@ -137,6 +135,10 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     const file = await createSegment(disk, [...epochs, epoch], recovered.unit + 1);
     recovered.catalog.add(epoch);
     return { journal: new SegmentJournal(disk, options, recovered, file), recovered };
+  }
+
+  get writable(): boolean {
+    return this.failure === null;
   }
 
   /** Octets of all files of the log. */
@@ -255,6 +257,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
       this.lose(error as Error);
       return;
     }
+    if (this.isLost()) return; // a sync beside this group failed
     const written = this.afterWrite;
     this.afterWrite = [];
     for (const resolve of written) resolve();
@@ -317,21 +320,20 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
         await new Promise<void>((resolve) => this.options.timers.after(retryMs, resolve));
       }
     }
+    if (this.isLost()) throw new Error('a sync failed meanwhile');
     if (this.writable) return;
-    this.writable = true;
-    this.options.onFailure?.(null);
+    this.failure = null;
     this.options.log.warn({}, 'journal: the disk can be written again');
   }
 
   private fail(why: Error): void {
     if (!this.writable) return;
-    this.writable = false;
+    this.failure = `the disk refuses what is written (${why.message})`;
     this.options.log.error(
       { err: why.message },
       'journal: the disk refuses; durable messages are refused until it does not',
     );
     this.refuseWaiting();
-    this.options.onFailure?.(why);
   }
 
   // What is not durable and was published is refused; it may arrive all the same. What was declared goes on waiting.
@@ -357,12 +359,12 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   }
 
   private lose(why: Error): void {
+    if (this.isLost()) return;
     this.state = 'lost';
-    this.writable = false;
+    this.failure = `the disk is lost until a restart (${why.message})`;
     this.options.log.error({ err: why.message }, 'journal: lost the disk; nothing durable is taken until a restart');
     this.refuseWaiting();
     this.idle?.();
-    this.options.onFailure?.(why);
   }
 
   private async roll(): Promise<void> {

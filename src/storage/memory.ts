@@ -6,6 +6,7 @@ export class MemoryJournal implements Journal {
   position: Position = 0;
   readonly backlogBytes = 0;
   readonly writable = true;
+  readonly failure = null;
 
   get durable(): Position {
     return this.position;

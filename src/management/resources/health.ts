@@ -7,10 +7,19 @@ export function addHealth(app: FastifyInstance, management: Management): void {
   const { broker, node } = management;
   const check = (reply: FastifyReply, fault: string | null, more: object = {}): object =>
     fault === null ? { status: 'ok', ...more } : reply.code(503).send({ status: 'failed', reason: fault, ...more });
-  const alarms = (): object[] => (broker.alarm === null ? [] : [{ node: node.name, resource: broker.alarm }]);
-  const alarmFault = (): string | null =>
-    broker.alarm === null ? null : `There are alarms in effect: ${broker.alarm}`;
-  const serviceFault = (): string | null => (management.isReady() ? null : 'this broker takes no durable messages now');
+  const { journal } = broker;
+  const alarms = (): object[] => [
+    ...(broker.alarm === null ? [] : [{ node: node.name, resource: broker.alarm }]),
+    ...(journal.failure === null ? [] : [{ node: node.name, resource: 'disk', reason: journal.failure }]),
+  ];
+  const alarmFault = (): string | null => {
+    const faults = [broker.alarm, journal.failure].filter((each) => each !== null);
+    return faults.length === 0 ? null : `There are alarms in effect: ${faults.join('; ')}`;
+  };
+  const serviceFault = (): string | null => {
+    const fault = management.fault();
+    return fault === null ? null : `this broker takes no durable messages now: ${fault}`;
+  };
   const limitFault = (): string | null =>
     broker.clients.size < broker.limits.connections
       ? null

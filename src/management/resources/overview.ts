@@ -84,7 +84,7 @@ export function addOverview(app: FastifyInstance, management: Management, views:
       heap_used: memory.heapUsed,
       disk_free: await node.diskFreeBytes(),
       disk_free_limit: node.diskLimitBytes,
-      disk_free_alarm: broker.alarm?.includes('disk') === true,
+      disk_free_alarm: broker.alarm?.includes('disk') === true || !broker.journal.writable,
       db_dir: node.dataDir,
       log_files: ['<stderr>'],
       partitions: [],

@@ -6,6 +6,7 @@ import type { Headers } from '../../core/properties.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { Ring } from '../../lib/ring.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
+import { Valve } from '../../transport/valve.ts';
 import { Channel } from './channel.ts';
 import { closesChannel, codeOf, ProtocolError, replyText } from './errors.ts';
 import { decodeMethod, encodeMethod } from './methods.ts';
@@ -56,9 +57,12 @@ export class Connection implements StreamHandler, Client {
   /** Replies that promise a durable fact, in order; while there are some, only methods that change topology go on. */
   private readonly replies = new Ring<Buffer>();
   private heldForReplies = false;
-  /** Why publishers are to wait, and whether this one does. */
-  private alarm: string | null;
+  /** Why publishers are to wait; null: they are not. */
+  private alarm: string | null = null;
+  /** It has published since then: it is held back. */
   private blocked = false;
+  /** Made at the first alarm. */
+  private valve: Valve | null = null;
   /** The method being handled, for the error that it may cause. */
   private current: Method | null = null;
 
@@ -79,7 +83,6 @@ export class Connection implements StreamHandler, Client {
     const capabilities = opened.clientProperties.get('capabilities');
     const has = (name: string): boolean => capabilities instanceof Map && capabilities.get(name) === true;
     this.capabilities = { consumerCancelNotify: has('consumer_cancel_notify'), blocked: has('connection.blocked') };
-    this.alarm = door.broker.alarm;
     door.connections.add(this);
     door.broker.addClient(this);
     door.log.info({ peer: this.peer, user: this.user, vhost: this.vhost.name, protocol: 'amqp' }, 'connected');
@@ -184,7 +187,7 @@ export class Connection implements StreamHandler, Client {
     switch (methodId) {
       case publishId:
         this.current = methods.basicPublish;
-        if (this.alarm !== null) this.block(this.alarm);
+        if (this.alarm !== null) this.holdBack(this.alarm);
         return this.onPublish(chunk, at, next, end, channel);
       case ackId:
         if (next - at !== 21) break;
@@ -521,16 +524,18 @@ export class Connection implements StreamHandler, Client {
 
   // — alarms ——————————————————————————————————————————————————————————————————————————————————————————————————————
 
-  /** Who publishes is held while there is an alarm; who only consumes goes on [RabbitMQ: blocked connections]. */
+  /** Who publishes is held back while there is an alarm; who only consumes goes on [RabbitMQ: blocked connections]. */
   onAlarm(why: string | null): void {
     this.alarm = why;
+    this.valve ??= new Valve(this.stream);
+    this.valve.alarm(why);
     if (why === null) this.unblock();
   }
 
-  private block(why: string): void {
+  private holdBack(why: string): void {
+    this.valve?.published();
     if (this.blocked) return;
     this.blocked = true;
-    this.stream.hold();
     if (this.capabilities.blocked) this.send(encodeMethod(0, methods.connectionBlocked, { reason: why }));
   }
 
@@ -538,13 +543,18 @@ export class Connection implements StreamHandler, Client {
     if (!this.blocked) return;
     this.blocked = false;
     if (this.capabilities.blocked && this.state === 'open') this.send(encodeMethod(0, methods.connectionUnblocked));
-    this.stream.release();
+  }
+
+  private get consumes(): boolean {
+    for (const channel of this.channels.values()) if (channel.consumers.size > 0) return true;
+    return false;
   }
 
   /** Heart-beats in both directions [AMQP 0-9-1 §4.2.7]; called about once a second. */
   sweep(nowMs: number): void {
     if (this.state === 'closing' && nowMs - this.closingSinceMs > closeTimeoutMs) return this.finish('');
     if (this.state !== 'open') return;
+    if (this.blocked) this.valve?.sweep(this.consumes);
     this.demandAcks(nowMs);
     if (this.heartbeatSeconds === 0) return;
     if (nowMs - this.stream.lastWriteMs >= this.heartbeatSeconds * 500) this.stream.write(heartbeatFrame);

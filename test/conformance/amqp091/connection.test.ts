@@ -562,6 +562,25 @@ describe('connection.blocked [RabbitMQ: blocked connection notifications]', () =
     consumer.destroy();
   });
 
+  test('of a publisher that consumes too a little is read each second, so that its acks arrive', async () => {
+    const core = new AmqpCore();
+    const peer = await core.openChannel({ capabilities });
+    const queue = await peer.declare('');
+    await peer.call(1, methods.basicQos, { prefetchCount: 1 }, methods.basicQosOk);
+    await peer.call(1, methods.basicConsume, { queue }, methods.basicConsumeOk);
+    for (const body of ['1', '2']) core.core.publish('', queue, body);
+    expect((await peer.content()).body.toString()).toBe('1');
+    core.core.broker.setAlarm('memory');
+    peer.publish(1, { routingKey: 'nowhere' }, 'x');
+    await peer.expect(0, methods.connectionBlocked);
+    peer.send(1, methods.basicAck, { deliveryTag: 1 });
+    core.pass(1);
+    expect((await peer.content()).body.toString()).toBe('2');
+    core.core.broker.setAlarm(null);
+    await peer.expect(0, methods.connectionUnblocked);
+    peer.destroy();
+  });
+
   test('the silence of a held publisher is not held against it, and it gets heartbeats', async () => {
     const core = new AmqpCore();
     const peer = await core.openChannel({ capabilities, heartbeat: 2 });
