@@ -244,6 +244,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   }
 
   private async commit(): Promise<void> {
+    if (!this.mayWrite()) return; // a sync failed since it was scheduled
     this.state = 'writing';
     let upTo = this.position;
     try {

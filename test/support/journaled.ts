@@ -7,7 +7,7 @@ import type { Queue } from '../../src/core/queue/queue.ts';
 import type { Vhost } from '../../src/core/vhost.ts';
 import { silent } from '../../src/lib/log.ts';
 import type { Disk } from '../../src/storage/disk.ts';
-import { SegmentJournal } from '../../src/storage/journal.ts';
+import { type Durability, SegmentJournal } from '../../src/storage/journal.ts';
 import { createClient, createMessage, ManualClock, openDoor } from './core.ts';
 
 /** Nothing leaves memory. */
@@ -20,6 +20,7 @@ export const noPaging: PagingLimits = {
 interface JournaledOptions {
   readonly segmentBytes: number;
   readonly paging?: PagingLimits;
+  readonly durability?: Durability;
   /** Milliseconds by which the clock is later than that of tests begins. */
   readonly sinceMs?: number;
 }
@@ -60,6 +61,7 @@ export class JournaledBroker {
       log: silent,
       clock,
       timers: clock.timers,
+      durability: options.durability ?? { mode: 'sync', intervalMs: 0 },
     });
     const broker = new Broker({
       journal,

@@ -50,6 +50,11 @@ export class SimulatedDisk implements Disk {
     return new Map([...this.files].map(([name, file]) => [name, Buffer.from(file.content)]));
   }
 
+  /** What was synced, and nothing else: the least that a loss of power leaves. */
+  syncedContents(): Map<string, Buffer> {
+    return new Map([...this.entries].map(([name, file]) => [name, Buffer.from(file.content.subarray(0, file.synced))]));
+  }
+
   /** What a loss of power leaves. */
   crash(random: Random): SimulatedDisk {
     const left = new Map<string, File>(this.entries);
