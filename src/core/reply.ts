@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import { type TypedValue, toOctets } from './properties.ts';
+import { type TypedValue, toOctets, type Value } from './properties.ts';
 
 /**
  * Reply addresses that cross protocols. A responder knows nothing of the requester's protocol: it is shown an alias
@@ -91,6 +91,22 @@ export class ReplyAliases {
       this.byToken.delete(alias.token);
     }
   }
+}
+
+/**
+ * A Response Topic as a routing key, for responders written for RabbitMQ's MQTT plugin: beside the alias, and read where
+ * there is no other reply address.
+ */
+export const replyTopicHeader = 'x-reply-to-topic';
+
+/** Of an address of MQTT, unless the publisher has a header of the name. */
+export function showReplyTopic(address: ReplyAddress, headers: Map<string, Value>): void {
+  if (address.protocol === 'mqtt' && !headers.has(replyTopicHeader)) headers.set(replyTopicHeader, address.key);
+}
+
+/** The inverse: beside the address that it is of it is nobody's header. */
+export function hideReplyTopic(address: ReplyAddress | undefined, headers: Map<string, Value>): void {
+  if (address?.protocol === 'mqtt' && headers.get(replyTopicHeader) === address.key) headers.delete(replyTopicHeader);
 }
 
 const correlationPrefix = 'rosetta.c.';

@@ -113,6 +113,18 @@ export function spellType(name: string, letter: string): string {
   return `${name.replace(/[%=,]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)}=${letter}`;
 }
 
+/** The companion among lines of text, with the type of one line more. */
+export function addType<L extends readonly [name: string, text: string]>(
+  lines: readonly L[],
+  name: string,
+  letter: string,
+): (L | [name: string, text: string])[] {
+  const others = lines.filter(([line]) => line !== typesHeader);
+  const types = readTypes(lines.find(([line]) => line === typesHeader)?.[1] ?? '');
+  types.set(name, letter);
+  return [...others, [typesHeader, [...types].map(([each, its]) => spellType(each, its)).join(',')]];
+}
+
 export function readTypes(text: string): Map<string, string> {
   const types = new Map<string, string>();
   for (const part of text.split(',')) {

@@ -3,7 +3,13 @@ import { noteLoss } from '../../core/losses.ts';
 import type { Death, Message } from '../../core/message.ts';
 import { type Headers, type Properties, type TypedValue, toOctets, type Value } from '../../core/properties.ts';
 import { expiryMaxMs, typeName } from '../../core/queue/arguments.ts';
-import { type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
+import {
+  hideReplyTopic,
+  type ReplyAddress,
+  readCorrelation,
+  showReplyTopic,
+  spellCorrelation,
+} from '../../core/reply.ts';
 import { residueHeader } from '../../core/residue.ts';
 import { letterOf, read, readTypes, spell, spellType, typesHeader } from '../../core/typed-text.ts';
 import { keepHeaders, restoreHeaders, UnspelledFields } from '../../core/unspelled.ts';
@@ -244,6 +250,7 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
   if (correlationId !== undefined) properties.correlationId = readCorrelation(correlationId) ?? correlationId;
   else takeId(own, correlationHeader, (id) => (properties.correlationId = id));
   if (replyTo !== undefined) properties.replyTo = readReplyTo(replyTo, message);
+  hideReplyTopic(properties.replyTo, own);
   if (expiration !== undefined) properties.ttlMs = Number(expiration);
   if (messageId !== undefined) properties.messageId = messageId;
   else takeId(own, messageIdHeader, (id) => (properties.messageId = id));
@@ -511,12 +518,9 @@ function readReplyTo(text: string, message: Message): ReplyAddress {
 
 function showReplyTo(address: ReplyAddress, message: Message, headers: Map<string, Value>): string {
   if (address.protocol === protocol || message.replies === null) return address.text;
-  // for responders written for RabbitMQ's MQTT plugin
-  if (address.protocol === 'mqtt' && !headers.has(replyTopicHeader)) headers.set(replyTopicHeader, address.key);
+  showReplyTopic(address, headers);
   return message.replies.aliasQueueFor(address);
 }
-
-const replyTopicHeader = 'x-reply-to-topic';
 
 function shortOrHeader(
   id: string | Buffer | TypedValue | undefined,

@@ -26,7 +26,7 @@ import {
   readUnsubscribe,
 } from './incoming.ts';
 import type { Outgoing } from './inflight.ts';
-import { mqtt3Format, mqtt5Format } from './message.ts';
+import { mqtt3Format, mqtt5Format, strangeUserFormat } from './message.ts';
 import { Head, PacketType, pingresp, type Version } from './packet.ts';
 import { PropertyId, PropertyWriter } from './properties.ts';
 import type { Mqtt } from './protocol.ts';
@@ -368,11 +368,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       nativeStart = 0;
     }
     const message = new Message({
-      format: this.version === 5 ? mqtt5Format : mqtt3Format,
+      format: this.version !== 5 ? mqtt3Format : publish.isUser(chunk, this.user) ? mqtt5Format : strangeUserFormat,
       exchange: route.exchange.name,
       routingKey: route.routingKey,
       durable: qos > 0,
-      priority: -1,
+      priority: publish.priority,
       expiresAtMs: expirySeconds < 0 ? 0 : this.door.broker.nowMs + expirySeconds * 1000,
       qos,
       retain: publish.retain,

@@ -59,8 +59,21 @@ export class Reader {
   /** UTF-8, without NUL [MQTT-1.5.4-1] [MQTT-1.5.4-2]; a byte order mark is a character like others [MQTT-1.5.4-3]. */
   text(): string {
     const octets = this.octets();
-    if (!isUtf8(octets) || octets.includes(0)) throw malformed('a string is not well-formed UTF-8');
+    demandText(octets);
     return octets.toString('utf8');
+  }
+
+  /** The same, for who does not need it: short ASCII, as most names and values are, costs no call. */
+  skipText(): void {
+    const length = this.short();
+    this.need(length);
+    const { bytes, at } = this;
+    this.at += length;
+    if (length > shortTextMax) return demandText(bytes.subarray(at, this.at));
+    for (let i = at; i < this.at; i++) {
+      const octet = bytes[i]!;
+      if (octet === 0 || octet > 127) return demandText(bytes.subarray(at, this.at));
+    }
   }
 
   /** A reader of the next `length` octets, which this one skips. */
@@ -73,6 +86,12 @@ export class Reader {
   private need(octets: number): void {
     if (this.at + octets > this.end) throw malformed('packet is cut');
   }
+}
+
+const shortTextMax = 64;
+
+function demandText(octets: Buffer): void {
+  if (!isUtf8(octets) || octets.includes(0)) throw malformed('a string is not well-formed UTF-8');
 }
 
 export function malformed(text: string): ProtocolError {

@@ -1,7 +1,7 @@
 import type { Message } from '../../core/message.ts';
 import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
 import type { Stream } from '../../transport/stream.ts';
-import { mqtt5Format } from './message.ts';
+import { nativeFor } from './message.ts';
 import { PacketType, remainingMax, type Version } from './packet.ts';
 import { PropertyId, varintBytes, writeVarint } from './properties.ts';
 import { topicBytes } from './topic.ts';
@@ -87,7 +87,7 @@ function encodePublish(stream: Stream, message: Message, delivery: Delivery, pac
   let propertyBytes = 0;
   let blockBytes = 0;
   if (delivery.version === 5) {
-    native = message.as(mqtt5Format);
+    native = nativeFor(message);
     propertyBytes = native.length;
     for (const id of delivery.subscriptionIds) propertyBytes += 1 + varintBytes(id);
     if (delivery.topicAlias !== 0) propertyBytes += 3;

@@ -5,7 +5,7 @@ import type { Message } from '../../core/message.ts';
 import { emptyBuffer } from '../../lib/bytes.ts';
 import { Reader } from './decode.ts';
 import { patchExpiry } from './encode.ts';
-import { mqtt3Format, mqtt5Format, publishProperties } from './message.ts';
+import { mqtt3Format, mqtt5Format, nativeFor, publishProperties } from './message.ts';
 import { PropertyId, readProperties } from './properties.ts';
 import { addressOf, isPublishable, topicBytes } from './topic.ts';
 
@@ -59,7 +59,7 @@ function topicOf({ exchange, routingKey }: Message): Shown {
 
 /** The property block with what remains of the expiry, as each delivery writes it. */
 function blockOf(message: Message, nowMs: number): Buffer {
-  const native = Buffer.from(message.as(mqtt5Format));
+  const native = Buffer.from(nativeFor(message));
   if (message.expiresAtMs !== 0) patchExpiry(native, 0, native.length, message.expiresAtMs - nowMs);
   return native;
 }

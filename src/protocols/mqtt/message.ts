@@ -1,15 +1,22 @@
 import { isUtf8 } from 'node:buffer';
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Message } from '../../core/message.ts';
-import { type Properties, type TypedValue, toOctets } from '../../core/properties.ts';
+import { type Headers, type Properties, type TypedValue, toOctets, type Value } from '../../core/properties.ts';
 import { keepRepeats, restoreRepeats } from '../../core/repeated-lines.ts';
-import { aliasTopicPrefix, type ReplyAddress, readCorrelation, spellCorrelation } from '../../core/reply.ts';
+import {
+  aliasTopicPrefix,
+  type ReplyAddress,
+  readCorrelation,
+  replyTopicHeader,
+  spellCorrelation,
+} from '../../core/reply.ts';
+import { retainHeader } from '../../core/retained.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
-import { letterOf, readTypes, textOrBinary, typesHeader } from '../../core/typed-text.ts';
+import { addType, letterOf, readTypes, textOrBinary, typesHeader } from '../../core/typed-text.ts';
 import { UnspelledFields } from '../../core/unspelled.ts';
 import { Reader } from './decode.ts';
 import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
-import { findQueueName, toRoutingKey } from './topic.ts';
+import { findQueueName, isTopicName, toRoutingKey, toTopic } from './topic.ts';
 
 export const publishProperties = [
   PropertyId.payloadFormatIndicator,
@@ -40,7 +47,7 @@ const userPropertyMax = 65_535;
 export const mqtt3Format: MessageFormat = register({
   name: 'mqtt-3',
   id: 2,
-  decode: (_native, message) => ({ headers: new Map(), durable: message.qos > 0 }),
+  decode: (_native, message) => ({ headers: retainedHeaders(message), durable: message.qos > 0 }),
   encode: () => Buffer.alloc(0),
 });
 
@@ -52,9 +59,40 @@ export const mqtt5Format: MessageFormat = register({
   encode: encodeBlock,
 });
 
+/**
+ * The same, where the user property `user-id` names somebody else than the publisher: MQTT's subscribers get it as it
+ * came, and to the other protocols it is no user id.
+ */
+export const strangeUserFormat: MessageFormat = register({
+  name: 'mqtt-5',
+  id: 12,
+  decode: (native, message) => {
+    const properties = decodeBlock(native, message);
+    delete properties.userId;
+    properties.lost = [...(properties.lost ?? []), 'userId'];
+    return properties;
+  },
+  encode: encodeBlock,
+});
+
+/** The property block that subscribers get: the publisher's own octets if it spoke MQTT 5. */
+export function nativeFor(message: Message): Buffer {
+  const isOwn = message.format === strangeUserFormat && message.deaths.length === 0;
+  return isOwn ? message.native : message.as(mqtt5Format);
+}
+
+/** RETAIN as the other protocols say it. */
+function retainedHeaders({ retain }: Message): Map<string, Value> {
+  return retain ? new Map([[retainHeader, true]]) : new Map();
+}
+
+function withoutRetain(headers: Headers): Headers {
+  return new Map([...headers].filter(([name]) => name !== retainHeader));
+}
+
 function decodeBlock(native: Buffer, message: Message): Properties {
   const { values, userProperties: pairs } = readProperties(new Reader(native, 0, native.length), publishProperties);
-  const properties: Properties = { headers: new Map(), durable: message.qos > 0 };
+  const properties: Properties = { headers: retainedHeaders(message), durable: message.qos > 0 };
   const contentType = values.get(PropertyId.contentType);
   if (typeof contentType === 'string') properties.contentType = contentType;
   const responseTopic = values.get(PropertyId.responseTopic);
@@ -70,7 +108,25 @@ function decodeBlock(native: Buffer, message: Message): Properties {
   if (typeof expiry === 'number') properties.ttlMs = expiry * 1000;
   userProperties.decode(pairs, properties, spells);
   keepRepeats(pairs, residuePart, properties);
+  takeReplyTopic(properties);
   return properties;
+}
+
+// A header of it beside the Response Topic says that there was no other reply address.
+function takeReplyTopic(properties: Properties): void {
+  const { replyTo, headers } = properties;
+  const topic = headers.get(replyTopicHeader);
+  if (typeof topic === 'string' && replyTo?.protocol === protocol && toRoutingKey(replyTo.text) === topic) {
+    delete properties.replyTo;
+  }
+}
+
+// Of a message with no other reply address; a routing key that is no topic is none.
+function findReplyTopic({ replyTo, headers }: Properties): string | undefined {
+  const key = headers.get(replyTopicHeader);
+  if (replyTo !== undefined || typeof key !== 'string') return undefined;
+  const topic = toTopic(key);
+  return isTopicName(topic) && isSpellable(topic) ? topic : undefined;
 }
 
 function encodeBlock(properties: Properties, message: Message): Buffer {
@@ -85,15 +141,21 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
     if (isSpellable(properties.contentType)) writer.text(PropertyId.contentType, properties.contentType);
     else unspelled.add('contentType', properties.contentType);
   }
-  if (properties.replyTo !== undefined)
-    writer.text(PropertyId.responseTopic, toResponseTopic(properties.replyTo, message));
+  const responseTopic =
+    properties.replyTo === undefined ? findReplyTopic(properties) : toResponseTopic(properties.replyTo, message);
+  if (responseTopic !== undefined) writer.text(PropertyId.responseTopic, responseTopic);
   if (properties.correlationId !== undefined) {
     const shown = showCorrelationData(properties.correlationId, properties.replyTo !== undefined);
     writer.octets(PropertyId.correlationData, shown[0]);
     letter = shown[1];
   }
-  const lines = userProperties.encode(properties, spells, unspelled);
-  for (const [name, text] of restoreRepeats(letter === '' ? lines : withType(lines, letter), residuePart)) {
+  // RETAIN of a delivery says it itself
+  const shown = message.retain ? { ...properties, headers: withoutRetain(properties.headers) } : properties;
+  const lines = userProperties.encode(shown, spells, unspelled);
+  for (const [name, text] of restoreRepeats(
+    letter === '' ? lines : addType(lines, correlationName, letter),
+    residuePart,
+  )) {
     if (isSpellable(name) && isSpellable(text)) writer.pair(name, text);
   }
   return writer.end();
@@ -120,15 +182,6 @@ function showCorrelationData(id: string | Buffer | TypedValue, isRequest: boolea
 }
 
 const binaryLetter = 'b64';
-
-/** The companion header among the user properties, with one type more. */
-function withType(lines: [name: string, text: string][], letter: string): [name: string, text: string][] {
-  const type = `${correlationName}=${letter}`;
-  const types = lines.find(([name]) => name === typesHeader);
-  if (types === undefined) return [...lines, [typesHeader, type]];
-  if (!readTypes(types[1]).has(correlationName)) types[1] += `,${type}`;
-  return lines;
-}
 
 const protocol = 'mqtt';
 const residuePart = 'm';

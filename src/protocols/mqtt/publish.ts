@@ -30,6 +30,10 @@ export class IncomingPublish {
   topicAliasAt = 0;
   /** The payload is said to be UTF-8. */
   isText = false;
+  /** The user property of the name, 0–255; −1 = none. */
+  priority = -1;
+  /** Where the length of the user property `user-id` begins; −1 = none. */
+  userIdAt = -1;
 
   /**
    * @param first the packet's first octet
@@ -60,6 +64,8 @@ export class IncomingPublish {
     this.expirySeconds = -1;
     this.topicAlias = 0;
     this.isText = false;
+    this.priority = -1;
+    this.userIdAt = -1;
     if (version === 5) this.readProperties(chunk, at, next);
   }
 
@@ -76,6 +82,13 @@ export class IncomingPublish {
     this.payloadAt = reader.at + length;
     if (this.payloadAt > next) throw malformed('packet is cut');
     this.readBlock(new Reader(chunk, this.nativeAt, this.payloadAt));
+  }
+
+  /** A property block alone, of a will: what routing needs of it. */
+  readNative(native: Buffer): void {
+    this.priority = -1;
+    this.userIdAt = -1;
+    this.readBlock(new Reader(native, 0, native.length));
   }
 
   private readBlock(reader: Reader): void {
@@ -102,7 +115,7 @@ export class IncomingPublish {
           if (this.topicAlias === 0) throw new ProtocolError(ReasonCode.topicAliasInvalid, 'topic alias 0'); // [MQTT-3.3.2-8]
           break;
         case PropertyId.contentType:
-          reader.text(); // [MQTT-3.3.2-19]
+          reader.skipText(); // [MQTT-3.3.2-19]
           break;
         case PropertyId.responseTopic:
           demandResponseTopic(reader.text());
@@ -110,10 +123,16 @@ export class IncomingPublish {
         case PropertyId.correlationData:
           reader.octets();
           break;
-        case PropertyId.userProperty:
-          reader.text(); // [MQTT-1.5.7-1]
-          reader.text();
+        case PropertyId.userProperty: {
+          const nameAt = reader.at;
+          reader.skipText(); // [MQTT-1.5.7-1]
+          const valueAt = reader.at;
+          reader.skipText();
+          // by its length first: most names are others
+          if (valueAt - nameAt === 2 + priorityName.length) this.takePriority(reader, nameAt, valueAt);
+          else if (valueAt - nameAt === 2 + userIdName.length) this.takeUserId(reader, nameAt, valueAt);
           break;
+        }
         case PropertyId.subscriptionIdentifier: // [MQTT-3.3.4-6] a client does not send one
           throw new ProtocolError(ReasonCode.protocolError, 'subscription identifier in a PUBLISH from a client');
         default:
@@ -122,10 +141,34 @@ export class IncomingPublish {
     }
   }
 
+  // Of a name that repeats the first counts.
+  private takePriority({ bytes, at }: Reader, nameAt: number, valueAt: number): void {
+    if (this.priority >= 0 || !isName(bytes, nameAt, priorityName)) return;
+    const text = bytes.toString('latin1', valueAt + 2, at);
+    if (/^\d{1,3}$/.test(text) && Number(text) <= 255) this.priority = Number(text);
+  }
+
+  private takeUserId({ bytes }: Reader, nameAt: number, valueAt: number): void {
+    if (this.userIdAt < 0 && isName(bytes, nameAt, userIdName)) this.userIdAt = valueAt;
+  }
+
+  /** False for a user id that is not the publisher's own. */
+  isUser(chunk: Buffer, user: string): boolean {
+    const at = this.userIdAt;
+    return at < 0 || chunk.toString('utf8', at + 2, at + 2 + chunk.readUInt16BE(at)) === user;
+  }
+
   /** True for a payload that is not the UTF-8 it is said to be. */
   isMislabelled(chunk: Buffer, next: number): boolean {
     return this.isText && !isUtf8(chunk.subarray(this.payloadAt, next));
   }
+}
+
+const priorityName = Buffer.from('priority');
+const userIdName = Buffer.from('user-id');
+
+function isName(bytes: Buffer, at: number, name: Buffer): boolean {
+  return name.compare(bytes, at + 2, at + 2 + name.length) === 0;
 }
 
 /** A bit for each property that may be there once, 0 for the others. */

@@ -3,8 +3,11 @@ import type { Client } from '../../core/client.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import type { Connect } from './connect.ts';
-import { mqtt3Format, mqtt5Format } from './message.ts';
+import { mqtt3Format, mqtt5Format, strangeUserFormat } from './message.ts';
+import { IncomingPublish } from './publish.ts';
 import { addressOf } from './topic.ts';
+
+const properties = new IncomingPublish();
 
 /** What is published in a client's name when its connection ends without a farewell [MQTT-3.1.2-8]. */
 export interface Will {
@@ -47,12 +50,13 @@ export function publishWill(
   const [exchange, routingKey] = addressOf(will.topic, topics);
   const native = will.native ?? Buffer.alloc(0);
   const bytes = Buffer.concat([native, will.payload]);
+  properties.readNative(native);
   const message = new Message({
-    format: will.native === null ? mqtt3Format : mqtt5Format,
+    format: will.native === null ? mqtt3Format : properties.isUser(native, will.user) ? mqtt5Format : strangeUserFormat,
     exchange,
     routingKey,
     durable: will.qos > 0,
-    priority: -1,
+    priority: properties.priority,
     expiresAtMs: will.expirySeconds < 0 ? 0 : vhost.nowMs + will.expirySeconds * 1000,
     qos: will.qos,
     retain: will.retain,

@@ -3,9 +3,9 @@ import { type MessageFormat, register } from '../../core/format.ts';
 import type { Death, Message } from '../../core/message.ts';
 import type { Properties } from '../../core/properties.ts';
 import { keepRepeats, restoreRepeats } from '../../core/repeated-lines.ts';
-import type { ReplyAddress } from '../../core/reply.ts';
+import { hideReplyTopic, type ReplyAddress, showReplyTopic } from '../../core/reply.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
-import { spell } from '../../core/typed-text.ts';
+import { addType, spell } from '../../core/typed-text.ts';
 import type { Spells } from '../../core/unspelled.ts';
 import { decodeText, encodeText } from '../../lib/bytes.ts';
 import { findAddress } from './destination.ts';
@@ -66,6 +66,9 @@ class StompFormat implements MessageFormat {
       else rest.push([name, value]);
     }
     textHeaders.decode(rest, properties, spellsIn[this.version]);
+    const headers = new Map(properties.headers);
+    hideReplyTopic(properties.replyTo, headers);
+    properties.headers = headers;
     keepRepeats(lines, residuePart, properties);
     return properties;
   }
@@ -137,13 +140,20 @@ function writeLines(lines: readonly Line[], version: Version): Buffer {
 
 // What a publisher wrote under the names of deaths was not the broker's, and its expiry is spent.
 function deadLines(lines: readonly Line[], deaths: readonly Death[]): Line[] {
-  const shown = deathHeaders(deaths).map(([name, value]): Line => [name, spell(value).text]);
-  const kept = lines.filter(([name]) => !isDeathHeader(name) && name !== 'expiration' && name !== 'expires');
+  let kept = lines.filter(([name]) => !isDeathHeader(name) && name !== 'expiration' && name !== 'expires');
+  const shown = deathHeaders(deaths).map(([name, value]): Line => {
+    const { text, letter } = spell(value);
+    if (letter !== '') kept = addType(kept, name, letter);
+    return [name, text];
+  });
   return [...shown, ...kept];
 }
 
 function linesOf(properties: Properties, message: Message, version: Version): readonly Line[] {
-  const lines: Line[] = textHeaders.encode(properties, spellsIn[version]);
+  const { replyTo } = properties;
+  const headers = new Map(properties.headers);
+  if (replyTo !== undefined && message.replies !== null) showReplyTopic(replyTo, headers);
+  const lines: Line[] = textHeaders.encode({ ...properties, headers }, spellsIn[version]);
   if (properties.replyTo !== undefined) lines.push(['reply-to', showReplyTo(properties.replyTo, message)]);
   if (properties.durable !== undefined) lines.push(['persistent', String(properties.durable)]);
   if (properties.ttlMs !== undefined) lines.push(['expiration', String(properties.ttlMs)]);
