@@ -119,6 +119,8 @@ export class ColdList {
   private readonly pages = new Ring<ColdPage>();
   private readonly front: Ring<QueueEntry>;
   private readonly owner: ColdOwner;
+  /** True, once, for an entry that was taken out of its place. */
+  private readonly isGone: (entry: QueueEntry) => boolean;
   /** Of the entries in `front`. */
   private frontBytes = 0;
   /** Entries that the front is filled up to, ahead of need. */
@@ -134,9 +136,10 @@ export class ColdList {
   private sweepAt = 0;
 
   /** @param front entries ahead of all that this list will have; the caller takes from it and calls `taken` */
-  constructor(front: Ring<QueueEntry>, owner: ColdOwner) {
+  constructor(front: Ring<QueueEntry>, owner: ColdOwner, isGone: (entry: QueueEntry) => boolean) {
     this.front = front;
     this.owner = owner;
+    this.isGone = isGone;
     this.recount();
   }
 
@@ -320,7 +323,7 @@ export class ColdList {
     this.back = new Ring();
     for (let i = waiting.length; i > 0; i--) {
       const entry = waiting.shift()!;
-      if (!take(entry)) waiting.push(entry);
+      if (!this.isGone(entry) && !take(entry)) waiting.push(entry);
     }
     for (const entry of this.back) waiting.push(entry);
     this.back = waiting;
@@ -378,7 +381,12 @@ export class ColdList {
   private freezeRun(count: number): void {
     const { store } = this.owner;
     for (let i = 0; i < count; i++) {
-      const entry = this.back.at(0)!;
+      const entry = this.back.at(0);
+      if (entry === undefined) return;
+      if (this.isGone(entry)) {
+        this.back.shift();
+        continue;
+      }
       if (!store.holds(entry)) return;
       this.back.shift();
       let page = this.pages.at(this.pages.length - 1);

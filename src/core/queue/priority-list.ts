@@ -18,10 +18,6 @@ export class PriorityList {
     this.levels = new Array(maxPriority + 1);
   }
 
-  get warmLength(): number {
-    return this.sum((level) => level.warmLength);
-  }
-
   get memoryLength(): number {
     return this.sum((level) => level.memoryLength);
   }
@@ -49,8 +45,9 @@ export class PriorityList {
     return entry;
   }
 
-  peek(): QueueEntry | undefined {
-    return this.first()?.peek();
+  remove(entry: QueueEntry): void {
+    this.levelOf(entry.message.priority).remove(entry);
+    this.length -= 1;
   }
 
   /** Takes the next expired entry that stands at the head of its priority. */

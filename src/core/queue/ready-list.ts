@@ -5,27 +5,34 @@ import type { QueueEntry } from './entry.ts';
 
 /**
  * Entries that wait, in the order of their messages. What comes back from a consumer was mostly ahead of everything that
- * never left, so that it needs only a small heap in front of the ring. (Selectors take from the middle.)
+ * never left, so that it needs only a small heap in front of the ring. What is taken out of the middle leaves a hole,
+ * passed over when it comes up, and filled with others when half of the places are holes.
  *
  *     returned (heap by sequence)  │  fresh (ring, in order)  │  cold (of a long list; null for all others)
  */
 export class ReadyList {
   private fresh = new Ring<QueueEntry>();
-  private readonly returned: QueueEntry[] = [];
+  private returned: QueueEntry[] = [];
   private cold: ColdList | null = null;
+  /** Places of entries that were taken out of the middle: passed over when they come up. */
+  private holes: Set<QueueEntry> | null = null;
 
   get length(): number {
-    return this.warmLength + (this.cold === null ? 0 : this.cold.length);
-  }
-
-  /** Entries that are in memory at the head, and can be taken. */
-  get warmLength(): number {
-    return this.fresh.length + this.returned.length;
+    const { cold, holes } = this;
+    return this.warmPlaces + (cold === null ? 0 : cold.length) - (holes === null ? 0 : holes.size);
   }
 
   /** Entries that are in memory. */
   get memoryLength(): number {
-    return this.warmLength + (this.cold === null ? 0 : this.cold.back.length);
+    return this.memoryPlaces - (this.holes === null ? 0 : this.holes.size);
+  }
+
+  private get warmPlaces(): number {
+    return this.fresh.length + this.returned.length;
+  }
+
+  private get memoryPlaces(): number {
+    return this.warmPlaces + (this.cold === null ? 0 : this.cold.back.length);
   }
 
   /** Octets of the bodies that are not in memory. */
@@ -38,8 +45,16 @@ export class ReadyList {
     else this.cold.back.push(entry);
   }
 
+  /** Takes an entry that is in memory out of its place, wherever that is. */
+  remove(entry: QueueEntry): void {
+    this.holes ??= new Set();
+    this.holes.add(entry);
+    if (this.holes.size > holesMin && this.holes.size * 2 > this.memoryPlaces) this.fill();
+  }
+
   /** Puts an entry that left the list back to its place. */
   restore(entry: QueueEntry): void {
+    if (this.holes?.delete(entry)) return; // it is still there
     const heap = this.returned;
     let at = heap.length;
     heap.push(entry);
@@ -54,6 +69,13 @@ export class ReadyList {
 
   /** Takes the first; undefined when there is none, or it is still to be read back: the owner is told when it is there. */
   shift(): QueueEntry | undefined {
+    for (;;) {
+      const entry = this.take();
+      if (this.holes === null || entry === undefined || !this.isHole(entry)) return entry;
+    }
+  }
+
+  private take(): QueueEntry | undefined {
     if (this.returned.length === 0) return this.cold === null ? this.fresh.shift() : this.shiftAhead(this.cold);
     if (this.fresh.length === 0 && this.cold !== null && !this.join(this.cold)) {
       this.cold.demand(); // one of the cold may be ahead of it
@@ -66,6 +88,7 @@ export class ReadyList {
 
   /** The first if it is in memory. */
   peek(): QueueEntry | undefined {
+    if (this.holes !== null) this.pass();
     const returned = this.returned[0];
     const fresh = this.fresh.at(0);
     if (returned === undefined || fresh === undefined) return returned ?? fresh;
@@ -88,6 +111,7 @@ export class ReadyList {
   }
 
   private dueMs(): number {
+    if (this.holes !== null) this.pass();
     if (this.cold === null || this.fresh.length > 0) return this.peek()?.expiresAtMs ?? 0;
     return earlier(this.returned[0]?.expiresAtMs ?? 0, this.cold.headDueMs);
   }
@@ -95,12 +119,14 @@ export class ReadyList {
   clear(): void {
     this.fresh.clear();
     this.returned.length = 0;
+    this.holes = null;
     this.cold?.settle();
     this.cold = null;
   }
 
   /** The entries that are in memory; those ahead of cold ones first. */
   *[Symbol.iterator](): IterableIterator<QueueEntry> {
+    this.fill();
     yield* this.warm();
     if (this.cold !== null) yield* this.cold.back;
   }
@@ -122,7 +148,7 @@ export class ReadyList {
   /** Entries of a queue as it was at the start, all of them cold; the list is empty. */
   adopt(recovered: RecoveredQueue, slots: Uint32Array, owner: ColdOwner): void {
     if (slots.length === 0) return;
-    this.cold = new ColdList(this.fresh, owner);
+    this.cold = new ColdList(this.fresh, owner, (entry) => this.isHole(entry));
     this.cold.adopt(recovered, slots);
   }
 
@@ -132,13 +158,14 @@ export class ReadyList {
    * @returns true when more of them can leave at once
    */
   freeze(keep: number, max: number, owner: ColdOwner): boolean {
+    this.fill();
     if (this.cold === null) {
       const next = this.fresh.at(keep);
       if (next === undefined || (next.journal !== 'none' && !owner.store.holds(next))) return false;
       const back = this.fresh;
       this.fresh = new Ring();
       for (let i = 0; i < keep; i++) this.fresh.push(back.shift()!);
-      this.cold = new ColdList(this.fresh, owner);
+      this.cold = new ColdList(this.fresh, owner, (entry) => this.isHole(entry));
       this.cold.back = back;
     }
     return this.cold.freeze(keep * 2, max);
@@ -146,21 +173,27 @@ export class ReadyList {
 
   /** Has the first entries read back if none is in memory. */
   demand(): void {
-    if (this.warmLength === 0) this.cold?.demand();
+    if (this.holes !== null) this.pass();
+    if (this.warmPlaces === 0) this.cold?.demand();
   }
 
   /** At most `count` entries of messages behind `after`, in order; those that are cold are read for it, and stay cold. */
   browse(after: number, count: number): QueueEntry[] | Promise<QueueEntry[]> {
+    this.fill();
     const { cold } = this;
     const found: QueueEntry[] = [];
     if (cold === null) return browse(this, after, count, found);
     browse(this.warm(), after, count, found);
     if (found.length >= count) return found;
-    return cold.browse(after, count, found).then(() => browse(cold.back, after, count, found));
+    return cold.browse(after, count, found).then(() => {
+      this.fill();
+      return browse(cold.back, after, count, found);
+    });
   }
 
   /** Takes what `take` returns true for, in order; of what is cold later, as it is read. Then calls `done`. */
   sweep(take: (entry: QueueEntry) => boolean, done: () => void): void {
+    this.fill();
     const { cold } = this;
     this.sweepWarm(take);
     if (cold === null) return done();
@@ -175,7 +208,7 @@ export class ReadyList {
     this.returned.length = 0;
     const left = waiting.filter((entry) => !take(entry));
     // Mostly nothing came meanwhile: what is left keeps its order. What was returned may stand behind what is cold.
-    const isAlone = this.warmLength === 0 && this.cold === null;
+    const isAlone = this.warmPlaces === 0 && this.cold === null;
     for (const entry of left) {
       if (isAlone) this.fresh.push(entry);
       else this.restore(entry);
@@ -199,6 +232,36 @@ export class ReadyList {
     return true;
   }
 
+  // — places of entries that were taken out of the middle ——————————————————————————————————————————————————————————
+
+  // True for one whose place has come up: it is gone now.
+  private isHole(entry: QueueEntry): boolean {
+    const { holes } = this;
+    if (holes === null || !holes.delete(entry)) return false;
+    if (holes.size === 0) this.holes = null;
+    return true;
+  }
+
+  // What stands at the head is no hole after it.
+  private pass(): void {
+    for (let first = this.fresh.at(0); first !== undefined && this.isHole(first); first = this.fresh.at(0)) {
+      this.fresh.shift();
+      this.cold?.taken(first);
+    }
+    while (this.returned.length > 0 && this.isHole(this.returned[0]!)) this.shiftReturned();
+  }
+
+  private fill(): void {
+    const { holes } = this;
+    if (holes === null) return;
+    this.holes = null;
+    const isThere = (entry: QueueEntry): boolean => !holes.has(entry);
+    this.fresh.filter(isThere);
+    this.returned = this.returned.filter(isThere).sort((a, b) => a.message.sequence - b.message.sequence);
+    this.cold?.back.filter(isThere);
+    this.cold?.recount();
+  }
+
   private shiftReturned(): QueueEntry {
     const heap = this.returned;
     const first = heap[0]!;
@@ -217,6 +280,9 @@ export class ReadyList {
     return first;
   }
 }
+
+/** Fewer of them are not worth tidying up. */
+const holesMin = 64;
 
 function earlier(a: number, b: number): number {
   return a === 0 || b === 0 ? a + b : Math.min(a, b);
