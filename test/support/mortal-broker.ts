@@ -3,6 +3,7 @@ import { BrokerProcess } from './broker-process.ts';
 /** A broker whose process ends and comes back: on the same port of MQTT, with the same data. */
 export class MortalBroker {
   readonly port: number;
+  readonly webSocketPort: number;
   private process: BrokerProcess;
   private readonly first: BrokerProcess;
 
@@ -10,6 +11,7 @@ export class MortalBroker {
     this.first = process;
     this.process = process;
     this.port = process.port('mqtt');
+    this.webSocketPort = process.port('mqttWs');
   }
 
   static async start(): Promise<MortalBroker> {
@@ -20,7 +22,8 @@ export class MortalBroker {
   async restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     if (signal === 'SIGKILL') await this.process.kill();
     else await this.process.stop();
-    const args = ['--set', `listeners.mqtt.port=${this.port}`];
+    const ports = [`listeners.mqtt.port=${this.port}`, `listeners.mqttWs.port=${this.webSocketPort}`];
+    const args = ports.flatMap((port) => ['--set', port]);
     this.process = await BrokerProcess.start({ dataDir: this.first.dataDir, args });
   }
 
