@@ -26,6 +26,7 @@ import { amqp091Format } from './protocols/amqp091/message.ts';
 import { Amqp091 } from './protocols/amqp091/protocol.ts';
 import { mqtt3Script, mqtt5Script } from './protocols/mqtt/explain.ts';
 import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
+import { toTopic } from './protocols/mqtt/topic.ts';
 import { stompScript } from './protocols/stomp/explain.ts';
 import { Stomp } from './protocols/stomp/protocol.ts';
 import { freeBytes, openDisk } from './storage/disk.ts';
@@ -233,6 +234,7 @@ export class Server {
       format: amqp091Format,
       scripts: [amqp091Script, amqp10Script, mqtt5Script, mqtt3Script, stompScript],
       fault: () => (this.ready ? broker.journal.failure : 'it starts or stops'),
+      topicOf: (routingKey) => toTopic(routingKey),
       node: {
         name: `rosettamq@${hostname()}`,
         version,

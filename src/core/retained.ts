@@ -3,12 +3,16 @@ import { nameKey } from './definitions.ts';
 import { findFormat } from './format.ts';
 import type { Journal, Position } from './journal.ts';
 import { Message, noDeaths } from './message.ts';
+import type { Headers, Value } from './properties.ts';
 import { anyWord, anyWords, type Pattern, wordsOf } from './topic.ts';
 
 /** The kind of retained messages among the journal's states; the key is virtual host and routing key. */
 export const retainedKind = 'retained';
 
-/** The header by which publishers of other protocols than MQTT say that their message is to be retained. */
+/**
+ * The header by which publishers of other protocols than MQTT say that their message is to be retained, and by which
+ * their consumers see that it is; as an argument of a binding it asks for what is retained already.
+ */
 export const retainHeader = 'x-mqtt-retain';
 /** In the names that the formats have for it: AMQP 1.0's annotation is `x-opt-mqtt-retain`. */
 const retainMark = 'mqtt-retain';
@@ -79,7 +83,7 @@ export class Retained {
   }
 
   clearAll(): void {
-    const all: Message[] = [];
+    const all = new Set<Message>();
     collectAll(this.root, 0, all, false);
     for (const { routingKey } of all) this.clear(routingKey);
   }
@@ -90,11 +94,18 @@ export class Retained {
     return message === null || isExpired(message, nowMs) ? null : message;
   }
 
-  /** All whose routing key the pattern matches; a leading wildcard does not match a leading `$` [MQTT-4.7.2-1]. */
-  match(pattern: Pattern, nowMs: number): Message[] {
-    const found: Message[] = [];
-    collect(this.root, pattern, 0, nowMs, found);
-    return found;
+  /** All whose routing key the filter matches; a leading wildcard does not match a leading `$` [MQTT-4.7.2-1]. */
+  match(filter: Pattern, nowMs: number): Message[] {
+    const found = new Set<Message>();
+    collect(this.root, filter, 0, nowMs, found, true);
+    return [...found];
+  }
+
+  /** All whose routing key the pattern of a binding matches: to its wildcards `$` is a character as others. */
+  matchBinding(pattern: Pattern, nowMs: number): Message[] {
+    const found = new Set<Message>();
+    collect(this.root, pattern, 0, nowMs, found, false);
+    return [...found];
   }
 
   /** Forgets what is expired; to be called now and then. */
@@ -157,32 +168,34 @@ function isExpired(message: Message, nowMs: number): boolean {
   return message.expiresAtMs > 0 && message.expiresAtMs <= nowMs;
 }
 
-function collect(node: Node, pattern: Pattern, at: number, nowMs: number, found: Message[]): void {
+/** @param hides at the root, wildcards do not see words that begin with `$` */
+function collect(node: Node, pattern: Pattern, at: number, nowMs: number, found: Set<Message>, hides: boolean): void {
   if (at === pattern.length) {
-    if (node.message !== null && !isExpired(node.message, nowMs)) found.push(node.message);
+    if (node.message !== null && !isExpired(node.message, nowMs)) found.add(node.message);
     return;
   }
   const token = pattern[at]!;
-  if (token === anyWords) {
-    // The patterns of filters have their `#` last: everything from here downwards.
-    collectAll(node, nowMs, found, node.parent === null);
+  if (typeof token === 'string') {
+    const next = node.words?.get(token);
+    if (next !== undefined) collect(next, pattern, at + 1, nowMs, found, false);
     return;
   }
-  if (token !== anyWord) {
-    const next = node.words?.get(token);
-    if (next !== undefined) collect(next, pattern, at + 1, nowMs, found);
-    return;
+  if (token === anyWords) {
+    // Filters have their `#` last: everything from here downwards. Those of bindings may go on after it.
+    if (at === pattern.length - 1) return collectAll(node, nowMs, found, hides);
+    collect(node, pattern, at + 1, nowMs, found, hides);
   }
   if (node.words === null) return;
   for (const next of node.words.values()) {
-    if (node.parent !== null || !isHidden(next)) collect(next, pattern, at + 1, nowMs, found);
+    if (hides && isHidden(next)) continue;
+    collect(next, pattern, token === anyWord ? at + 1 : at, nowMs, found, false);
   }
 }
 
-function collectAll(node: Node, nowMs: number, found: Message[], isRoot: boolean): void {
-  if (node.message !== null && !isExpired(node.message, nowMs)) found.push(node.message);
+function collectAll(node: Node, nowMs: number, found: Set<Message>, hides: boolean): void {
+  if (node.message !== null && !isExpired(node.message, nowMs)) found.add(node.message);
   if (node.words === null) return;
-  for (const next of node.words.values()) if (!isRoot || !isHidden(next)) collectAll(next, nowMs, found, false);
+  for (const next of node.words.values()) if (!hides || !isHidden(next)) collectAll(next, nowMs, found, false);
 }
 
 function isHidden(node: Node): boolean {
@@ -252,6 +265,14 @@ export function copyOf(message: Message): Message {
 export function asksToBeRetained(message: Message): boolean {
   if (message.nativeEnd - message.nativeStart <= retainMark.length) return false;
   if (message.native.indexOf(retainMark, 0, 'latin1') < 0) return false;
-  const value = message.properties.headers.get(retainHeader);
+  return isYes(message.properties.headers.get(retainHeader));
+}
+
+/** True for the arguments of a binding whose queue is to get what is retained already. */
+export function asksForRetained(args: Headers): boolean {
+  return args.size > 0 && isYes(args.get(retainHeader));
+}
+
+function isYes(value: Value | undefined): boolean {
   return value === true || value === 'true';
 }

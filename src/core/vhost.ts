@@ -29,7 +29,7 @@ import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
 import type { Queue } from './queue/queue.ts';
 import type { QueueSpec } from './queue/spec.ts';
 import { aliasQueuePrefix, ReplyAliases, replyDefaults } from './reply.ts';
-import { asksToBeRetained, Retained, type RetainedLimits } from './retained.ts';
+import { asksForRetained, asksToBeRetained, copyOf, Retained, type RetainedLimits } from './retained.ts';
 import { type Pattern, parsePattern } from './topic.ts';
 
 /** What became of a publish: `unroutable` is for the publisher that asked, and is confirmed all the same. */
@@ -539,12 +539,24 @@ export class Vhost implements QueueOwner {
 
   // — bindings ————————————————————————————————————————————————————————————————————————————————————————————————————
 
-  /** Binds a queue or exchange; binding again what is bound does nothing. */
+  /**
+   * Binds a queue or exchange; binding again what is bound does nothing. A new binding that asks for it with the
+   * argument `x-mqtt-retain` gives its queue the retained messages that it matches.
+   */
   bind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
     this.demandBinding(client, source, destination instanceof Exchange ? 'exchange' : 'queue', destination.name, key);
     const exchange = this.getExchange(source);
     checkBinding(exchange.spec.type, key, args);
-    this.addBinding(exchange, destination, key, parsePattern(key), args, null);
+    const isNew = !exchange.bindings.has(bindingId(destination, key, args));
+    const { pattern } = this.addBinding(exchange, destination, key, parsePattern(key), args, null);
+    if (isNew && asksForRetained(args)) this.replayRetained(exchange, destination, pattern);
+  }
+
+  private replayRetained(exchange: Exchange, destination: Queue | Exchange, pattern: Pattern): void {
+    if (exchange.name !== this.host.retainedExchange || destination instanceof Exchange) return;
+    for (const message of this.retained.matchBinding(pattern, this.nowMs)) {
+      this.publishTo(destination, copyOf(message), null);
+    }
   }
 
   unbind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {

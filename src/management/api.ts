@@ -18,6 +18,7 @@ import { addParameters } from './resources/parameters.ts';
 import { addPermissions } from './resources/permissions.ts';
 import { addPolicies } from './resources/policies.ts';
 import { addQueues } from './resources/queues.ts';
+import { addRetained } from './resources/retained.ts';
 import { addUsers } from './resources/users.ts';
 import { addVhosts } from './resources/vhosts.ts';
 import { Views } from './views.ts';
@@ -68,6 +69,7 @@ const resources: readonly ((app: FastifyInstance, management: Management, views:
   addExchanges,
   addQueues,
   addBindings,
+  addRetained,
   addHealth,
   addLogLevel,
   addExplain,

@@ -4,6 +4,7 @@ import type { Broker } from '../core/broker.ts';
 import type { Script } from '../core/explain.ts';
 import type { MessageFormat } from '../core/format.ts';
 import type { Parameters } from '../core/parameters.ts';
+import type { Vhost } from '../core/vhost.ts';
 import { HttpError } from './errors.ts';
 
 /** A port that is listened on. */
@@ -39,6 +40,8 @@ export interface Management {
   readonly format: MessageFormat;
   /** Those that messages are explained in. */
   readonly scripts: readonly Script[];
+  /** The topic that MQTT's subscribers see for a routing key. */
+  topicOf(routingKey: string, vhost: Vhost): string;
   /** Why no durable messages are taken now: it starts, it stops, the disk refuses; null when they are. */
   fault(): string | null;
 }

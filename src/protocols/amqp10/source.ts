@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Message } from '../../core/message.ts';
 import { type Headers, noHeaders } from '../../core/properties.ts';
 import type { Queue } from '../../core/queue/queue.ts';
+import { retainHeader } from '../../core/retained.ts';
 import { type Address, exchangeAddress, parseAddress, queueAddress } from './address.ts';
 import { createDynamicNode } from './dynamic.ts';
 import { AmqpError, ErrorCondition } from './errors.ts';
@@ -83,6 +84,10 @@ function openNode(session: Session, attach: Values<'attach'>, source: Source): N
 
 // — subscriptions ———————————————————————————————————————————————————————————————————————————————————————————————————
 
+/** What is retained for the topic comes first, to a subscription that is new. */
+const retainedCapability = 'retained';
+const retainedArgument: Headers = new Map([[retainHeader, true]]);
+
 /**
  * A subscription to a topic is a queue of its own. It outlives the link when the terminus is durable or never expires;
  * then container and link name, up to the first `|` of a shared one, say which it is, as JMS clients expect.
@@ -128,7 +133,8 @@ function subscribe(
     arguments: isDurable ? expiryOf(source) : noHeaders,
   });
   try {
-    vhost.bind(connection, address.exchange, queue, key, noHeaders);
+    const wantsRetained = source.capabilities?.includes(retainedCapability) === true;
+    vhost.bind(connection, address.exchange, queue, key, wantsRetained ? retainedArgument : noHeaders);
   } catch (error) {
     if (current === undefined) vhost.removeQueue(vhost.queues.get(name)!);
     throw error;

@@ -5,6 +5,7 @@ import type { Route } from '../../core/exchange/route.ts';
 import { type Headers, noHeaders, type Value } from '../../core/properties.ts';
 import type { DeadLetterAddress } from '../../core/queue/dead-letter.ts';
 import type { Queue } from '../../core/queue/queue.ts';
+import { retainHeader } from '../../core/retained.ts';
 import type { Connection } from './connection.ts';
 import { type Destination, parseDestination, topicExchange } from './destination.ts';
 import { ProtocolError } from './frame.ts';
@@ -230,7 +231,7 @@ export class Endpoints {
       exclusiveTo: durable === null ? connection : null,
       arguments: readArguments(headers),
     });
-    const args = found.spec.type === 'headers' ? bindingArguments(headers) : noHeaders;
+    const args = found.spec.type === 'headers' ? bindingArguments(headers) : retainedArgument(headers);
     if (durable?.followsTopic === true) this.dropOtherTopics(queue, found, key);
     vhost.bind(connection, exchange, queue, key, args);
     return { queue, own: true };
@@ -312,6 +313,11 @@ function readArguments(headers: TextHeaders): Headers {
     if (text !== undefined) args.set(name, isTrue(text));
   }
   return args;
+}
+
+// What is retained for the topic comes first.
+function retainedArgument(headers: TextHeaders): Headers {
+  return isTrue(headers.get(retainHeader)) ? new Map([[retainHeader, true]]) : noHeaders;
 }
 
 function bindingArguments(headers: TextHeaders): Headers {
