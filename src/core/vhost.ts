@@ -91,6 +91,8 @@ export class Vhost implements QueueOwner {
   readonly exchanges = new Map<string, Exchange>();
   readonly queues = new Map<string, LocalQueue>();
   readonly clients = new Set<Client>();
+  /** Told of each queue that is made: subscriptions to all queues of a pattern. */
+  readonly queueWatchers = new Set<(queue: Queue) => void>();
   readonly policies: Policies;
   /** What operators cap the policies of users with. */
   readonly operatorPolicies: Policies;
@@ -502,6 +504,7 @@ export class Vhost implements QueueOwner {
     }
     const queue = this.addQueue(spec, spec.durable ? this.host.nextQueueId() : 0);
     if (spec.durable) this.putQueue(queue);
+    for (const watch of this.queueWatchers) watch(queue);
     return queue;
   }
 

@@ -1,3 +1,4 @@
+import { anyWord, anyWords, type Pattern } from '../../core/topic.ts';
 import { ProtocolError } from './frame.ts';
 
 /** Whose habits a client has; `auto` is RabbitMQ's until the client shows that it was written for ActiveMQ. */
@@ -12,6 +13,8 @@ export type Destination =
       readonly declared: boolean;
       /** The topic that an ActiveMQ virtual topic's queue is fed from. */
       readonly virtualTopic?: string;
+      /** To a subscription, all queues whose names match; to a SEND it is a name. */
+      readonly wildcard?: Pattern;
     }
   | { readonly kind: 'exchange'; readonly exchange: string; readonly key: string }
   | { readonly kind: 'temp-queue' | 'temp-topic'; readonly name: string };
@@ -30,7 +33,8 @@ export const topicExchange = 'amq.topic';
  *     /topic/k                  amq.topic, key k                   /exchange/x[/k]                exchange x, key k
  *     /temp-queue/n             the connection's own               /temp-topic/n                  the connection's own
  *     n                         queue n
- *     only ActiveMQ's: /queue/a/b, /topic/a.>, several separated by commas, /queue/Consumer.A.VirtualTopic.T
+ *     only ActiveMQ's: /queue/a/b, /topic/a.>, several separated by commas, /queue/Consumer.A.VirtualTopic.T,
+ *     /queue/a.> and /queue/a.*.b as all queues of such names
  *
  * In RabbitMQ's forms names are percent-encoded where they hold a slash.
  * @throws ProtocolError for a form that is not known
@@ -95,9 +99,22 @@ function parseQueue(text: string, segments: number, dialect: Dialect): Parsed {
   const isActivemq = dialect === 'activemq' || segments > 1;
   const name = isActivemq ? text : decode(text, dialect);
   const virtualTopic = dialect === 'rabbitmq' ? undefined : /^Consumer\.[^.]+\.(VirtualTopic\..+)$/.exec(name)?.[1];
-  if (virtualTopic === undefined) return { destinations: [{ kind: 'queue', name, declared: true }], isActivemq };
+  if (virtualTopic === undefined) {
+    const wildcard = dialect === 'rabbitmq' ? null : findWildcard(name);
+    if (wildcard !== null) {
+      return { destinations: [{ kind: 'queue', name, declared: true, wildcard }], isActivemq: true };
+    }
+    return { destinations: [{ kind: 'queue', name, declared: true }], isActivemq };
+  }
   const key = virtualTopic.replace(/(^|\.)>$/, '$1#');
   return { destinations: [{ kind: 'queue', name, declared: true, virtualTopic: key }], isActivemq: true };
+}
+
+// ActiveMQ's `*` is a word, `>` at the end any number of them.
+function findWildcard(name: string): Pattern | null {
+  const words = name.split('.');
+  if (words.at(-1) !== '>' && !words.includes('*')) return null;
+  return words.map((word, i) => (word === '*' ? anyWord : word === '>' && i === words.length - 1 ? anyWords : word));
 }
 
 function parseTopic(text: string, segments: number, dialect: Dialect): Parsed {

@@ -6,6 +6,7 @@ import { type Headers, noHeaders, type Value } from '../../core/properties.ts';
 import type { DeadLetterAddress } from '../../core/queue/dead-letter.ts';
 import type { Queue } from '../../core/queue/queue.ts';
 import { retainHeader } from '../../core/retained.ts';
+import { matches, type Pattern, wordsOf } from '../../core/topic.ts';
 import type { Connection } from './connection.ts';
 import { type Destination, parseDestination, topicExchange } from './destination.ts';
 import { ProtocolError } from './frame.ts';
@@ -48,6 +49,9 @@ const subscribeHeaders: ReadonlySet<string> = new Set([
   ...textArguments,
   ...booleanArguments,
 ]);
+
+/** Queues that stand for subscriptions: a wildcard that could mean anything does not mean them. */
+const ownPrefixes = ['amq.', 'stomp-subscription-', 'mqtt-subscription-', 'mqtt-shared.'];
 
 /** Keys that stand for something else where MQTT reads them. */
 const reservedKeys = ['$SYS', '$share', '$reply', '$delayed', '$queue-of'];
@@ -143,6 +147,21 @@ export class Endpoints {
       case 'exchange':
         return this.bindQueue(destination.exchange, destination.key, headers, durable);
     }
+  }
+
+  /** The queues that a wildcard leads to: of those that the client may read, and that are not somebody's own. */
+  sourcesOf(wildcard: Pattern): Source[] {
+    const queues = [...this.connection.vhost.queues.values()];
+    return queues
+      .filter((queue) => this.matches(wildcard, queue))
+      .map((queue) => ({ queue, own: false, matched: true }));
+  }
+
+  matches(wildcard: Pattern, { name, spec }: Queue): boolean {
+    const { connection } = this;
+    if (spec.exclusiveTo !== null && spec.exclusiveTo !== connection) return false;
+    if (typeof wildcard[0] !== 'string' && ownPrefixes.some((prefix) => name.startsWith(prefix))) return false;
+    return matches(wildcard, wordsOf(name)) && connection.access.allows('read', 'queue', name);
   }
 
   /**

@@ -243,7 +243,16 @@ export class FrameReader {
         if (octet === COLON) {
           if (colon < 0) colon = i;
         } else if (octet === BACKSLASH) this.hasEscapes = true;
-        else if (octet === NUL) throw new ProtocolError('Malformed frame', 'NUL among the headers');
+        else if (octet === NUL) {
+          if (i > lineStart || this.contentLength > 0) {
+            throw new ProtocolError('Malformed frame', 'NUL among the headers');
+          }
+          // a frame without body that lacks its empty line too, as in the examples of STOMP 1.2 §DISCONNECT
+          this.bodyStart = i;
+          this.scanned = i;
+          this.phase = 'body';
+          return true;
+        }
       }
       if (i - lineStart > limits.headerBytes + 1) {
         throw new ProtocolError('Malformed frame', `header line of more than ${limits.headerBytes} octets`);

@@ -111,6 +111,8 @@ export class Handshake implements StreamHandler {
       throw error;
     }
     this.leave();
+    const sendEveryMs = theyWant === 0 ? 0 : Math.max(theyWant, options.heartBeatMs);
+    const expectEveryMs = theySend === 0 ? 0 : Math.max(theySend, options.heartBeatMs);
     const connection = new Connection(this.stream, this.door, {
       version,
       user,
@@ -118,14 +120,14 @@ export class Handshake implements StreamHandler {
       access,
       clientId: headers.get('client-id'),
       mechanism: credentials.mechanism,
-      sendEveryMs: theyWant === 0 ? 0 : Math.max(theyWant, options.heartBeatMs),
-      expectEveryMs: theySend === 0 ? 0 : Math.max(theySend, options.heartBeatMs),
+      sendEveryMs,
+      expectEveryMs,
     });
     this.stream.handler = connection;
     const tokens = [
       `version:${version}`,
       `session:${connection.session}`,
-      `heart-beat:${options.heartBeatMs},${options.heartBeatMs}`,
+      `heart-beat:${sendEveryMs},${expectEveryMs}`, // [RabbitMQ, ActiveMQ] what will be, not what could be
       `server:RosettaMQ/${options.version}`,
     ];
     this.stream.write(encodeFrame('CONNECTED', tokens));

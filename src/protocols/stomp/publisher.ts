@@ -221,7 +221,7 @@ export class Publisher implements PublishReceipt {
       exchange: route.exchange.name,
       routingKey: route.routingKey,
       durable: this.persistent >= 0 && frame.isTrue(this.persistent, version),
-      priority: this.priority < 0 ? -1 : Math.min(frame.integer(this.priority, version), 255),
+      priority: this.priority < 0 ? -1 : this.readPriority(),
       expiresAtMs: this.expiration < 0 && this.expires < 0 ? 0 : this.expiryMs(vhost.nowMs),
       qos: -1,
       retain: false,
@@ -256,10 +256,24 @@ export class Publisher implements PublishReceipt {
     return Buffer.concat(parts);
   }
 
+  private readPriority(): number {
+    const { frame, connection } = this;
+    const priority = frame.integer(this.priority, connection.version);
+    if (priority >= 0) return Math.min(priority, 255);
+    const text = frame.value(this.priority, connection.version);
+    if (/^ *-?\d+ *$/.test(text)) return Math.max(Math.min(Number(text), 255), -1);
+    throw new ProtocolError('Invalid header', `'priority' must be a number: '${text}'`);
+  }
+
   private expiryMs(nowMs: number): number {
     const { frame, connection } = this;
     const ttlMs = this.expiration < 0 ? -1 : frame.integer(this.expiration, connection.version);
     if (ttlMs >= 0) return nowMs + ttlMs;
+    // a header like any other to ActiveMQ
+    if (this.expiration >= 0 && connection.dialect !== 'activemq') {
+      const text = frame.value(this.expiration, connection.version);
+      throw new BrokerError('precondition-failed', `invalid expiration '${text}': no_integer`);
+    }
     return this.expires < 0 ? 0 : Math.max(frame.integer(this.expires, connection.version), 0);
   }
 

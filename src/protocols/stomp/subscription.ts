@@ -4,6 +4,7 @@ import type { Message } from '../../core/message.ts';
 import { type Headers, noHeaders } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
+import type { Pattern } from '../../core/topic.ts';
 import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
 import type { Connection } from './connection.ts';
 import { showDestination } from './destination.ts';
@@ -23,12 +24,16 @@ export interface SubscriptionOptions {
   /** What the selector and no-local let through; null: everything. */
   readonly filter: ((message: Message) => boolean) | null;
   readonly sources: readonly Source[];
+  /** Queues that come and match one of these are sources too. */
+  readonly wildcards: readonly Pattern[];
 }
 
 export interface Source {
   readonly queue: Queue;
   /** The queue is this subscription's alone, and goes with it. */
   readonly own: boolean;
+  /** A wildcard led to it: the subscription does not end with it. */
+  readonly matched?: boolean;
   /** Of a temporary destination: what is published to it is shown as its owner calls it. */
   readonly temporary?: { readonly exchange: string; readonly key: string; readonly shown: string };
 }
@@ -41,7 +46,8 @@ const ackName = Buffer.from('\nack:');
 /** SUBSCRIBE: what its queues hand over goes out as MESSAGE. */
 export class Subscription implements Consumer {
   readonly ackMode: AckMode;
-  readonly sources: readonly Source[];
+  readonly sources: Source[];
+  readonly wildcards: readonly Pattern[];
   readonly settles: boolean;
   readonly priority: number;
   readonly exclusive = false;
@@ -70,14 +76,15 @@ export class Subscription implements Consumer {
   constructor(connection: Connection, options: SubscriptionOptions) {
     this.connection = connection;
     this.client = connection;
-    this.sources = options.sources;
+    this.sources = [...options.sources];
+    this.wildcards = options.wildcards;
     this.id = options.id;
     this.tag = options.key;
     this.ackMode = options.ackMode;
     this.settles = options.ackMode === 'auto';
     this.prefetch = options.prefetch;
     this.priority = options.priority;
-    const isOwn = options.sources.every(({ own }) => own);
+    const isOwn = options.wildcards.length === 0 && options.sources.every(({ own }) => own);
     this.selector = isOwn ? null : options.filter;
     this.drops = isOwn ? options.filter : null;
     const id = options.id === null ? '' : `subscription:${escapeText(options.id, connection.version)}\n`;

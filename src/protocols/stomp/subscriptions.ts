@@ -2,8 +2,10 @@ import type { Message } from '../../core/message.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Queue } from '../../core/queue/queue.ts';
 import { compileSelector } from '../../core/selector.ts';
+import type { Pattern } from '../../core/topic.ts';
 import { type Settlement, settleEntry } from '../../core/transaction.ts';
 import type { Connection } from './connection.ts';
+import type { Destination } from './destination.ts';
 import { type Durable, findDurableName, isDurable, type TextHeaders } from './endpoints.ts';
 import { type FrameReader, ProtocolError } from './frame.ts';
 import { isTrue } from './message.ts';
@@ -33,6 +35,7 @@ export class Subscriptions {
   readonly unacked = new Unacked();
   private readonly connection: Connection;
   private readonly byKey = new Map<string, Subscribed>();
+  private readonly onQueueMade = (queue: Queue): void => this.joinQueue(queue);
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -69,7 +72,11 @@ export class Subscriptions {
     const parsed = connection.endpoints.parse(destination);
     const durable = connection.endpoints.durableOf(headers, destination);
     const isTopic = parsed.every(({ kind }) => kind === 'exchange');
-    const sources = parsed.map((each) => connection.endpoints.sourceOf(each, headers, isTopic ? durable : null));
+    const wildcards = parsed.map(wildcardOf).filter((wildcard) => wildcard !== null);
+    const sources = parsed
+      .filter((each) => wildcardOf(each) === null)
+      .map((each) => connection.endpoints.sourceOf(each, headers, isTopic ? durable : null));
+    for (const wildcard of wildcards) this.addMatching(sources, wildcard);
     for (const { queue } of sources) this.endReplies(queue);
     const subscription = new Subscription(connection, {
       id,
@@ -77,10 +84,12 @@ export class Subscriptions {
       ackMode,
       prefetch: readInteger(headers, ['prefetch-count', 'activemq.prefetchSize'], 0),
       priority: readInteger(headers, ['x-priority', 'activemq.priority'], 0),
-      filter: this.filterOf(headers, sources),
+      filter: this.filterOf(headers, sources, wildcards.length > 0),
       sources,
+      wildcards,
     });
     this.byKey.set(key, { subscription, destination, durable: isTopic ? (durable?.queue ?? null) : null });
+    if (wildcards.length > 0) this.watchQueues();
     this.attach(subscription, key, () => {
       connection.whenSafe(before, receipt, () => {
         subscription.started = true;
@@ -105,10 +114,43 @@ export class Subscriptions {
       priority: 0,
       filter: null,
       sources: [{ queue, own: true }],
+      wildcards: [],
     });
     subscription.started = true;
     this.byKey.set(key, { subscription, destination: id, durable: null });
     this.attach(subscription, key, () => {});
+  }
+
+  private addMatching(sources: Source[], wildcard: Pattern): void {
+    for (const source of this.connection.endpoints.sourcesOf(wildcard)) {
+      if (!sources.some(({ queue }) => queue === source.queue)) sources.push(source);
+    }
+  }
+
+  // A queue was made: those that wildcards of ours mean are sources from now on.
+  private joinQueue(queue: Queue): void {
+    const { endpoints } = this.connection;
+    for (const { subscription } of this.byKey.values()) {
+      if (!subscription.wildcards.some((wildcard) => endpoints.matches(wildcard, queue))) continue;
+      subscription.sources.push({ queue, own: false, matched: true });
+      this.attachTo(queue, subscription);
+    }
+  }
+
+  private attachTo(queue: Queue, subscription: Subscription): void {
+    const failed = (error: unknown): void => this.connection.fail(error, null);
+    try {
+      queue.attach(subscription)?.catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  private watchQueues(): void {
+    const { queueWatchers } = this.connection.vhost;
+    const watching = [...this.byKey.values()].some(({ subscription }) => subscription.wildcards.length > 0);
+    if (watching) queueWatchers.add(this.onQueueMade);
+    else queueWatchers.delete(this.onQueueMade);
   }
 
   // An explicit subscription takes the place of the implicit one.
@@ -143,10 +185,14 @@ export class Subscriptions {
       .finally(() => stream.release());
   }
 
-  private filterOf(headers: TextHeaders, sources: readonly Source[]): ((message: Message) => boolean) | null {
+  private filterOf(
+    headers: TextHeaders,
+    sources: readonly Source[],
+    hasWildcard: boolean,
+  ): ((message: Message) => boolean) | null {
     const { connection } = this;
     const selector = headers.get('selector');
-    const isTopic = sources.every(({ own }) => own);
+    const isTopic = !hasWildcard && sources.every(({ own }) => own);
     const noLocal = isTopic && (isTrue(headers.get('activemq.noLocal')) || isTrue(headers.get('no-local')));
     const selects =
       selector === undefined || selector.trim() === '' ? null : compileSelector(selector, { textIsTyped: true });
@@ -202,6 +248,7 @@ export class Subscriptions {
     if (subscribed === undefined) return;
     this.byKey.delete(key);
     const { subscription } = subscribed;
+    if (subscription.wildcards.length > 0) this.watchQueues();
     const returned = this.connection.dialect === 'activemq' ? this.unacked.takeAll(subscription) : [];
     for (const { queue } of subscription.sources) queue.detach(subscription);
     for (const entry of returned) entry.requeue();
@@ -209,6 +256,12 @@ export class Subscriptions {
 
   /** A queue of the subscription was deleted. */
   cancelled(subscription: Subscription): void {
+    const { sources } = subscription;
+    for (let i = sources.length - 1; i >= 0; i--) {
+      if (!sources[i]!.queue.deleted || sources[i]!.matched !== true) continue;
+      sources.splice(i, 1);
+      return;
+    }
     for (const [key, subscribed] of this.byKey) {
       if (subscribed.subscription !== subscription) continue;
       this.byKey.delete(key);
@@ -288,6 +341,7 @@ export class Subscriptions {
   close(): void {
     const all = [...this.byKey.values()];
     this.byKey.clear();
+    this.connection.vhost.queueWatchers.delete(this.onQueueMade);
     for (const { subscription } of all) for (const { queue } of subscription.sources) queue.detach(subscription);
     for (const entry of this.unacked.takeAll(null)) entry.requeue();
   }
@@ -296,6 +350,10 @@ export class Subscriptions {
 // ActiveMQ keeps only persistent messages for its dead letter queue.
 function settlementFor(entry: QueueEntry, settlement: Settlement): Settlement {
   return typeof settlement === 'object' && !entry.message.durable ? 'reject' : settlement;
+}
+
+function wildcardOf(destination: Destination): Pattern | null {
+  return destination.kind === 'queue' ? (destination.wildcard ?? null) : null;
 }
 
 function keyOf(id: string | null, destination: string): string {

@@ -14,6 +14,8 @@ describe('[ActiveMQ] which dialect', () => {
   test.each([
     ['SUBSCRIBE\nid:x\ndestination:/queue/other\nactivemq.prefetchSize:1\n\n\0'],
     ['SUBSCRIBE\nid:x\ndestination:/topic/other.>\n\n\0'],
+    ['SUBSCRIBE\nid:x\ndestination:/queue/other.>\n\n\0'],
+    ['SUBSCRIBE\nid:x\ndestination:/queue/other.*.x\n\n\0'],
     ['SEND\ndestination:/queue/other/part\n\nx\0'],
     ['SEND\ndestination:/queue/other,/queue/another\n\nx\0'],
     ['SUBSCRIBE\nid:x\ndestination:/temp-topic/t\n\n\0'],
@@ -33,6 +35,8 @@ describe('[ActiveMQ] which dialect', () => {
     const peer = await rig.login();
     await peer.subscribe('0', '/queue/Consumer.A.VirtualTopic.T', 'ack:client-individual\nactivemq.prefetchSize:1\n');
     await peer.subscribe('1', '/topic/a.>');
+    await peer.subscribe('2', '/queue/a.>');
+    await peer.publish('/queue/a.b', 'not for a.>');
     await peer.publish('/topic/VirtualTopic.T', 'not for the queue');
     await peer.publish('/topic/a.b', 'not for the topic');
     await peer.silence();
@@ -248,6 +252,71 @@ describe('[ActiveMQ] wildcards, composite destinations and virtual topics', () =
     await peer.subscribe('0', destination);
     for (const topic of ['P', 'P.a', 'P.b', 'P.a.b']) peer.send(`SEND\ndestination:/topic/${topic}\n\n${topic}\0`);
     expect(bodies(await peer.frames())).toEqual(wanted);
+  });
+
+  test.each([
+    ['/queue/P.>', ['P', 'P.a', 'P.a.b', 'P.b']],
+    ['/queue/P.*', ['P.a', 'P.b']],
+    ['/queue/P.*.b', ['P.a.b']],
+    ['/queue/*.a', ['P.a']],
+    ['/queue/P.a,/queue/P.*.b', ['P.a', 'P.a.b']],
+  ])(
+    'SUBSCRIBE to %s takes from the queues %j, those that are there and those that come',
+    async (destination, wanted) => {
+      const rig = new StompRig();
+      const peer = await rig.login();
+      const publisher = await rig.login();
+      for (const queue of ['P', 'P.a', 'Q.b']) await publisher.publish(`/queue/${queue}`, `old ${queue}`);
+      await peer.subscribe('0', destination);
+      for (const queue of ['P', 'P.a', 'P.b', 'P.a.b', 'Q']) await publisher.publish(`/queue/${queue}`, `new ${queue}`);
+      const frames = await peer.frames();
+      const from = new Set(frames.map(({ headers }) => headers['destination']));
+      expect([...from].sort()).toEqual(wanted.map((name) => `/queue/${name}`));
+      const old = wanted.filter((name) => ['P', 'P.a'].includes(name)).map((name) => `old ${name}`);
+      expect(bodies(frames).sort()).toEqual([...wanted.map((name) => `new ${name}`), ...old].sort());
+      expect(rig.core.vhost.queues.has(destination.slice('/queue/'.length))).toBe(false);
+    },
+  );
+
+  test('wildcards of queues: prefetch and ACK hold over all of them; a deleted one is no loss, and comes back', async () => {
+    const [rig, peer] = await rigged();
+    for (const queue of ['a', 'b']) await peer.publish(`/queue/P.${queue}`, queue);
+    await peer.subscribe('0', '/queue/P.>', 'ack:client\nactivemq.prefetchSize:1\n');
+    const first = await peer.next();
+    await peer.silence();
+    peer.send(`ACK\nid:${first.headers['ack']}\n\n\0`);
+    expect(bodies(await peer.frames())).toEqual(['b']);
+    rig.core.vhost.removeQueue(rig.core.vhost.queues.get('P.b')!);
+    await peer.silence();
+    const other = await rig.login();
+    await other.publish('/queue/P.c', 'c');
+    await other.publish('/queue/P.b', 'again');
+    expect(rig.core.vhost.queues.get('P.b')?.counts.consumers).toBe(1);
+    peer.send('UNSUBSCRIBE\nid:0\n\n\0');
+    await peer.settle();
+    await other.publish('/queue/P.d', 'd');
+    for (const name of ['P.a', 'P.b', 'P.c', 'P.d']) {
+      expect([name, rig.core.vhost.queues.get(name)?.counts.consumers]).toEqual([name, 0]);
+    }
+  });
+
+  test('wildcards of queues leave out those of others: exclusive ones, and what stands for subscriptions', async () => {
+    const [rig, peer] = await rigged();
+    const other = await rig.login();
+    await other.subscribe('x', '/queue/P.mine', 'exclusive:true\n');
+    await other.subscribe('t', '/topic/t');
+    await peer.subscribe('0', '/queue/>');
+    other.send('SEND\ndestination:/topic/t\n\ntopic\0SEND\ndestination:/queue/P.mine\n\nmine\0');
+    expect(bodies(await other.frames())).toEqual(['topic', 'mine']);
+    await peer.silence();
+  });
+
+  test('wildcards of queues: a selector leaves the rest in its queue', async () => {
+    const [rig, peer] = await rigged();
+    await peer.subscribe('0', '/queue/P.>', "selector:kind = 'a'\n");
+    await peer.publish('/queue/P.q', 'b', 'kind:b\n');
+    await peer.silence();
+    expect(rig.core.vhost.queues.get('P.q')?.counts.ready).toBe(1);
   });
 
   test('a composite destination is sent to in all its parts, with one receipt, and subscribed to in all', async () => {

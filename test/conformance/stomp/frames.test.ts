@@ -117,6 +117,16 @@ describe('connecting', () => {
     expect((await wire.next()).headers['receipt-id']).toBe('7');
   });
 
+  test.each(['DISCONNECT\nreceipt:77\n\0', 'DISCONNECT\nreceipt:77\n\n\0', 'DISCONNECT\r\nreceipt:77\r\n\r\n\0'])(
+    '[STOMP 1.2 §DISCONNECT] %j, as the specification itself writes it too',
+    async (octets) => {
+      const wire = await login();
+      wire.send(octets);
+      expect((await wire.next()).lines).toEqual(['receipt-id:77']);
+      await wire.closed();
+    },
+  );
+
   test('[STOMP 1.2 §DISCONNECT] its receipt is the last word', async () => {
     const wire = await login();
     wire.send('SEND\ndestination:/queue/last-word\npersistent:true\nreceipt:1\n\nx\0DISCONNECT\nreceipt:77\n\n\0');

@@ -2,10 +2,12 @@ import { expect, test } from 'vitest';
 import { StompRig } from '../../support/stomp-rig.ts';
 
 test.each([
-  ['0,0', '1000,1000'],
-  ['500,2500', '1000,1000'],
+  ['0,0', '0,0'],
+  ['500,2500', '2500,1000'],
+  ['5000,0', '0,5000'],
+  ['0,10', '1000,0'],
 ])(
-  '[STOMP 1.2 §Heart-beating] CONNECT with heart-beat:%s is told what the server can do and wants: %s',
+  '[STOMP 1.2 §Heart-beating] CONNECT with heart-beat:%s is told what will be, and wanted: %s [RabbitMQ, ActiveMQ]',
   async (asked, told) => {
     const rig = new StompRig();
     const peer = rig.open();

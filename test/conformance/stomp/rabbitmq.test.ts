@@ -274,6 +274,26 @@ describe('[RabbitMQ §Message Persistence, §Queue Properties, §Header prohibit
   });
 });
 
+test.each([
+  ['priority:abc', 'Invalid header'],
+  ['expiration:abc', 'precondition_failed'],
+  ['expiration:-1', 'precondition_failed'],
+])('[RabbitMQ] SEND with %s is an ERROR: %s', async (header, message) => {
+  const rig = new StompRig();
+  const peer = await rig.login();
+  peer.send(`SEND\ndestination:/queue/q\n${header}\nreceipt:r\n\nx\0`);
+  expect((await peer.error()).headers).toMatchObject({ message, 'receipt-id': 'r' });
+  expect(rig.core.vhost.queues.get('q')?.counts.ready).toBe(0);
+});
+
+test('priorities beyond 0 to 255 are the nearest one; ActiveMQ has no expiration', async () => {
+  const rig = new StompRig({ dialect: 'activemq' });
+  const peer = await rig.login();
+  await peer.publish('/queue/q', 'x', 'priority:-5\nexpiration:soon\n');
+  await peer.publish('/queue/q', 'y', 'priority:999\n');
+  expect(rig.core.vhost.queues.get('q')?.counts.ready).toBe(2);
+});
+
 test('[RabbitMQ] a message that a queue refuses is an ERROR, with a receipt and without [STOMP 1.2 §SEND]', async () => {
   for (const receipt of ['receipt:r\n', '']) {
     const rig = new StompRig({ dialect });

@@ -97,6 +97,7 @@ describe('a frame is the same whole, byte by byte, and cut at each offset', () =
     ['a header without colon', 'SEND\nabc\n\n\0'],
     ['a header without name', 'SEND\n:abc\n\n\0'],
     ['NUL among the headers', 'SEND\na:b\0'],
+    ['NUL in place of a counted body', 'SEND\ncontent-length:1\n\0a\0'],
     ['a count that is no number', 'SEND\ncontent-length:1x\n\na\0'],
     ['a count below zero', 'SEND\ncontent-length:-1\n\na\0'],
     ['an empty count', 'SEND\ncontent-length:\n\na\0'],
@@ -105,6 +106,12 @@ describe('a frame is the same whole, byte by byte, and cut at each offset', () =
     ['an escape of nothing', 'SEND\na:\\\n\n\0'],
   ])('%s is an error', (_, text) => {
     for (const pieces of everyWay(Buffer.from(text, 'latin1'))) expect(() => read(pieces)).toThrow(ProtocolError);
+  });
+
+  test('NUL in place of the empty line ends a frame without body', () => {
+    for (const pieces of everyWay(Buffer.from('DISCONNECT\nreceipt:77\n\0', 'latin1'))) {
+      expect(read(pieces)).toEqual([{ command: 'DISCONNECT', lines: [['receipt', '77']], body: '' }]);
+    }
   });
 
   test('escapes: 1.1 knows no \\r, 1.0 none at all, nor spaces in front of a value', () => {
