@@ -12,9 +12,10 @@ import { deduplicationKind } from './queue/deduplication.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
 import { Pager, type PagingLimits } from './queue/pager.ts';
 import { redeliveryKind } from './queue/redelivery.ts';
+import type { ReplyAddress } from './reply.ts';
 import { type RetainedLimits, retainedKind } from './retained.ts';
 import { headersFromJson } from './typed-text.ts';
-import { noMetadata, Vhost, type VhostHost, type VhostMetadata } from './vhost.ts';
+import { noMetadata, replyKind, Vhost, type VhostHost, type VhostMetadata } from './vhost.ts';
 
 const noLimits: RetainedLimits = { countMax: Number.POSITIVE_INFINITY, bodyBytesMax: Number.POSITIVE_INFINITY };
 
@@ -250,6 +251,10 @@ export class Broker implements VhostHost {
     for (const [key, value] of recovered.entries(retainedKind)) {
       const [vhost, routingKey] = definitions.splitKey(key);
       this.addVhost(vhost).retained.restore(routingKey, value);
+    }
+    for (const [key, value] of recovered.entries(replyKind)) {
+      const [vhost, token] = definitions.splitKey(key);
+      this.addVhost(vhost).replies.restore(token, JSON.parse(value.toString('utf8')) as ReplyAddress);
     }
     for (const [key, value] of recovered.entries(redeliveryKind)) {
       const [id, sequence] = definitions.splitKey(key);

@@ -129,7 +129,8 @@ function compose(
 ): { message: Message; copies: readonly string[] } {
   const hasQos = source.qosMax >= 0;
   // aliases of its own: those of the virtual host would remember what nobody published
-  const replies = new ReplyAliases({ ...replyDefaults, clock: broker.clock, createToken: () => '…' });
+  const house = { mayLend: () => true, outlivesRestart: () => false, remember: () => {}, forget: () => {} };
+  const replies = new ReplyAliases({ ...replyDefaults, clock: broker.clock, createToken: () => '…', house });
   const facts = {
     exchange,
     routingKey,

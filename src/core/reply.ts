@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
+import type { Client } from './client.ts';
 import { type TypedValue, toOctets, type Value } from './properties.ts';
 
 /**
@@ -11,6 +12,8 @@ export interface ReplyAddress {
   /** As the requester wrote it, and in which protocol: there it comes back as it was. */
   readonly text: string;
   readonly protocol: string;
+  /** The requester lends its permission to publish there; without it the responder's own counts. */
+  readonly lent?: boolean;
 }
 
 /** An alias is a queue's name to AMQP and STOMP, and a topic's first level to MQTT. */
@@ -30,42 +33,57 @@ export interface ReplyOptions {
   readonly aliasMax: number;
   /** Milliseconds without use after which an alias is forgotten. */
   readonly expiryMs: number;
+  readonly house: ReplyHouse;
+}
+
+/** What aliases ask of their virtual host. */
+export interface ReplyHouse {
+  /** Could the client publish there itself, or is it its own queue? */
+  mayLend(client: Client, address: ReplyAddress): boolean;
+  /** Is somebody there, after a restart too, whom a reply would reach? */
+  outlivesRestart(address: ReplyAddress): boolean;
+  /** Keeps the alias beyond a restart, which gives it back to `restore`. */
+  remember(token: string, address: ReplyAddress): void;
+  forget(token: string): void;
 }
 
 /** Bounds of the table; an alias that is not used is forgotten. */
 export const replyDefaults = { aliasMax: 100_000, expiryMs: 600_000 } as const;
 
-/** The aliases of one virtual host: one token for each address, in a bounded table. */
+/** The aliases of one virtual host: one token for each address, and whether it is lent, in a bounded table. */
 export class ReplyAliases {
   private readonly options: ReplyOptions;
   private readonly byToken = new Map<string, Alias>();
   private readonly byAddress = new Map<string, Alias>();
+  private readonly remembered = new Set<string>();
 
   constructor(options: ReplyOptions) {
     this.options = options;
   }
 
-  tokenFor(address: ReplyAddress): string {
-    const { nowMs } = this.options.clock;
-    const id = `${address.protocol}\0${address.text}\0${address.exchange}\0${address.key}`;
+  /** @param requester who asked to be answered there; null when it is not known any longer */
+  tokenFor(address: ReplyAddress, requester: Client | null): string {
+    const { clock, house } = this.options;
+    const lent = address.lent === true || (requester !== null && house.mayLend(requester, address));
+    const id = idOf(address, lent);
     let alias = this.byAddress.get(id);
     if (alias === undefined) {
-      alias = { token: this.options.createToken(), address, usedMs: nowMs };
-      this.byAddress.set(id, alias);
-    } else {
-      // the maps keep the order of last use, oldest first
-      this.byAddress.delete(id);
-      this.byAddress.set(id, alias);
-    }
-    alias.usedMs = nowMs;
-    this.byToken.set(alias.token, alias);
-    this.forget(nowMs);
+      alias = { token: this.options.createToken(), address: { ...address, lent }, usedMs: 0 };
+      this.byToken.set(alias.token, alias);
+      if (house.outlivesRestart(address)) {
+        this.remembered.add(alias.token);
+        house.remember(alias.token, alias.address);
+      }
+    } else this.byAddress.delete(id); // the map keeps the order of last use, oldest first
+    this.byAddress.set(id, alias);
+    alias.usedMs = clock.nowMs;
+    this.tidy();
     return alias.token;
   }
 
   /** The queue that a responder of another protocol is shown. */
-  aliasQueueFor(address: ReplyAddress): string {
-    return aliasQueuePrefix + this.tokenFor(address);
+  aliasQueueFor(address: ReplyAddress, requester: Client | null): string {
+    return aliasQueuePrefix + this.tokenFor(address, requester);
   }
 
   /** The address behind a name that a requester gave, if it is an alias of ours; the name itself otherwise. */
@@ -83,14 +101,36 @@ export class ReplyAliases {
     return alias.address;
   }
 
-  private forget(nowMs: number): void {
+  /** What was remembered, at the start; its time begins anew. */
+  restore(token: string, address: ReplyAddress): void {
+    const alias = { token, address, usedMs: this.options.clock.nowMs };
+    this.byToken.set(token, alias);
+    this.byAddress.set(idOf(address, address.lent === true), alias);
+    this.remembered.add(token);
+  }
+
+  clear(): void {
+    for (const [id, alias] of this.byAddress) this.remove(id, alias);
+  }
+
+  // What was used by a responder stands where it was last asked for: it goes a little late.
+  private tidy(): void {
+    const { clock, aliasMax, expiryMs } = this.options;
     for (const [id, alias] of this.byAddress) {
-      const isFull = this.byAddress.size > this.options.aliasMax;
-      if (!isFull && nowMs - alias.usedMs <= this.options.expiryMs) return;
-      this.byAddress.delete(id);
-      this.byToken.delete(alias.token);
+      if (this.byAddress.size <= aliasMax && clock.nowMs - alias.usedMs <= expiryMs) return;
+      this.remove(id, alias);
     }
   }
+
+  private remove(id: string, { token }: Alias): void {
+    this.byAddress.delete(id);
+    this.byToken.delete(token);
+    if (this.remembered.delete(token)) this.options.house.forget(token);
+  }
+}
+
+function idOf({ protocol, text, exchange, key }: ReplyAddress, lent: boolean): string {
+  return `${lent}\0${protocol}\0${text}\0${exchange}\0${key}`;
 }
 
 /**

@@ -28,7 +28,7 @@ import type { QueueEntry } from './queue/entry.ts';
 import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
 import type { Queue } from './queue/queue.ts';
 import type { QueueSpec } from './queue/spec.ts';
-import { aliasQueuePrefix, ReplyAliases, replyDefaults } from './reply.ts';
+import { aliasQueuePrefix, type ReplyAddress, ReplyAliases, type ReplyHouse, replyDefaults } from './reply.ts';
 import { asksForRetained, asksToBeRetained, copyOf, Retained, type RetainedLimits } from './retained.ts';
 import { type Pattern, parsePattern } from './topic.ts';
 
@@ -85,7 +85,7 @@ export const noVhostLimits: VhostLimits = {
  * Cold operations are checked against the client's access and journaled; publishing is one call, from message to
  * queues, with nothing between.
  */
-export class Vhost implements QueueOwner {
+export class Vhost implements QueueOwner, ReplyHouse {
   readonly name: string;
   readonly journal: Journal;
   readonly exchanges = new Map<string, Exchange>();
@@ -121,7 +121,8 @@ export class Vhost implements QueueOwner {
     this.policies.onChanged = () => this.governAll();
     this.operatorPolicies.onChanged = () => this.governAll();
     this.router = new Router(this);
-    this.replies = new ReplyAliases({ ...replyDefaults, clock: host.clock, createToken: host.createToken });
+    const { clock, createToken } = host;
+    this.replies = new ReplyAliases({ ...replyDefaults, clock, createToken, house: this });
     this.retained = new Retained(name, host.journal, host.retainedLimits);
     for (const [exchange, type] of predeclared) {
       const spec: ExchangeSpec = {
@@ -156,10 +157,6 @@ export class Vhost implements QueueOwner {
    * @throws BrokerError not-found
    */
   routeFor(exchange: string, routingKey: string): Route {
-    if (exchange === '' && routingKey.startsWith(aliasQueuePrefix)) {
-      const route = this.findReplyRoute(routingKey.slice(aliasQueuePrefix.length));
-      if (route !== undefined) return route;
-    }
     return this.router.routeFor(this.getExchange(exchange), routingKey);
   }
 
@@ -168,7 +165,10 @@ export class Vhost implements QueueOwner {
    * @throws BrokerError unauthorized-access, not-found
    */
   routeFrom(client: Client, exchange: string, routingKey: string): Route {
-    if (exchange === '' && this.isReplyAlias(routingKey)) return this.routeFor(exchange, routingKey);
+    if (exchange === '' && routingKey.startsWith(aliasQueuePrefix)) {
+      const route = this.findReplyRoute(client, routingKey.slice(aliasQueuePrefix.length));
+      if (route !== undefined) return route;
+    }
     this.demand(client, 'write', 'exchange', exchange);
     const { spec } = this.getExchange(exchange);
     if (spec.internal) {
@@ -181,17 +181,48 @@ export class Vhost implements QueueOwner {
     return this.routeFor(exchange, routingKey);
   }
 
-  /** The way to the address behind a reply alias; undefined when there is no such alias any longer. */
-  findReplyRoute(token: string): Route | undefined {
+  /**
+   * The way to the address behind a reply alias; undefined when there is no such alias any longer.
+   * @throws BrokerError unauthorized-access when nobody lent it and the client may not publish there itself
+   */
+  findReplyRoute(client: Client, token: string): Route | undefined {
     const address = this.replies.find(token);
     const exchange = address === undefined ? undefined : this.exchanges.get(address.exchange);
     if (address === undefined || exchange === undefined) return undefined;
-    return { ...this.router.routeFor(exchange, address.key), isReply: true };
+    const { key, lent } = address;
+    const route = lent === true ? this.router.routeFor(exchange, key) : this.routeFrom(client, address.exchange, key);
+    return { ...route, isReply: true };
   }
 
   /** True for the queue name of a reply alias that still leads somewhere. */
   isReplyAlias(name: string): boolean {
     return name.startsWith(aliasQueuePrefix) && this.replies.find(name.slice(aliasQueuePrefix.length)) !== undefined;
+  }
+
+  mayLend(client: Client, { exchange, key }: ReplyAddress): boolean {
+    if (exchange === '') {
+      const owner = this.queues.get(key)?.spec.exclusiveTo ?? null;
+      if (owner !== null) return owner === client;
+      if (client.access.allows('configure', 'queue', key)) return true;
+    }
+    if (!client.access.allows('write', 'exchange', exchange)) return false;
+    const spec = this.exchanges.get(exchange)?.spec;
+    if (spec === undefined || spec.internal) return false;
+    const topic = { exchange, clientId: client.clientId ?? '' };
+    return spec.type !== 'topic' || client.access.allows('write', 'topic', key, topic);
+  }
+
+  outlivesRestart({ exchange, key }: ReplyAddress): boolean {
+    const found = this.exchanges.get(exchange);
+    return found !== undefined && needsJournal(this.router.routeFor(found, key).targets);
+  }
+
+  remember(token: string, address: ReplyAddress): void {
+    this.journal.put(replyKind, definitions.nameKey(this.name, token), Buffer.from(JSON.stringify(address), 'utf8'));
+  }
+
+  forget(token: string): void {
+    this.journal.delete(replyKind, definitions.nameKey(this.name, token));
   }
 
   /** False once a binding, queue or exchange has changed since the route was made. */
@@ -665,6 +696,7 @@ export class Vhost implements QueueOwner {
       for (const { name } of policies.all()) policies.delete(name);
     }
     this.retained.clearAll();
+    this.replies.clear();
   }
 
   /** Deletes what belonged to a connection alone. */
@@ -689,6 +721,9 @@ export class Vhost implements QueueOwner {
     throw locked(queue.name, this.name);
   }
 }
+
+/** Reply aliases, by virtual host and token. */
+export const replyKind = 'reply-alias';
 
 /** True if a queue among them writes what is durable. */
 function needsJournal(targets: readonly Target[]): boolean {

@@ -14,7 +14,7 @@ export interface Route {
   readonly targets: readonly Target[];
   /** True if a headers exchange lies on the way: the targets depend on the message, and `targets` is empty. */
   readonly readsHeaders: boolean;
-  /** True for the address behind a reply alias: to be shown the alias is to be permitted to publish there. */
+  /** True for the address behind a reply alias: what may be done there is not what its name says. */
   readonly isReply: boolean;
 }
 

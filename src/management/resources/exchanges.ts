@@ -167,12 +167,7 @@ async function publish(
   const { routing_key: routingKey, properties } = json;
   const content = readPayload(json.payload, json.payload_encoding);
   try {
-    vhost.demand(client, 'write', 'exchange', exchange);
-    const route = vhost.routeFor(exchange, routingKey);
-    if (route.exchange.spec.type === 'topic') vhost.demand(client, 'write', 'topic', routingKey, exchange);
-    if (route.exchange.spec.internal) {
-      throw new BrokerError('unauthorized-access', `cannot publish to internal exchange '${exchange}'`);
-    }
+    const route = vhost.routeFrom(client, exchange, routingKey);
     const publication = { exchange: route.exchange.name, routingKey: route.routingKey, properties, body: content };
     const message = makeMessage(publication, client, format, broker.nowMs);
     return await new Promise<PublishResult>((resolve, reject) => {

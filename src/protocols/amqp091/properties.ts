@@ -519,7 +519,7 @@ function readReplyTo(text: string, message: Message): ReplyAddress {
 function showReplyTo(address: ReplyAddress, message: Message, headers: Map<string, Value>): string {
   if (address.protocol === protocol || message.replies === null) return address.text;
   showReplyTopic(address, headers);
-  return message.replies.aliasQueueFor(address);
+  return message.replies.aliasQueueFor(address, message.publisher);
 }
 
 function shortOrHeader(

@@ -464,7 +464,7 @@ function idOf(id: Id | undefined): Any {
 
 function showReplyTo(address: ReplyAddress, message: Message): string {
   if (address.protocol === protocol || message.replies === null) return address.text;
-  return queueAddress(message.replies.aliasQueueFor(address));
+  return queueAddress(message.replies.aliasQueueFor(address, message.publisher));
 }
 
 function listOf(fields: readonly Any[]): Buffer {

@@ -144,10 +144,10 @@ class ExchangeTarget implements TargetNode {
   }
 
   private routeTo(exchange: string, key: string): Route {
-    const isAlias = exchange === '' && this.vhost.isReplyAlias(key);
-    if (!isAlias) this.demandExchange(exchange); // first: who may not is not told what is there
+    // an alias grants what its requester lent
+    if (exchange === '' && this.vhost.isReplyAlias(key)) return this.vhost.routeFrom(this.session.connection, '', key);
+    this.demandExchange(exchange); // first: who may not is not told what is there
     const route = this.vhost.routeFor(exchange, key);
-    if (route.isReply) return route; // an alias grants publishing to the address behind it
     if (route.exchange.spec.type === 'topic') {
       this.vhost.demand(this.session.connection, 'write', 'topic', key, exchange);
     }

@@ -470,7 +470,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     if (!isTopicName(topic)) throw new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${topic}'`); // [MQTT-3.3.2-2]
     const { vhost } = this;
     const reply = topic.startsWith(aliasTopicPrefix)
-      ? vhost.findReplyRoute(topic.slice(aliasTopicPrefix.length))
+      ? vhost.findReplyRoute(this, topic.slice(aliasTopicPrefix.length))
       : undefined;
     if (reply !== undefined) return reply;
     if (!isPublishable(topic)) {

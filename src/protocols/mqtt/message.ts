@@ -198,7 +198,7 @@ function readResponseTopic(topic: string, message: Message): ReplyAddress {
 
 function toResponseTopic(address: ReplyAddress, message: Message): string {
   if (address.protocol === protocol || message.replies === null) return address.text;
-  return aliasTopicPrefix + message.replies.tokenFor(address);
+  return aliasTopicPrefix + message.replies.tokenFor(address, message.publisher);
 }
 
 function spells(name: string, text: string): boolean {

@@ -178,5 +178,5 @@ function readReplyTo(text: string, message: Message): ReplyAddress {
 
 function showReplyTo(address: ReplyAddress, message: Message): string {
   if (address.protocol === protocol || message.replies === null) return address.text;
-  return replyQueuePrefix + message.replies.aliasQueueFor(address);
+  return replyQueuePrefix + message.replies.aliasQueueFor(address, message.publisher);
 }
