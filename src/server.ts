@@ -279,11 +279,17 @@ export class Server {
       : { path, subprotocols: ['v12.stomp', 'v11.stomp', 'v10.stomp'], messageBytes, frames: 'text' };
   }
 
-  private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp', { dialect }: ListenerConfig): Protocol {
+  private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp', { dialect, onLoss }: ListenerConfig): Protocol {
     const { broker } = this;
     const { config, version } = this.parts;
     const { messageBytes, loginTimeoutMs } = config.limits;
-    const common = { loginTimeoutMs, anonymous: config.anonymous.enabled, vhost: config.defaultVhost, version };
+    const common = {
+      loginTimeoutMs,
+      anonymous: config.anonymous.enabled,
+      vhost: config.defaultVhost,
+      rejectsLosses: onLoss === 'reject',
+      version,
+    };
     switch (protocol) {
       case 'amqp':
         return this.createAmqp(common);
@@ -327,6 +333,7 @@ interface CommonOptions {
   readonly loginTimeoutMs: number;
   readonly anonymous: boolean;
   readonly vhost: string;
+  readonly rejectsLosses: boolean;
   readonly version: string;
 }
 
@@ -404,6 +411,7 @@ function withSecure({ listeners, tls }: Config): Record<string, ListenerConfig> 
     protocol,
     host: '*',
     port,
+    onLoss: 'deliver',
     transport: 'tcp',
     path: '/ws',
     tls: true,

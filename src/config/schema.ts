@@ -26,6 +26,7 @@ const listener = z.strictObject({
   host: z.string().default('*'),
   port,
   dialect: z.enum(['auto', 'rabbitmq', 'activemq']).optional(),
+  onLoss: z.enum(['deliver', 'reject']).default('deliver'),
   transport: z.enum(['tcp', 'websocket']).default('tcp'),
   path: z.string().startsWith('/').default('/ws'),
   tls: z
@@ -138,7 +139,7 @@ export const mapShapes: Record<string, readonly string[]> = {
 };
 
 function on(protocol: ListenerConfig['protocol'], port: number): ListenerConfig {
-  return { enabled: true, protocol, host: '*', port, transport: 'tcp', path: '/ws', tls: false };
+  return { enabled: true, protocol, host: '*', port, onLoss: 'deliver', transport: 'tcp', path: '/ws', tls: false };
 }
 
 export const defaults: Config = {

@@ -1,3 +1,6 @@
+import type { MessageFormat } from './format.ts';
+import type { Message } from './message.ts';
+
 /**
  * What could not be said in another protocol at all, not even in a companion header. Encoders note it; the message
  * that asked for the translation counts it, once for each translation, and nothing is done where nothing is lost.
@@ -74,3 +77,8 @@ export class ConversionLosses {
 
 /** Of the whole process, as the translations are. */
 export const conversionLosses = new ConversionLosses();
+
+/** A loss of one delivery, for its peer takes less than the protocol does. */
+export function countLoss(message: Message, to: MessageFormat, field: string): void {
+  conversionLosses.count(message.format.name, to.name, [field]);
+}

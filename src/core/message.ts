@@ -74,6 +74,8 @@ export class Message {
   private translatedTo: MessageFormat | null = null;
   private translation: Buffer = emptyBuffer;
   private translations: Map<MessageFormat, Buffer> | null = null;
+  /** The formats that say less than the publisher did. */
+  private lossy: MessageFormat[] | null = null;
 
   constructor(facts: MessageFacts) {
     this.format = facts.format;
@@ -142,6 +144,12 @@ export class Message {
     return this.translations?.get(format) ?? this.translate(format);
   }
 
+  /** False when `format` says less than the publisher did: what is missing has been counted. */
+  isWholeAs(format: MessageFormat): boolean {
+    this.as(format);
+    return this.lossy === null || !this.lossy.includes(format);
+  }
+
   private translate(format: MessageFormat): Buffer {
     let translation = memo.find(this, format);
     if (translation === undefined) {
@@ -150,6 +158,7 @@ export class Message {
           ? format.encodeDead(this.native, this.deaths)
           : format.encode(this.properties, this);
       const isWhole = this.countLosses(format);
+      if (!isWhole) this.lossy = [...(this.lossy ?? []), format];
       // an alias of a reply address belongs to one virtual host, and lives by being asked for
       if (isWhole && this.properties.replyTo === undefined) memo.keep(this, format, translation);
     }

@@ -48,6 +48,7 @@ const types: Readonly<Record<string, 'number' | 'string' | 'boolean' | 'any'>> =
   'deduplication-window': 'any',
   'ack-timeout': 'any',
   'rate-limit': 'string',
+  'on-loss': 'string',
   redeclare: 'string',
 };
 /** What an operator may cap [RabbitMQ: parameters and policies, operator policies]. */

@@ -25,6 +25,7 @@ export class AmqpCore {
       channelMax: 2047,
       messageBytes: 1024 * 1024,
       consumerTimeoutMs: 1_800_000,
+      rejectsLosses: false,
       heartbeatSeconds: 60,
       loginTimeoutMs: 10_000,
       anonymous: false,

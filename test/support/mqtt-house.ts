@@ -25,6 +25,7 @@ const mqttDefaults: MqttOptions = {
   vhost: '/',
   packetBytes: 1024 * 1024,
   bodyBytes: 1024 * 1024,
+  rejectsLosses: false,
   inflightMax: 1000,
   receiveMaximum: 65_535,
   topicAliasMaximum: 16,

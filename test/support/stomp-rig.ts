@@ -15,6 +15,7 @@ const defaults: StompOptions = {
   version: 'test',
   dialect: 'auto',
   strictHost: false,
+  rejectsLosses: false,
   bodyBytes: 1024 * 1024,
   headerCount: 100,
   headerBytes: 4096,

@@ -30,6 +30,8 @@ export interface QueueOptions {
   readonly ackTimeoutMs: number;
   /** Deliveries a second. */
   readonly rateLimit: number;
+  /** What a consumer's protocol cannot say whole is dead-lettered instead of delivered. */
+  readonly rejectsLosses: boolean;
   /** Declaring again with other arguments changes them. */
   readonly migrates: boolean;
 }
@@ -92,6 +94,7 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
     deduplicationWindowMs: readWindow(read),
     ackTimeoutMs: readAckTimeout(read),
     rateLimit: readRate(read),
+    rejectsLosses: readOnLoss(read),
     migrates: readMigrates(read),
   };
 }
@@ -175,6 +178,12 @@ function readRate(read: ArgumentReader): number {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)\/(s|m|h)$/.exec(text);
   const rate = match === null ? 0 : (Number(match[1]) * 1000) / unitMs[match[2]!]!;
   return rate > 0 ? rate : read.invalid('x-rate-limit', `"'${text}' is no rate, as 100/s is"`);
+}
+
+function readOnLoss(read: ArgumentReader): boolean {
+  const text = read.text('x-on-loss') ?? 'deliver';
+  if (text !== 'deliver' && text !== 'reject') read.invalid('x-on-loss', `"'${text}' is neither deliver nor reject"`);
+  return text === 'reject';
 }
 
 function readMigrates(read: ArgumentReader): boolean {
@@ -394,6 +403,7 @@ export const queueArguments = [
   'x-deduplication-window',
   'x-ack-timeout',
   'x-rate-limit',
+  'x-on-loss',
 ] as const;
 
 /** Those of them that a living queue cannot change. */

@@ -10,6 +10,8 @@ export class ConsumerList {
   single: boolean;
   /** How many of them have a selector. */
   selecting = 0;
+  /** One of them rejects losses of its own accord. */
+  rejectsLosses = false;
   private active: Consumer | null = null;
   private turn = 0;
 
@@ -32,7 +34,7 @@ export class ConsumerList {
     while (at > 0 && all[at - 1]!.priority < consumer.priority) at -= 1;
     all.splice(at, 0, consumer);
     this.active ??= consumer;
-    this.countSelecting();
+    this.changed();
   }
 
   /** @returns false when it was not there */
@@ -41,7 +43,7 @@ export class ConsumerList {
     if (at < 0) return false;
     this.all.splice(at, 1);
     if (this.active === consumer) this.active = this.all[0] ?? null;
-    this.countSelecting();
+    this.changed();
     return true;
   }
 
@@ -49,6 +51,7 @@ export class ConsumerList {
   clear(): Consumer[] {
     this.active = null;
     this.selecting = 0;
+    this.rejectsLosses = false;
     return this.all.splice(0);
   }
 
@@ -111,7 +114,8 @@ export class ConsumerList {
     return this.single && this.active !== null ? [this.active] : this.all;
   }
 
-  private countSelecting(): void {
+  private changed(): void {
+    this.rejectsLosses = this.all.some(({ rejectsLosses }) => rejectsLosses === true);
     this.selecting = this.all.filter(({ selector }) => selector !== undefined && selector !== null).length;
   }
 }

@@ -280,6 +280,7 @@ export class LocalQueue implements Queue {
     if (this.ready.length === 0 || this.served.selecting > 0) {
       const consumer = this.served.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
       if (consumer !== null) {
+        if (this.isRejectedFor(consumer, message)) return this.rejectUnsaid(message);
         if (consumer.settles) this.handOver(consumer, message, match);
         else this.deliverNew(consumer, message, match);
         return 'accepted';
@@ -303,6 +304,7 @@ export class LocalQueue implements Queue {
   private publishFleeting(message: Message, match: Match): Verdict {
     const consumer = this.served.nextOpen();
     if (consumer === null) this.dropped += 1;
+    else if (this.isRejectedFor(consumer, message)) return this.rejectUnsaid(message);
     else if (consumer.settles) this.handOver(consumer, message, match);
     else this.deliverNew(consumer, message, match);
     return 'accepted';
@@ -422,9 +424,9 @@ export class LocalQueue implements Queue {
     this.deduplication?.restore(id, value);
   }
 
-  reject(entry: QueueEntry, otherwise: DeadLetterAddress | null): void {
+  reject(entry: QueueEntry, otherwise: DeadLetterAddress | null, reason: DeathReason = 'rejected'): void {
     if (entry.state === 'settled') return;
-    this.die(entry, 'rejected', otherwise);
+    this.die(entry, reason, otherwise);
   }
 
   /** Drops what is expired or too much; to be called when the owner was told that the queue is untidy. */
@@ -454,6 +456,10 @@ export class LocalQueue implements Queue {
       if (consumer === null) break;
       const entry = this.shift();
       if (entry === undefined) break;
+      if (this.isRejectedFor(consumer, entry.message)) {
+        this.die(entry, 'unrepresentable');
+        continue;
+      }
       entry.consumer = consumer;
       if (entry.redelivered) this.redelivered += 1;
       consumer.deliver(entry);
@@ -652,6 +658,21 @@ export class LocalQueue implements Queue {
     return 'refused';
   }
 
+  // x-on-loss: what this consumer's protocol has no words for.
+  private isRejectedFor(consumer: Consumer, message: Message): boolean {
+    if (!this.options.rejectsLosses && !this.served.rejectsLosses) return false;
+    if (!this.options.rejectsLosses && consumer.rejectsLosses !== true) return false;
+    return consumer.represents?.(message) === false;
+  }
+
+  // Before it had a place here.
+  private rejectUnsaid(message: Message): Verdict {
+    if (this.deadLetters !== null) this.owner.deadLetter(this, this.deadLetters, message, 'unrepresentable');
+    this.settled += 1;
+    if (message.durable) this.owner.confirmsAfter(this.owner.journal.position); // its dead letter's
+    return 'accepted';
+  }
+
   // The message's own expiry or the queue's, whichever is sooner.
   private expiryOf(message: Message): number {
     if (this.messageTtlMs < 0) return message.expiresAtMs;
@@ -705,6 +726,10 @@ export class LocalQueue implements Queue {
     entry.state = 'unacked';
     this.unacked += 1;
     this.readyBytes -= entry.message.bodyBytes;
+    if (this.isRejectedFor(consumer, entry.message)) {
+      this.die(entry, 'unrepresentable');
+      return true;
+    }
     entry.consumer = consumer;
     if (this.ackTimeout !== null) this.ackTimeout.delivered(entry, this.owner.nowMs);
     if (entry.redelivered) this.redelivered += 1;

@@ -1,7 +1,7 @@
 import type { Client } from '../client.ts';
 import type { Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
-import type { Message } from '../message.ts';
+import type { DeathReason, Message } from '../message.ts';
 import type { Headers } from '../properties.ts';
 import type { QueueOptions } from './arguments.ts';
 import type { DeadLetterAddress } from './dead-letter.ts';
@@ -24,6 +24,8 @@ export interface Consumer {
   readonly exclusive: boolean;
   /** Takes only the messages that it is true for; without one, all. */
   readonly selector?: ((message: Message) => boolean) | null;
+  /** What it cannot be told whole is dead-lettered, whatever its queue says; absent: as its queue says. */
+  readonly rejectsLosses?: boolean;
   readonly client: Client;
   /** As its protocol names it, for management. */
   readonly tag: string;
@@ -34,6 +36,11 @@ export interface Consumer {
   readonly arguments: Headers;
   /** With `settles` the entry and a flying message are valid only during the call. */
   deliver(entry: QueueEntry): void;
+  /**
+   * False when its protocol has no words for all of the message, or its peer takes none so large: that is counted as a
+   * loss. Asked before a delivery where losses are rejected; absent: it can be told everything.
+   */
+  represents?(message: Message): boolean;
   /** The queue is gone, or will not have this consumer any longer. */
   cancelled(why: Condition): void;
 }
@@ -64,8 +71,11 @@ export interface Queue {
   takeUnwritten(): QueueEntry | null;
   settle(entry: QueueEntry): void;
   requeue(entry: QueueEntry, counted: boolean): void;
-  /** @param otherwise where it goes if the queue has no dead letter address of its own */
-  reject(entry: QueueEntry, otherwise: DeadLetterAddress | null): void;
+  /**
+   * @param otherwise where it goes if the queue has no dead letter address of its own
+   * @param reason rejected, if it is not said
+   */
+  reject(entry: QueueEntry, otherwise: DeadLetterAddress | null, reason?: DeathReason): void;
   /** A consumer became ready. */
   wake(): void;
 

@@ -15,7 +15,7 @@ import type { Connection } from './connection.ts';
 import { ChannelConsumer } from './consumer.ts';
 import { DeliveryAge } from './delivery-age.ts';
 import { ProtocolError } from './errors.ts';
-import { contentBytes, writeContent } from './frame.ts';
+import { contentBytes, represents, writeContent } from './frame.ts';
 import { amqp091Format, blindCopyFormat } from './message.ts';
 import { type Arguments, encodeMethod } from './methods.ts';
 import { RoutingFacts, readCopies, replaceReplyTo } from './properties.ts';
@@ -529,12 +529,20 @@ export class Channel {
     this.reply(args.bit('noWait'), methods.basicCancelOk, { consumerTag: args.text('consumerTag') });
   }
 
+  private rejectsLosses(queue: Queue): boolean {
+    return queue.options.rejectsLosses || this.connection.limits.rejectsLosses;
+  }
+
   private onGet(args: Arguments): void {
     const queue = this.topology.getReadable(args.text('queue'));
     const noAck = args.bit('noAck');
     this.connection.settled(queue.get(), (entry) => {
       if (entry === undefined) return this.reply(false, methods.basicGetEmpty);
       const { message } = entry;
+      if (this.rejectsLosses(queue) && !represents(message, this.connection.frameMax)) {
+        queue.reject(entry, null, 'unrepresentable');
+        return this.onGet(args);
+      }
       const deliveryTag = this.nextDelivery(entry, noAck);
       const method = encodeMethod(this.id, methods.basicGetOk, {
         deliveryTag,

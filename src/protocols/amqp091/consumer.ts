@@ -1,11 +1,12 @@
 import type { Client } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
+import type { Message } from '../../core/message.ts';
 import type { Headers } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
 import { emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import type { Channel } from './channel.ts';
-import { contentBytes, writeContent } from './frame.ts';
+import { contentBytes, represents, writeContent } from './frame.ts';
 import { encodeMethod } from './methods.ts';
 import { FrameType, frameEnd, methods } from './spec.ts';
 
@@ -72,6 +73,14 @@ export class ChannelConsumer implements Consumer {
       (this.prefetch === 0 || this.unacked < this.prefetch) &&
       (this.settles || this.owner.hasCredit)
     );
+  }
+
+  get rejectsLosses(): boolean {
+    return this.owner.connection.limits.rejectsLosses;
+  }
+
+  represents(message: Message): boolean {
+    return represents(message, this.owner.connection.frameMax);
   }
 
   /** consume-ok is on its way: deliveries may follow. */

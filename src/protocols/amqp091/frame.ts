@@ -1,5 +1,7 @@
+import { countLoss } from '../../core/losses.ts';
 import type { Message } from '../../core/message.ts';
 import { amqp091Format } from './message.ts';
+import { withoutHeaders } from './properties.ts';
 import { FrameType, frameEnd, frameOverhead, methods } from './spec.ts';
 
 /**
@@ -22,17 +24,46 @@ function isFramed(message: Message): boolean {
   );
 }
 
+/** The content header is one frame: false when a property list of so many octets is too long for it. */
+function hasRoom(nativeBytes: number, frameMax: number): boolean {
+  return headerPrefix + nativeBytes + 1 <= frameMax;
+}
+
+/** False for what 0-9-1 has no words for, or what the peer's frames have no room for: counted as a loss. */
+export function represents(message: Message, frameMax: number): boolean {
+  const isWhole = message.isWholeAs(amqp091Format);
+  if (hasRoom(message.as(amqp091Format).length, frameMax)) return isWhole;
+  countLoss(message, amqp091Format, 'headers');
+  return false;
+}
+
+// Without its headers where they are too long for the peer's frames: properties alone always fit.
+function nativeWithin(message: Message, frameMax: number): Buffer {
+  const native = message.as(amqp091Format);
+  return hasRoom(native.length, frameMax) ? native : withoutHeaders(native);
+}
+
 /** Octets of the header frame and the body frames. */
 export function contentBytes(message: Message, frameMax: number): number {
   const body = message.bodyBytes;
-  if (isFramed(message) && body + frameOverhead <= frameMax) return message.end - message.start;
-  const native = message.as(amqp091Format).length;
+  if (
+    isFramed(message) &&
+    body + frameOverhead <= frameMax &&
+    hasRoom(message.nativeEnd - message.nativeStart, frameMax)
+  )
+    return message.end - message.start;
+  const native = nativeWithin(message, frameMax).length;
+  if (native < message.as(amqp091Format).length) countLoss(message, amqp091Format, 'headers');
   return headerPrefix + native + 1 + body + frameOverhead * Math.ceil(body / (frameMax - frameOverhead));
 }
 
 /** Writes what `contentBytes` counted. */
 export function writeContent(out: Buffer, at: number, message: Message, channel: number, frameMax: number): void {
-  if (isFramed(message) && message.bodyBytes + frameOverhead <= frameMax) {
+  if (
+    isFramed(message) &&
+    message.bodyBytes + frameOverhead <= frameMax &&
+    hasRoom(message.nativeEnd - message.nativeStart, frameMax)
+  ) {
     message.bytes.copy(out, at, message.start, message.end);
     out[at + 1] = channel >> 8;
     out[at + 2] = channel & 0xff;
@@ -42,7 +73,7 @@ export function writeContent(out: Buffer, at: number, message: Message, channel:
     out[bodyFrame + 2] = channel & 0xff;
     return;
   }
-  const native = message.as(amqp091Format);
+  const native = nativeWithin(message, frameMax);
   at = writeFrameHead(out, at, FrameType.header, channel, 12 + native.length);
   out.writeUInt32BE(methods.basicPublish.classId << 16, at);
   out.writeUInt32BE(0, at + 4);

@@ -161,6 +161,16 @@ export function withoutBlindCopies(native: Buffer, tableAt: number): Buffer {
   return Buffer.concat([native.subarray(0, tableAt), length, shown, behind]);
 }
 
+/** The list with an empty headers table: at most 2.5 KB, which every peer's frames have room for. */
+export function withoutHeaders(native: Buffer): Buffer {
+  const flags = native.readUInt16BE(0);
+  let at = 2;
+  if ((flags & Flag.contentType) !== 0) at += 1 + native[at]!;
+  if ((flags & Flag.contentEncoding) !== 0) at += 1 + native[at]!;
+  if ((flags & Flag.headers) === 0) return native;
+  return Buffer.concat([native.subarray(0, at), Buffer.alloc(4), native.subarray(at + 4 + native.readUInt32BE(at))]);
+}
+
 function cut(): ProtocolError {
   return new ProtocolError(ReplyCode.syntaxError, 'property list is cut');
 }

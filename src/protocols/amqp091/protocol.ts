@@ -14,6 +14,8 @@ export interface Limits {
   readonly messageBytes: number;
   /** How long a delivery may wait for its ack. */
   readonly consumerTimeoutMs: number;
+  /** Consumers get no message that their protocol cannot say whole. */
+  readonly rejectsLosses: boolean;
 }
 
 export interface Amqp091Options extends Limits {

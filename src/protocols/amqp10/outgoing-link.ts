@@ -1,5 +1,6 @@
 import type { Client } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
+import { countLoss } from '../../core/losses.ts';
 import type { Message } from '../../core/message.ts';
 import { type Headers, noHeaders } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
@@ -8,6 +9,7 @@ import { AmqpError, wireCondition } from './errors.ts';
 import { FrameType } from './frame.ts';
 import { suspensionKey } from './incoming-link.ts';
 import type { Link } from './link.ts';
+import { amqp10Format } from './message.ts';
 import { applyOutcome, isTerminal } from './outcome.ts';
 import { AddressAnnotations, Payload } from './payload.ts';
 import { type Composite, codeOf, encodePerformative, toComposite, type Values } from './performatives.ts';
@@ -22,6 +24,9 @@ const browseCount = 100;
 const payload = new Payload();
 
 /** A copy for a browser is nobody's delivery. */
+/** The longest header. */
+const whole = { redelivered: true, deliveryCount: 1 };
+
 const copied = { redelivered: false, deliveryCount: 0 };
 
 /**
@@ -213,6 +218,19 @@ export class OutgoingLink implements Link, Consumer {
     if (!this.settles) this.unsettled += 1;
   }
 
+  get rejectsLosses(): boolean {
+    return this.session.connection.options.rejectsLosses;
+  }
+
+  represents(message: Message): boolean {
+    const isWhole = message.isWholeAs(amqp10Format);
+    if (this.messageBytesMax === Infinity) return isWhole;
+    const { nowMs } = this.session.connection.vhost;
+    if (payload.prepare(message, whole, this.address, nowMs) <= this.messageBytesMax) return isWhole;
+    countLoss(message, amqp10Format, 'size');
+    return false;
+  }
+
   /** @returns false when the message is larger than the peer takes: it is not sent */
   private send(
     message: Message,
@@ -230,6 +248,7 @@ export class OutgoingLink implements Link, Consumer {
         { peer: connection.peer, link: this.name, bytes },
         'amqp10: message is too large for its receiver',
       );
+      countLoss(message, amqp10Format, 'size');
       return false;
     }
     this.creditLeft -= 1;

@@ -18,6 +18,8 @@ export interface Limits {
 export interface Amqp10Options extends Limits {
   readonly heartbeatSeconds: number;
   readonly loginTimeoutMs: number;
+  /** Consumers get no message that their protocol cannot say whole. */
+  readonly rejectsLosses: boolean;
   readonly anonymous: boolean;
   /** Where a client comes that names none. */
   readonly vhost: string;

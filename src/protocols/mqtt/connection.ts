@@ -4,6 +4,7 @@ import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Match } from '../../core/exchange/binding.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import type { Position, PublishReceipt } from '../../core/journal.ts';
+import { countLoss } from '../../core/losses.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import { aliasTopicPrefix } from '../../core/reply.ts';
 import { copyOf } from '../../core/retained.ts';
@@ -16,7 +17,7 @@ import { Valve } from '../../transport/valve.ts';
 import { connack, disconnect, type Listener, refusal, suback, unsuback } from './answers.ts';
 import type { Connect } from './connect.ts';
 import { head, isPadded, malformed, Reader, readHead } from './decode.ts';
-import { Delivery, writePublish, writeShortAck } from './encode.ts';
+import { Delivery, publishBytesMax, writePublish, writeShortAck } from './encode.ts';
 import {
   readAuth,
   readDisconnect,
@@ -26,7 +27,7 @@ import {
   readUnsubscribe,
 } from './incoming.ts';
 import type { Outgoing } from './inflight.ts';
-import { mqtt3Format, mqtt5Format, strangeUserFormat } from './message.ts';
+import { isWholeFor, mqtt3Format, mqtt5Format, strangeUserFormat } from './message.ts';
 import { Head, PacketType, pingresp, type Version } from './packet.ts';
 import { PropertyId, PropertyWriter } from './properties.ts';
 import type { Mqtt } from './protocol.ts';
@@ -36,7 +37,7 @@ import type { Reauthentication } from './reauthentication.ts';
 import { queueName, type Session } from './session.ts';
 import { sharedQueueName } from './shared.ts';
 import { isSystemFilter, readFilter, retainedMatchOf, type Subscription, type Wanted } from './subscription.ts';
-import { addressOf, isPublishable, isTopicName, toPattern } from './topic.ts';
+import { addressOf, isPublishable, isTopicName, toPattern, topicBytes } from './topic.ts';
 import { TopicAliases } from './topic-alias.ts';
 import type { Will } from './will.ts';
 
@@ -587,9 +588,31 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       delivery.topicAlias = this.aliases.aliasFor(message.exchange, message.routingKey);
       delivery.aliasKnown = this.aliases.isKnown(delivery.topicAlias);
     }
-    if (!writePublish(this.stream, message, delivery, this.packetMax)) return false;
+    if (!writePublish(this.stream, message, delivery, this.packetMax)) {
+      this.countUnsent(message);
+      return false;
+    }
     if (delivery.topicAlias !== 0) this.aliases?.told(delivery.topicAlias);
     return true;
+  }
+
+  // [MQTT-3.1.2-25] too large for the peer, or published without a topic
+  private countUnsent(message: Message): void {
+    const field = topicBytes(message.exchange, message.routingKey).length === 0 ? 'topic' : 'size';
+    countLoss(message, this.version === 5 ? mqtt5Format : mqtt3Format, field);
+  }
+
+  /** False for what the peer cannot be told whole. */
+  represents(message: Message, { subscriptionIds }: Match): boolean {
+    const isWhole = this.version < 5 || isWholeFor(message);
+    const bytes = publishBytesMax(message, this.version, subscriptionIds);
+    if (bytes >= 0 && bytes <= this.packetMax) return isWhole;
+    this.countUnsent(message);
+    return false;
+  }
+
+  get rejectsLosses(): boolean {
+    return this.door.options.rejectsLosses;
   }
 
   private onPuback(reader: Reader): void {

@@ -78,6 +78,20 @@ function rememberLast(stream: Stream, message: Message, delivery: Delivery): voi
   last.packetIdAt = delivery.qos > 0 ? head + 1 + 2 + topic : 0;
 }
 
+/** Octets of the longest PUBLISH that the message may make, whatever its QoS and topic alias; −1: it has no topic. */
+export function publishBytesMax(message: Message, version: Version, subscriptionIds: readonly number[]): number {
+  const topic = topicBytes(message.exchange, message.routingKey).length;
+  if (topic === 0 || topic > 0xffff) return -1;
+  let propertyBytes = 0;
+  if (version === 5) {
+    propertyBytes = nativeFor(message).length + 3;
+    for (const id of subscriptionIds) propertyBytes += 1 + varintBytes(id);
+    propertyBytes += varintBytes(propertyBytes);
+  }
+  const remaining = 2 + topic + 2 + propertyBytes + message.bodyBytes;
+  return remaining > remainingMax ? -1 : 1 + varintBytes(remaining) + remaining;
+}
+
 let encodedAt = 0;
 let encodedBytes = 0;
 
@@ -96,6 +110,7 @@ function encodePublish(stream: Stream, message: Message, delivery: Delivery, pac
   const remaining = 2 + topic.length + (delivery.qos > 0 ? 2 : 0) + blockBytes + message.bodyBytes;
   const bytes = 1 + varintBytes(remaining) + remaining;
   if (bytes > packetMax || remaining > remainingMax || topic.length > 0xffff) return false;
+  if (topic.length === 0 && !delivery.aliasKnown) return false; // the empty key has no topic
   let at = stream.reserve(bytes);
   encodedAt = at;
   encodedBytes = bytes;

@@ -81,6 +81,11 @@ export function nativeFor(message: Message): Buffer {
   return isOwn ? message.native : message.as(mqtt5Format);
 }
 
+/** False when `nativeFor` says less than the publisher did. */
+export function isWholeFor(message: Message): boolean {
+  return message.format === strangeUserFormat && message.deaths.length === 0 ? true : message.isWholeAs(mqtt5Format);
+}
+
 /** RETAIN as the other protocols say it. */
 function retainedHeaders({ retain }: Message): Map<string, Value> {
   return retain ? new Map([[retainHeader, true]]) : new Map();

@@ -41,6 +41,8 @@ export interface MqttOptions {
   /** Between two publications of `$SYS`; 0 = there is no `$SYS`. */
   readonly sysIntervalSeconds: number;
   readonly loginTimeoutMs: number;
+  /** Consumers get no message that their protocol cannot say whole. */
+  readonly rejectsLosses: boolean;
   /** A payload that is said to be text must be UTF-8. */
   readonly validatePayloadFormat: boolean;
   /** A CONNECT without user name is let in. */

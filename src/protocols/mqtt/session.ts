@@ -4,6 +4,7 @@ import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Binding, Match } from '../../core/exchange/binding.ts';
 import type { Exchange } from '../../core/exchange/exchange.ts';
 import type { Position } from '../../core/journal.ts';
+import type { Message } from '../../core/message.ts';
 import { type Headers, noHeaders } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { LocalQueue } from '../../core/queue/local-queue.ts';
@@ -310,9 +311,13 @@ export class Session {
 
   /** Options of what came without: recovered, or from a binding of another protocol. */
   matchFor(entry: QueueEntry): Match {
-    const match = mergedMatch(this.subscriptions.values(), entry.message.routingKey);
+    const match = this.matchOf(entry.message);
     entry.match = match;
     return match;
+  }
+
+  matchOf(message: Message): Match {
+    return mergedMatch(this.subscriptions.values(), message.routingKey);
   }
 
   /** Begins a delivery of QoS 1 or 2. */
@@ -535,6 +540,14 @@ class SessionConsumer implements Consumer {
       this.client.sendUnacknowledged(message, match);
       if (!this.settles) entry.ack();
     } else this.session.send(this.client, entry, qos, match);
+  }
+
+  get rejectsLosses(): boolean {
+    return this.client.rejectsLosses;
+  }
+
+  represents(message: Message): boolean {
+    return this.client.represents(message, this.match ?? this.session.matchOf(message));
   }
 
   cancelled(_why: Condition): void {

@@ -297,6 +297,10 @@ export class Connection implements StreamHandler, Client {
   }
 
   /** Header lines of a MESSAGE that are the message's own. */
+  get rejectsLosses(): boolean {
+    return this.door.options.rejectsLosses;
+  }
+
   nativeOf(message: Message): Buffer {
     const native = nativeFor(message, this.version);
     if (this.dialect !== 'activemq' || message.expiresAtMs === 0 || native.includes('expires:')) return native;

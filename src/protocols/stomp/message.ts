@@ -106,6 +106,13 @@ export function nativeFor(message: Message, version: Version): Buffer {
   return message.as(formats.none[version]);
 }
 
+/** False when `nativeFor` says less than the publisher did. */
+export function isWholeFor(message: Message, version: Version): boolean {
+  const { format } = message;
+  if (format instanceof StompFormat && format.version === version) return message.isWholeAs(format);
+  return message.isWholeAs(formats.none[version]);
+}
+
 /** Text, as far as the publisher said which: a SEND of ActiveMQ's dialect needs no decoding to tell. */
 export function isText(message: Message): boolean {
   const { format } = message;

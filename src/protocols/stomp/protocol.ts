@@ -13,6 +13,8 @@ export interface StompOptions extends FrameLimits {
   /** What we can send and want, in milliseconds. */
   readonly heartBeatMs: number;
   readonly loginTimeoutMs: number;
+  /** Consumers get no message that their protocol cannot say whole. */
+  readonly rejectsLosses: boolean;
   /** A CONNECT without login is let in. */
   readonly anonymous: boolean;
   readonly version: string;

@@ -8,6 +8,7 @@ import type { Pattern } from '../../core/topic.ts';
 import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
 import type { Connection } from './connection.ts';
 import { showDestination } from './destination.ts';
+import { isWholeFor } from './message.ts';
 import { escapeText } from './versions.ts';
 
 export type AckMode = 'auto' | 'client' | 'client-individual';
@@ -94,6 +95,14 @@ export class Subscription implements Consumer {
 
   get ready(): boolean {
     return this.started && !this.connection.stream.blocked && (this.prefetch === 0 || this.unacked < this.prefetch);
+  }
+
+  get rejectsLosses(): boolean {
+    return this.connection.rejectsLosses;
+  }
+
+  represents(message: Message): boolean {
+    return isWholeFor(message, this.connection.version);
   }
 
   wake(): void {
