@@ -1,6 +1,6 @@
 import { BrokerError } from '../errors.ts';
 import type { Message } from '../message.ts';
-import { type Headers, isTyped, type Value } from '../properties.ts';
+import { type Headers, isTyped, toOctets, type Value } from '../properties.ts';
 import { typeName } from '../queue/arguments.ts';
 import type { Binding } from './binding.ts';
 import type { Matcher } from './exchange.ts';
@@ -87,11 +87,12 @@ function isMet(binding: Binding, name: string, headers: Headers): boolean {
   return actual !== undefined && (wanted === null || sameValue(wanted, actual));
 }
 
-/** Equal in value, whatever the width of a number. */
+/** Equal in value, whatever the width of a number; binary is the text of the same octets. */
 export function sameValue(a: Value, b: Value): boolean {
   if (a === b) return true;
   if (a === null || b === null) return false;
-  if (Buffer.isBuffer(a)) return Buffer.isBuffer(b) && a.equals(b);
+  if (Buffer.isBuffer(a)) return (Buffer.isBuffer(b) || typeof b === 'string') && a.equals(toOctets(b));
+  if (Buffer.isBuffer(b)) return typeof a === 'string' && b.equals(toOctets(a));
   if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((item, i) => sameValue(item, b[i]));
   if (a instanceof Map) {
     if (!(b instanceof Map) || a.size !== b.size) return false;

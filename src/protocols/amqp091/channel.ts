@@ -37,6 +37,8 @@ export class Channel {
 
   private readonly unacked = new Unacked();
   private lastDeliveryTag = 0;
+  /** Of the unacked, those that basic.get took: no prefetch counts them. */
+  private fetched = 0;
   private published = 0;
   /** For consumers to come; 0 = no limit. */
   private prefetch = 0;
@@ -64,7 +66,7 @@ export class Channel {
 
   get hasCredit(): boolean {
     if (this.channelPrefetch === 0) return true;
-    return this.unacked.count + (this.transaction?.settled.length ?? 0) < this.channelPrefetch;
+    return this.unacked.count - this.fetched + (this.transaction?.settled.length ?? 0) < this.channelPrefetch;
   }
 
   send(frame: Buffer): void {
@@ -352,10 +354,16 @@ export class Channel {
   }
 
   private settleOne(entry: QueueEntry, as: Settlement): void {
-    if (entry.consumer !== null) (entry.consumer as ChannelConsumer).unacked -= 1;
+    this.released(entry);
     if (as === 'ack') entry.ack();
     else if (as === 'requeue') entry.requeue();
     else entry.reject();
+  }
+
+  // It counts against no window any longer.
+  private released(entry: QueueEntry): void {
+    if (entry.consumer !== null) (entry.consumer as ChannelConsumer).unacked -= 1;
+    else this.fetched -= 1;
   }
 
   private settleLater(transaction: ChannelTransaction, tag: number, multiple: boolean, as: Settlement): void {
@@ -413,8 +421,8 @@ export class Channel {
       case methods.basicRecover:
       case methods.basicRecoverAsync:
         if (!args.bit('requeue')) throw new ProtocolError(ReplyCode.notImplemented, 'requeue=false');
-        this.requeueAll();
         if (method === methods.basicRecover) this.reply(false, methods.basicRecoverOk);
+        this.requeueAll();
         return;
       case methods.txSelect:
         if (this.confirms !== null) {
@@ -460,7 +468,7 @@ export class Channel {
   private commit(transaction: ChannelTransaction): void {
     const settled = transaction.commit((message) => this.return(message));
     if (settled === null) throw new ProtocolError(ReplyCode.preconditionFailed, 'partial tx completion');
-    for (const { entry } of settled) if (entry.consumer !== null) (entry.consumer as ChannelConsumer).unacked -= 1;
+    for (const { entry } of settled) this.released(entry);
     this.wakeConsumers();
   }
 
@@ -544,6 +552,7 @@ export class Channel {
         return this.onGet(args);
       }
       const deliveryTag = this.nextDelivery(entry, noAck);
+      if (!noAck) this.fetched += 1;
       const method = encodeMethod(this.id, methods.basicGetOk, {
         deliveryTag,
         redelivered: entry.redelivered,

@@ -421,19 +421,20 @@ export class Connection implements StreamHandler, Client {
       channel.flush();
       channel.state = 'closing';
       channel.close();
-      this.send(encodeMethod(channelId, methods.channelClose, values));
+      this.reply(encodeMethod(channelId, methods.channelClose, values));
       return;
     }
-    this.sendClose(values);
+    this.sendClose(values, (frame) => this.reply(frame));
   }
 
-  private sendClose(values: { replyCode: ReplyCode; replyText: string }): void {
+  /** @param write how the method leaves: behind the replies that are due, or at once */
+  private sendClose(values: { replyCode: ReplyCode; replyText: string }, write: (frame: Buffer) => void): void {
     this.door.log.info(
       { peer: this.peer, code: values.replyCode, reason: values.replyText },
       'amqp: connection closed',
     );
     this.flushConfirms();
-    this.send(encodeMethod(0, methods.connectionClose, values));
+    write(encodeMethod(0, methods.connectionClose, values));
     this.state = 'closing';
     this.closingSinceMs = this.door.broker.nowMs;
     this.closeChannels();
@@ -443,7 +444,8 @@ export class Connection implements StreamHandler, Client {
   // Where the next frame begins is not known any longer: there will be no close-ok to read.
   private failFraming(text: string): void {
     this.current = null;
-    this.fail(new ProtocolError(ReplyCode.frameError, text), 0);
+    const values = { replyCode: ReplyCode.frameError, replyText: replyText(ReplyCode.frameError, text) };
+    if (this.state === 'open') this.sendClose(values, (frame) => this.send(frame));
     this.finish('');
   }
 
@@ -461,7 +463,7 @@ export class Connection implements StreamHandler, Client {
     if (this.state !== 'open') return;
     const code = codeOf[why];
     this.current = null;
-    this.sendClose({ replyCode: code, replyText: replyText(code, text) });
+    this.sendClose({ replyCode: code, replyText: replyText(code, text) }, (frame) => this.send(frame));
   }
 
   private finish(reason: string): void {

@@ -105,12 +105,12 @@ export class RoutingFacts {
 
 function readExpiration(bytes: Buffer, at: number): number {
   const text = bytes.toString('latin1', at + 1, at + 1 + bytes[at]!);
-  const match = /^([-+]?\d{1,15})(.*)$/s.exec(text);
+  const match = /^([-+]?\d+)(.*)$/s.exec(text);
   const ms = Number(match?.[1]);
   if (match !== null && match[2] === '' && ms >= 0 && ms <= expiryMaxMs) return ms;
   let why = 'no_integer';
   if (match !== null && match[2] !== '') why = `{leftover_string,${JSON.stringify(match[2])}}`;
-  else if (match !== null) why = ms < 0 ? `{value_negative,${ms}}` : `{value_too_big,${ms}}`;
+  else if (match !== null) why = `{${ms < 0 ? 'value_negative' : 'value_too_big'},${BigInt(match[1]!)}}`;
   throw new ProtocolError(ReplyCode.preconditionFailed, `invalid expiration '${text}': ${why}`);
 }
 

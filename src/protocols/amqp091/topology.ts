@@ -27,7 +27,7 @@ export class Topology {
         this.onExchangeDeclare(args);
         return true;
       case methods.exchangeDelete:
-        this.connection.vhost.deleteExchange(this.connection, args.text('exchange'), args.bit('ifUnused'));
+        this.connection.vhost.deleteExchange(this.connection, readName(args, 'exchange'), args.bit('ifUnused'));
         this.reply(args.bit('noWait'), methods.exchangeDeleteOk);
         return true;
       case methods.exchangeBind:
@@ -67,14 +67,14 @@ export class Topology {
 
   private onExchangeDeclare(args: Arguments): void {
     const { vhost } = this.connection;
-    const name = args.text('exchange');
+    const name = readName(args, 'exchange');
     if (args.bit('passive')) {
       if (name === '') throw new BrokerError('unauthorized-access', 'operation not permitted on the default exchange');
       vhost.getExchange(name);
     } else {
       const type = args.text('type');
       if (!exchangeTypes.includes(type as ExchangeType)) {
-        throw new ProtocolError(ReplyCode.commandInvalid, `invalid exchange type '${type}'`);
+        throw new ProtocolError(ReplyCode.commandInvalid, `unknown exchange type '${type}'`);
       }
       vhost.declareExchange(this.connection, {
         name,
@@ -91,7 +91,7 @@ export class Topology {
   private onExchangeBind(args: Arguments, bind: boolean): void {
     const { connection } = this;
     const { vhost } = connection;
-    const [source, name, key] = [args.text('source'), args.text('destination'), args.text('routingKey')];
+    const [source, name, key] = [readName(args, 'source'), readName(args, 'destination'), args.text('routingKey')];
     const table = args.table('arguments');
     vhost.demandBinding(connection, source, 'exchange', name, key);
     if (bind) {
@@ -110,7 +110,11 @@ export class Topology {
   private onQueueBind(args: Arguments): void {
     const { connection } = this;
     const { vhost } = connection;
-    const [source, name, key] = [args.text('exchange'), this.queueName(args.text('queue')), this.bindingKey(args)];
+    const [source, name, key] = [
+      readName(args, 'exchange'),
+      this.queueName(readName(args, 'queue')),
+      this.bindingKey(args),
+    ];
     vhost.demandBinding(connection, source, 'queue', name, key);
     vhost.getExchange(source); // of two that are not there RabbitMQ names the source
     vhost.bind(connection, source, vhost.getQueue(name, connection), key, args.table('arguments'));
@@ -120,7 +124,11 @@ export class Topology {
   private onQueueUnbind(args: Arguments): void {
     const { connection } = this;
     const { vhost } = connection;
-    const [source, name, key] = [args.text('exchange'), this.queueName(args.text('queue')), this.bindingKey(args)];
+    const [source, name, key] = [
+      readName(args, 'exchange'),
+      this.queueName(readName(args, 'queue')),
+      this.bindingKey(args),
+    ];
     vhost.demandBinding(connection, source, 'queue', name, key);
     if (vhost.queues.has(name) && vhost.exchanges.has(source)) {
       vhost.unbind(connection, source, vhost.getQueue(name, connection), key, args.table('arguments'));
@@ -130,7 +138,7 @@ export class Topology {
 
   private onQueueDeclare(args: Arguments): void {
     const { vhost } = this.connection;
-    const name = args.text('queue');
+    const name = readName(args, 'queue');
     if (args.bit('passive') && vhost.isReplyAlias(name)) {
       // responders look whether the requester is still there
       this.reply(args.bit('noWait'), methods.queueDeclareOk, { queue: name, messageCount: 0, consumerCount: 1 });
@@ -145,7 +153,8 @@ export class Topology {
       throw new BrokerError('not-found', `no queue '${name}' in vhost '${vhost.name}'`);
     }
     let queue: Queue;
-    if (args.bit('passive')) queue = this.getQueue(name);
+    // [RabbitMQ] here the empty name is no queue, not the one declared last
+    if (args.bit('passive')) queue = vhost.getQueue(name, this.connection);
     else {
       queue = vhost.declareQueue(
         this.connection,
@@ -178,15 +187,11 @@ export class Topology {
   private onQueueDelete(args: Arguments): void {
     const messageCount = this.connection.vhost.deleteQueue(
       this.connection,
-      this.queueName(args.text('queue')),
+      this.queueName(readName(args, 'queue')),
       args.bit('ifUnused'),
       args.bit('ifEmpty'),
     );
     this.reply(args.bit('noWait'), methods.queueDeleteOk, { messageCount });
-  }
-
-  private getQueue(name: string): Queue {
-    return this.connection.vhost.getQueue(this.queueName(name), this.connection);
   }
 
   // The empty name is the queue last declared on the channel [AMQP 0-9-1, queue.bind].
@@ -200,4 +205,9 @@ export class Topology {
     const key = args.text('routingKey');
     return key === '' && args.text('queue') === '' ? this.lastQueue : key;
   }
+}
+
+// [RabbitMQ] where it is declared, bound or deleted, a name has no line ends.
+function readName(args: Arguments, field: string): string {
+  return args.text(field).replaceAll(/[\r\n]/g, '');
 }

@@ -115,16 +115,38 @@ describe('basic.qos', () => {
     expect(await bodies(1)).toEqual(['3']);
   });
 
-  test('global counts what was fetched too, and is another channel’s affair on another channel', async () => {
+  test('global does not count what was fetched, and is another channel’s affair on another channel [RabbitMQ]', async () => {
     const queue = await queueWith();
-    publish(queue, '1', '2', '3');
+    publish(queue, '1', '2', '3', '4');
     await qos(1, true);
     await peer.get(queue, false);
     await consume(queue);
+    expect(await bodies(1)).toEqual(['2']);
     await peer.expectNothing();
+    peer.send(1, methods.basicAck, { deliveryTag: 1 });
+    await peer.expectNothing();
+    peer.send(1, methods.basicAck, { deliveryTag: 2 });
+    expect(await bodies(1)).toEqual(['3']);
     await peer.openChannel(2);
     await consume(queue, {}, 2);
     expect((await peer.content()).channel).toBe(2);
+  });
+
+  test('global: what a transaction settles of the fetched opens no window', async () => {
+    const queue = await queueWith();
+    publish(queue, '1', '2', '3');
+    await peer.call(1, methods.txSelect, {}, methods.txSelectOk);
+    await qos(1, true);
+    await peer.get(queue, false);
+    await consume(queue);
+    expect(await bodies(1)).toEqual(['2']);
+    peer.send(1, methods.basicAck, { deliveryTag: 1 });
+    await peer.call(1, methods.txCommit, {}, methods.txCommitOk);
+    await peer.expectNothing();
+    peer.send(1, methods.basicAck, { deliveryTag: 2 });
+    peer.send(1, methods.txCommit);
+    expect(await bodies(1)).toEqual(['3']);
+    await peer.expect(1, methods.txCommitOk);
   });
 
   test('no-ack consumers have no window', async () => {
@@ -135,6 +157,19 @@ describe('basic.qos', () => {
     publish(queue, '1', '2', '3');
     expect(await bodies(3)).toEqual(['1', '2', '3']);
   });
+});
+
+test('basic.recover: recover-ok, then what was unacked once more, redelivered [RabbitMQ]', async () => {
+  const queue = await queueWith();
+  publish(queue, '1', '2');
+  await consume(queue);
+  await bodies(2);
+  await peer.call(1, methods.basicRecover, { requeue: true }, methods.basicRecoverOk);
+  const again = [await peer.content(), await peer.content()];
+  expect(again.map(({ args: each, body }) => [body.toString(), each.bit('redelivered')])).toEqual([
+    ['1', true],
+    ['2', true],
+  ]);
 });
 
 describe('basic.consume', () => {

@@ -273,6 +273,13 @@ const channelErrors: Row[] = [
     methods.basicPublish,
   ],
   [
+    'an expiration of more than ten years',
+    publishes(expiration('99999999999999999999')),
+    406,
+    "PRECONDITION_FAILED - invalid expiration '99999999999999999999': {value_too_big,99999999999999999999}",
+    methods.basicPublish,
+  ],
+  [
     'direct reply-to without a consumer',
     publishes(
       properties({ replyTo: { exchange: '', key: 'k', text: 'amq.rabbitmq.reply-to', protocol: 'amqp-0-9-1' } }),
@@ -384,7 +391,7 @@ const connectionErrors: Row[] = [
     '[0-9-1 exchange.declare.type] an unknown exchange type',
     (peer) => peer.send(1, methods.exchangeDeclare, { exchange: 'u', type: 'foo' }),
     503,
-    "COMMAND_INVALID - invalid exchange type 'foo'",
+    "COMMAND_INVALID - unknown exchange type 'foo'",
     methods.exchangeDeclare,
   ],
   [
@@ -538,5 +545,32 @@ describe('errors that close the connection [0-9-1 §1.4.2.7]', () => {
     expect(close.text('replyText')).toMatch(text);
     expect([close.number('classId'), close.number('methodId')]).toEqual([0, 0]);
     await peer.end();
+  });
+});
+
+describe('pipelined behind methods whose replies wait for the disk', () => {
+  const durable = (peer: AmqpPeer, queue: string) =>
+    peer.send(1, methods.queueDeclare, { queue, durable: true, autoDelete: true });
+
+  test('what closes the channel comes behind their replies, and nothing of that channel behind it', async () => {
+    const peer = await AmqpPeer.openChannel(port);
+    durable(peer, 'pipelined-1');
+    durable(peer, 'pipelined-2');
+    peer.send(1, methods.queueDeclare, { queue: 'nowhere', passive: true });
+    await peer.expect(1, methods.queueDeclareOk);
+    await peer.expect(1, methods.queueDeclareOk);
+    expect((await peer.closed()).code).toBe(404);
+    await peer.openChannel();
+    await peer.call(1, methods.queueDelete, { queue: 'pipelined-1' }, methods.queueDeleteOk);
+    await peer.call(1, methods.queueDelete, { queue: 'pipelined-2' }, methods.queueDeleteOk);
+    peer.destroy();
+  });
+
+  test('what closes the connection comes behind their replies', async () => {
+    const peer = await AmqpPeer.openChannel(port);
+    durable(peer, 'pipelined-3');
+    peer.send(1, methods.exchangeDeclare, { exchange: 'x', type: 'nonsense' });
+    await peer.expect(1, methods.queueDeclareOk);
+    expect((await peer.connectionClosed()).code).toBe(503);
   });
 });

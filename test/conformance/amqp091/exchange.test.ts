@@ -129,7 +129,7 @@ describe('exchange.declare', () => {
     peer.send(1, methods.exchangeDeclare, { exchange: 'x', type: 'nonsense' });
     expect(await peer.connectionClosed()).toEqual({
       code: 503,
-      text: "COMMAND_INVALID - invalid exchange type 'nonsense'",
+      text: "COMMAND_INVALID - unknown exchange type 'nonsense'",
       classId: 40,
       methodId: 10,
     });
@@ -256,6 +256,12 @@ describe('routing', () => {
     ['any-with-x', { 'x-match': 'any-with-x', 'x-a': int(1) }, [{ 'x-a': int(1) }], [{}]],
     ['void asks for the name alone', { a: null }, [{ a: 'whatever' }, { a: int(1) }], [{ b: 'x' }]],
     ['numbers by value', { a: int(5) }, [{ a: { type: 'long', value: 5n } }], [{ a: '5' }]],
+    [
+      'binary is the text of its octets',
+      { a: Buffer.from('x'), b: 'y' },
+      [{ a: 'x', b: Buffer.from('y') }],
+      [{ a: 'x' }],
+    ],
     ['no arguments at all', {}, [{}, { a: 'x' }], []],
   ])('headers: %s', async (_title, wanted, matching, others) => {
     const queue = await peer.declare('');

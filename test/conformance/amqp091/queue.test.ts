@@ -61,6 +61,23 @@ describe('queue.declare', () => {
     for (const name of ['a b/c?', 'é漢', 'x'.repeat(255)]) expect(await peer.declare(name)).toBe(name);
   });
 
+  test('a name has no line ends [RabbitMQ]', async () => {
+    expect(await peer.declare('a\r\nb')).toBe('ab');
+    const bound = { queue: 'a\nb', exchange: 'amq.\ndirect', routingKey: 'k' };
+    await peer.call(1, methods.queueBind, bound, methods.queueBindOk);
+    peer.publish(1, { exchange: 'amq.direct', routingKey: 'k' }, 'm');
+    expect((await peer.get('ab'))?.body.toString()).toBe('m');
+    await peer.call(1, methods.exchangeDeclare, { exchange: 'x\n', type: 'direct' }, methods.exchangeDeclareOk);
+    await peer.call(1, methods.exchangeDeclare, { exchange: 'x', passive: true }, methods.exchangeDeclareOk);
+  });
+
+  test('passive: the empty name is no queue, whatever was declared before [RabbitMQ]', async () => {
+    await peer.declare('q');
+    expect(await refused(methods.queueDeclare, { queue: '', passive: true })).toBe(
+      "404 NOT_FOUND - no queue '' in vhost '/'",
+    );
+  });
+
   test('passive: everything but the name is ignored, and the counts are told', async () => {
     await peer.declare('q');
     for (const body of ['1', '2', '3']) peer.publish(1, { routingKey: 'q' }, body);
