@@ -175,18 +175,22 @@ export class Session {
 
   // Made when the first subscription needs them: most sessions never need both.
   private transientQueue(): LocalQueue {
-    this.queue0 ??= this.makeQueue(0, false);
+    if (this.queue0 !== null) return this.queue0;
+    this.queue0 = this.makeQueue(0, false);
+    if (this.connection !== null) this.consume(this.queue0, null);
     return this.queue0;
   }
 
   durableQueue(): LocalQueue {
-    this.queue1 ??= this.makeQueue(1, this.durable);
+    if (this.queue1 !== null) return this.queue1;
+    this.queue1 = this.makeQueue(1, this.durable);
+    if (this.connection !== null) this.consume(this.queue1, null);
     return this.queue1;
   }
 
   private makeQueue(qos: number, durable: boolean): LocalQueue {
     const name = queueName(this.clientId, qos);
-    const queue =
+    return (
       this.vhost.queues.get(name) ??
       this.vhost.createQueue({
         name,
@@ -194,9 +198,8 @@ export class Session {
         autoDelete: false,
         exclusiveTo: null,
         arguments: this.host.queueArguments,
-      });
-    if (this.connection !== null) this.consume(queue, null);
-    return queue;
+      })
+    );
   }
 
   // — connections —————————————————————————————————————————————————————————————————————————————————————————————————

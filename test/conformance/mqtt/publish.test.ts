@@ -518,6 +518,15 @@ describe('MQTT 5', () => {
     expect((await peer.end()).at(-1)).toMatchObject({ cmd: 'disconnect', reasonCode: 0x93 });
   });
 
+  test('QoS 0 to a subscriber is handed on, neither kept nor copied for it, from the first subscription on', async () => {
+    const { peer } = await house.connect({ clientId: 'fleeting' });
+    await peer.subscribe('x', { qos: 0 });
+    peer.publish('x', 'octets');
+    expect(await peer.next()).toMatchObject({ cmd: 'publish', qos: 0 });
+    const queue = house.vhost.queues.get('mqtt-subscription-fleetingqos0');
+    expect(queue).toMatchObject({ deliveredSettled: 1, delivered: 0, acked: 0 });
+  });
+
   test('a payload that is said to be text is checked by configuration', async () => {
     const properties = { payloadFormatIndicator: true };
     expect(await echo(octets('01 01'))).toMatchObject({ properties });
