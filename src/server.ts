@@ -26,7 +26,7 @@ import { amqp091Format } from './protocols/amqp091/message.ts';
 import { Amqp091 } from './protocols/amqp091/protocol.ts';
 import { mqtt3Script, mqtt5Script } from './protocols/mqtt/explain.ts';
 import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
-import { toTopic } from './protocols/mqtt/topic.ts';
+import { spellingOf } from './protocols/mqtt/topic.ts';
 import { stompScript } from './protocols/stomp/explain.ts';
 import { Stomp } from './protocols/stomp/protocol.ts';
 import { freeBytes, openDisk } from './storage/disk.ts';
@@ -81,10 +81,11 @@ export class Server {
     this.parts = parts;
     this.broker = broker;
     this.unlock = unlock;
-    const { exchange, queueQos0Offline, sessionQueueLength } = parts.config.mqtt;
+    const { exchange, queueQos0Offline, qosFromPersistence, sessionQueueLength } = parts.config.mqtt;
     this.sessions = new Sessions(broker, {
       exchange,
       keepsQos0: queueQos0Offline,
+      qosFromPersistence,
       queueLength: sessionQueueLength,
     });
     this.addresses = new AddressLimit(parts.config.limits.connectionsPerAddress);
@@ -123,6 +124,7 @@ export class Server {
     const { limits } = config;
     const broker = new Broker({
       retainedExchange: config.mqtt.exchange,
+      topicMapping: config.mqtt.topicMapping,
       retainedLimits: { countMax: config.mqtt.retainedCountMax, bodyBytesMax: config.mqtt.retainedBytesMax },
       journal,
       clock,
@@ -135,6 +137,7 @@ export class Server {
     });
     broker.restore(recovered);
     broker.seedVhosts(config.vhosts, recovered);
+    tellMappings(broker, config);
     const parameters = new Parameters(journal);
     parameters.restore(recovered);
     for (const vhost of broker.vhosts.values()) applyVhostLimits(vhost, parameters);
@@ -234,7 +237,7 @@ export class Server {
       format: amqp091Format,
       scripts: [amqp091Script, amqp10Script, mqtt5Script, mqtt3Script, stompScript],
       fault: () => (this.ready ? broker.journal.failure : 'it starts or stops'),
-      topicOf: (routingKey) => toTopic(routingKey),
+      topicOf: (routingKey, { topicMapping }) => spellingOf(topicMapping).toTopic(routingKey),
       node: {
         name: `rosettamq@${hostname()}`,
         version,
@@ -442,6 +445,15 @@ function createToken(): string {
 
 function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+// It is fixed when a virtual host is made: who changes the key later is told whom it does not reach.
+function tellMappings(broker: Broker, { mqtt, vhosts }: Config): void {
+  for (const name of vhosts) {
+    const topicMapping = broker.vhosts.get(name)?.topicMapping ?? mqtt.topicMapping;
+    if (topicMapping === mqtt.topicMapping) continue;
+    broker.log.warn({ vhost: name, topicMapping }, 'mqtt.topicMapping: the virtual host keeps what it was made with');
+  }
 }
 
 function tellLosses(log: Logger): void {

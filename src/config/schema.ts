@@ -93,6 +93,8 @@ export const schema = z.strictObject({
   }),
   mqtt: z.strictObject({
     exchange: z.string().min(1),
+    topicMapping: z.enum(['exact', 'rabbitmq']),
+    qosFromPersistence: z.boolean(),
     inflightMax: z.int().min(1).max(65_535),
     receiveMaximum: z.int().min(1).max(65_535),
     topicAliasMaximum: z.int().min(0).max(65_535),
@@ -179,6 +181,8 @@ export const defaults: Config = {
   amqp10: { createQueues: true, unroutable: 'released' },
   mqtt: {
     exchange: 'amq.topic',
+    topicMapping: 'exact',
+    qosFromPersistence: false,
     inflightMax: 1000,
     receiveMaximum: 65_535,
     topicAliasMaximum: 16,

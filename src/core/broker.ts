@@ -14,6 +14,7 @@ import { Pager, type PagingLimits } from './queue/pager.ts';
 import { redeliveryKind } from './queue/redelivery.ts';
 import type { ReplyAddress } from './reply.ts';
 import { type RetainedLimits, retainedKind } from './retained.ts';
+import type { TopicMapping } from './topic.ts';
 import { headersFromJson } from './typed-text.ts';
 import { noMetadata, replyKind, Vhost, type VhostHost, type VhostMetadata } from './vhost.ts';
 
@@ -30,6 +31,8 @@ export interface BrokerParts {
   /** The exchange whose messages can be retained; `amq.topic` when it is not said. */
   readonly retainedExchange?: string;
   readonly retainedLimits?: RetainedLimits;
+  /** Of virtual hosts to come that are not given one; `exact` when it is not said. */
+  readonly topicMapping?: TopicMapping;
   /** Without: none. */
   readonly limits?: BrokerLimits;
   /** Where entries rest that leave memory; without it none do, and nothing can be restored. */
@@ -53,6 +56,11 @@ const vhostKind = 'vhost';
 /** Virtual hosts that the configuration brought in: who deleted one since does not get it back. */
 const seedKind = 'vhost-seed';
 
+/** What is remembered of a virtual host; the mapping is not there when it was made before there was a choice. */
+interface VhostRecord extends VhostMetadata {
+  readonly topicMapping?: TopicMapping;
+}
+
 /** All virtual hosts, the clients, and what they share. */
 export class Broker implements VhostHost {
   readonly journal: Journal;
@@ -65,6 +73,7 @@ export class Broker implements VhostHost {
   readonly clients = new Set<Client>();
   readonly retainedExchange: string;
   readonly retainedLimits: RetainedLimits;
+  private readonly topicMapping: TopicMapping;
   readonly limits: BrokerLimits;
   /** Clients let in since the start. */
   connectionsOpened = 0;
@@ -92,6 +101,7 @@ export class Broker implements VhostHost {
     this.createToken = parts.createToken;
     this.retainedExchange = parts.retainedExchange ?? 'amq.topic';
     this.retainedLimits = parts.retainedLimits ?? noLimits;
+    this.topicMapping = parts.topicMapping ?? 'exact';
     this.limits = parts.limits ?? unlimited;
     this.pager =
       parts.paging === undefined
@@ -121,10 +131,10 @@ export class Broker implements VhostHost {
     return this.queueId;
   }
 
-  addVhost(name: string): Vhost {
+  addVhost(name: string, topicMapping: TopicMapping = 'exact'): Vhost {
     let vhost = this.vhosts.get(name);
     if (vhost === undefined) {
-      vhost = new Vhost(name, this);
+      vhost = new Vhost(name, this, topicMapping);
       this.vhosts.set(name, vhost);
     }
     return vhost;
@@ -144,14 +154,18 @@ export class Broker implements VhostHost {
     for (const client of this.clients) client.onAlarm?.(why);
   }
 
-  /** A virtual host that is remembered; what is there already gets the metadata, if some is given. */
-  createVhost(name: string, metadata?: VhostMetadata): Vhost {
+  /**
+   * A virtual host that is remembered; what is there already gets the metadata, if some is given, and keeps its mapping
+   * of topics.
+   */
+  createVhost(name: string, metadata?: VhostMetadata, topicMapping = this.topicMapping): Vhost {
     if (name === '' || name.includes('\0')) throw new BrokerError('invalid-field', `'${name}' is no name of a vhost`);
     const isNew = !this.vhosts.has(name);
-    const vhost = this.addVhost(name);
+    const vhost = this.addVhost(name, topicMapping);
     if (!isNew && metadata === undefined) return vhost;
     vhost.metadata = metadata ?? noMetadata;
-    this.journal.put(vhostKind, name, Buffer.from(JSON.stringify(vhost.metadata), 'utf8'));
+    const record: VhostRecord = { ...vhost.metadata, topicMapping: vhost.topicMapping };
+    this.journal.put(vhostKind, name, Buffer.from(JSON.stringify(record), 'utf8'));
     return vhost;
   }
 
@@ -230,8 +244,11 @@ export class Broker implements VhostHost {
     this.sequence = recovered.lastSequence;
     this.queueId = recovered.lastQueueId;
     for (const [name, value] of recovered.entries(vhostKind)) {
-      const vhost = this.addVhost(name);
-      if (value.length > 0) vhost.metadata = JSON.parse(value.toString('utf8')) as VhostMetadata;
+      if (value.length === 0) this.addVhost(name);
+      else {
+        const { topicMapping, ...metadata } = JSON.parse(value.toString('utf8')) as VhostRecord;
+        this.addVhost(name, topicMapping).metadata = metadata;
+      }
     }
     for (const [key, value] of recovered.entries(policyKind)) this.addVhost(vhostOfPolicy(key)).policies.restore(value);
     for (const [key, value] of recovered.entries(operatorPolicyKind)) {

@@ -11,6 +11,7 @@ import type { Queue } from './queue/queue.ts';
 import { ReplyAliases, replyDefaults } from './reply.ts';
 import { escapePrefix } from './text-headers.ts';
 import { spell } from './typed-text.ts';
+import type { Vhost } from './vhost.ts';
 
 /** A message as somebody describes it, instead of publishing it. */
 export interface Description {
@@ -58,7 +59,7 @@ export interface Script {
   /** 0 or more for protocols whose messages have a QoS, −1 for the others. */
   readonly qosMax: number;
   /** @throws BrokerError for what is no destination of the protocol */
-  findAddress(description: Description, broker: Broker): Address;
+  findAddress(description: Description, broker: Broker, vhost: Vhost): Address;
   /** @param described holds the properties; `as` writes them */
   compose(described: Message, nowMs: number): Composed;
   /** @returns what a consumer gets, and the octets beside the body for the format to read again */
@@ -98,7 +99,7 @@ export function explain(
   scripts: readonly Script[],
 ): Explanation {
   const { vhost } = client;
-  const address = source.findAddress(description, broker);
+  const address = source.findAddress(description, broker, vhost);
   const declares = address.declares === null || vhost.queues.has(address.declares) ? null : address.declares;
   if (declares !== null) vhost.demand(client, 'configure', 'queue', declares);
   const { exchange } = vhost.routeFrom(client, address.exchange, address.routingKey);
@@ -129,7 +130,13 @@ function compose(
 ): { message: Message; copies: readonly string[] } {
   const hasQos = source.qosMax >= 0;
   // aliases of its own: those of the virtual host would remember what nobody published
-  const house = { mayLend: () => true, outlivesRestart: () => false, remember: () => {}, forget: () => {} };
+  const house = {
+    topicMapping: client.vhost.topicMapping,
+    mayLend: () => true,
+    outlivesRestart: () => false,
+    remember: () => {},
+    forget: () => {},
+  };
   const replies = new ReplyAliases({ ...replyDefaults, clock: broker.clock, createToken: () => '…', house });
   const facts = {
     exchange,

@@ -1,6 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Client } from './client.ts';
 import { type TypedValue, toOctets, type Value } from './properties.ts';
+import type { TopicMapping } from './topic.ts';
 
 /**
  * Reply addresses that cross protocols. A responder knows nothing of the requester's protocol: it is shown an alias
@@ -38,6 +39,8 @@ export interface ReplyOptions {
 
 /** What aliases ask of their virtual host. */
 export interface ReplyHouse {
+  /** How reply addresses of MQTT are spelled as routing keys. */
+  readonly topicMapping: TopicMapping;
   /** Could the client publish there itself, or is it its own queue? */
   mayLend(client: Client, address: ReplyAddress): boolean;
   /** Is somebody there, after a restart too, whom a reply would reach? */
@@ -59,6 +62,10 @@ export class ReplyAliases {
 
   constructor(options: ReplyOptions) {
     this.options = options;
+  }
+
+  get topicMapping(): TopicMapping {
+    return this.options.house.topicMapping;
   }
 
   /** @param requester who asked to be answered there; null when it is not known any longer */

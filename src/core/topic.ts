@@ -7,6 +7,12 @@ export const anyWords = 2;
 export type Token = string | typeof anyWord | typeof anyWords;
 export type Pattern = readonly Token[];
 
+/**
+ * How MQTT's topics and routing keys are spelled in each other's words, in one virtual host: `exact` loses nothing,
+ * `rabbitmq` is RabbitMQ's own. Fixed when the virtual host is made.
+ */
+export type TopicMapping = 'exact' | 'rabbitmq';
+
 /** Words of a routing key; the empty key has none. */
 export function wordsOf(key: string): string[] {
   return key === '' ? [] : key.split('.');

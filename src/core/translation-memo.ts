@@ -1,6 +1,7 @@
 import { emptyBuffer } from '../lib/bytes.ts';
 import type { MessageFormat } from './format.ts';
 import type { Message } from './message.ts';
+import type { ReplyAliases } from './reply.ts';
 
 const slots = 64;
 /** Longer ones are rarely the same twice. */
@@ -15,6 +16,8 @@ class Memo {
   retain = false;
   priority = -1;
   qos = -1;
+  /** Of a virtual host: in each, keys may be spelled otherwise. */
+  replies: ReplyAliases | null = null;
   readonly native = Buffer.allocUnsafe(nativeBytesMax);
   nativeBytes = 0;
   translation: Buffer = emptyBuffer;
@@ -41,6 +44,7 @@ export class TranslationMemo {
       memo.retain !== message.retain ||
       memo.priority !== message.priority ||
       memo.qos !== message.qos ||
+      memo.replies !== message.replies ||
       memo.routingKey !== message.routingKey ||
       memo.exchange !== message.exchange
     ) {
@@ -62,6 +66,7 @@ export class TranslationMemo {
     memo.retain = message.retain;
     memo.priority = message.priority;
     memo.qos = message.qos;
+    memo.replies = message.replies;
     memo.nativeBytes = message.bytes.copy(memo.native, 0, message.nativeStart, message.nativeEnd);
     memo.translation = translation;
   }

@@ -30,7 +30,7 @@ import type { Queue } from './queue/queue.ts';
 import type { QueueSpec } from './queue/spec.ts';
 import { aliasQueuePrefix, type ReplyAddress, ReplyAliases, type ReplyHouse, replyDefaults } from './reply.ts';
 import { asksForRetained, asksToBeRetained, copyOf, Retained, type RetainedLimits } from './retained.ts';
-import { type Pattern, parsePattern } from './topic.ts';
+import { type Pattern, parsePattern, type TopicMapping } from './topic.ts';
 
 /** What became of a publish: `unroutable` is for the publisher that asked, and is confirmed all the same. */
 export type PublishResult = 'routed' | 'unroutable' | 'refused';
@@ -87,6 +87,7 @@ export const noVhostLimits: VhostLimits = {
  */
 export class Vhost implements QueueOwner, ReplyHouse {
   readonly name: string;
+  readonly topicMapping: TopicMapping;
   readonly journal: Journal;
   readonly exchanges = new Map<string, Exchange>();
   readonly queues = new Map<string, LocalQueue>();
@@ -112,8 +113,9 @@ export class Vhost implements QueueOwner, ReplyHouse {
   private tidying = false;
   private confirmedAfter: Position = 0;
 
-  constructor(name: string, host: VhostHost) {
+  constructor(name: string, host: VhostHost, topicMapping: TopicMapping) {
     this.name = name;
+    this.topicMapping = topicMapping;
     this.host = host;
     this.journal = host.journal;
     this.policies = new Policies(name, host.journal, policyKind);

@@ -36,11 +36,12 @@ export function exportDefinitions({ broker, users, permissions, parameters, node
     product_name: 'RosettaMQ',
     product_version: node.version,
     users: users.all().map(showUser),
-    vhosts: vhosts.map(({ name, metadata }) => ({
+    vhosts: vhosts.map(({ name, metadata, topicMapping }) => ({
       name,
       description: metadata.description,
       tags: metadata.tags,
       ...(metadata.defaultQueueType ? { default_queue_type: metadata.defaultQueueType } : {}),
+      ...(topicMapping === 'exact' ? {} : { topic_mapping: topicMapping }),
       metadata: { description: metadata.description, tags: metadata.tags },
     })),
     permissions: [...permissions.all()].map(({ user, vhost, configure, write, read }) => ({
@@ -174,6 +175,7 @@ const shape = z.object({
         description: z.string().optional(),
         tags: tags.optional(),
         default_queue_type: z.string().optional(),
+        topic_mapping: z.enum(['exact', 'rabbitmq']).optional(),
         metadata: z.object({ description: z.string().optional(), tags: tags.optional() }).optional(),
       }),
     )
@@ -347,7 +349,7 @@ class Importer {
 
   private putVhost(json: Definitions['vhosts'][number]): void {
     const { broker } = this.management;
-    const vhost = broker.createVhost(json.name);
+    const vhost = broker.createVhost(json.name, undefined, json.topic_mapping);
     const given = json.tags ?? json.metadata?.tags;
     const metadata = {
       description: json.description ?? json.metadata?.description ?? vhost.metadata.description,

@@ -228,6 +228,7 @@ export class Views {
       metadata: { description: metadata.description, tags: metadata.tags },
       name: vhost.name,
       protected_from_deletion: metadata.protectedFromDeletion,
+      topic_mapping: vhost.topicMapping,
       ...this.rates.detail(vhost, {
         recv_oct: clients.reduce((sum, { bytesIn }) => sum + bytesIn, 0),
         send_oct: clients.reduce((sum, { bytesOut }) => sum + bytesOut, 0),

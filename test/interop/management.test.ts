@@ -202,6 +202,10 @@ describe('virtual hosts, permissions, policies', () => {
       expect((await api.put(`queues/typed/${queue}`, { durable: true })).status).toBe(204);
     }
     expect((await api.put('vhosts/typed', { default_queue_type: 'stream' })).status).toBe(400);
+    expect((await api.put('vhosts/typed', { topic_mapping: 'rabbitmq' })).status).toBe(400);
+    expect((await api.put('vhosts/mapped', { topic_mapping: 'rabbitmq' })).status).toBe(201);
+    expect(await api.read('vhosts/mapped')).toMatchObject({ topic_mapping: 'rabbitmq' });
+    expect((await api.delete('vhosts/mapped')).status).toBe(204);
     await api.delete('vhosts/typed');
   });
 

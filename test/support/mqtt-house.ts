@@ -3,6 +3,7 @@ import { Permissions } from '../../src/auth/permissions.ts';
 import { Users } from '../../src/auth/users.ts';
 import { Broker, type BrokerLimits } from '../../src/core/broker.ts';
 import type { RetainedLimits } from '../../src/core/retained.ts';
+import type { TopicMapping } from '../../src/core/topic.ts';
 import type { Vhost } from '../../src/core/vhost.ts';
 import { silent } from '../../src/lib/log.ts';
 import { Mqtt, type MqttOptions, Sessions, type SessionsOptions } from '../../src/protocols/mqtt/protocol.ts';
@@ -18,6 +19,7 @@ export interface HouseOptions {
   readonly sessions?: Partial<SessionsOptions>;
   readonly limits?: BrokerLimits;
   readonly retained?: RetainedLimits;
+  readonly topicMapping?: TopicMapping;
 }
 
 const mqttDefaults: MqttOptions = {
@@ -38,7 +40,12 @@ const mqttDefaults: MqttOptions = {
   version: '0.0.0',
 };
 
-const sessionsDefaults: SessionsOptions = { exchange: 'amq.topic', keepsQos0: false, queueLength: 0 };
+const sessionsDefaults: SessionsOptions = {
+  exchange: 'amq.topic',
+  keepsQos0: false,
+  qosFromPersistence: false,
+  queueLength: 0,
+};
 
 /** MQTT's door in this process, with users, on a journal and a disk that is not there, and on a clock that tests move. */
 export class MqttHouse {
@@ -87,7 +94,7 @@ export class MqttHouse {
       ...(options.limits === undefined ? {} : { limits: options.limits }),
       ...(options.retained === undefined ? {} : { retainedLimits: options.retained }),
     });
-    this.vhost = this.broker.addVhost('/');
+    this.vhost = this.broker.addVhost('/', options.topicMapping);
     this.sessions = new Sessions(this.broker, { ...sessionsDefaults, ...options.sessions });
     this.door = new Mqtt(this.broker, this.sessions, { ...mqttDefaults, ...options.mqtt });
   }

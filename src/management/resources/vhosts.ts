@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify';
+import type { TopicMapping } from '../../core/topic.ts';
 import type { VhostMetadata } from '../../core/vhost.ts';
 import { durable, type Management } from '../context.ts';
-import { HttpError, notFound } from '../errors.ts';
+import { badRequest, HttpError, notFound } from '../errors.ts';
 import { type ListQuery, list, pickColumns } from '../listing.ts';
 import { readQueueType } from '../queue-type.ts';
 import { vhostOf } from '../requester.ts';
@@ -13,6 +14,7 @@ interface VhostBody {
   readonly tags?: string | readonly string[];
   readonly default_queue_type?: string;
   readonly protected_from_deletion?: boolean;
+  readonly topic_mapping?: TopicMapping;
   readonly metadata?: { readonly description?: string; readonly tags?: readonly string[] };
 }
 
@@ -23,6 +25,7 @@ const schema = body({
   tags: tagList,
   default_queue_type: { type: 'string', enum: ['classic', 'quorum', 'undefined', ''] },
   protected_from_deletion: flag,
+  topic_mapping: { type: 'string', enum: ['exact', 'rabbitmq'] },
   metadata: { type: 'object' },
 });
 
@@ -49,7 +52,11 @@ export function addVhosts(app: FastifyInstance, management: Management, views: V
     { config: { may: 'administrator' }, schema },
     async ({ params, body, requester }, reply) => {
       const isNew = !broker.vhosts.has(params.vhost);
-      const vhost = broker.createVhost(params.vhost);
+      const mapping = body?.topic_mapping;
+      const vhost = broker.createVhost(params.vhost, undefined, mapping);
+      if (mapping !== undefined && mapping !== vhost.topicMapping) {
+        throw badRequest(`topic_mapping of vhost '${vhost.name}' was fixed when it was made: '${vhost.topicMapping}'`);
+      }
       const metadata = merge(vhost.metadata, body);
       if (JSON.stringify(metadata) !== JSON.stringify(vhost.metadata)) broker.createVhost(params.vhost, metadata);
       // [RabbitMQ] who makes one may use it

@@ -37,7 +37,7 @@ import type { Reauthentication } from './reauthentication.ts';
 import { queueName, type Session } from './session.ts';
 import { sharedQueueName } from './shared.ts';
 import { isSystemFilter, readFilter, retainedMatchOf, type Subscription, type Wanted } from './subscription.ts';
-import { addressOf, isPublishable, isTopicName, toPattern, topicBytes } from './topic.ts';
+import { isPublishable, isTopicName, type Spelling, spellingOf } from './topic.ts';
 import { TopicAliases } from './topic-alias.ts';
 import type { Will } from './will.ts';
 
@@ -83,6 +83,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   readonly stream: Stream;
   readonly user: string;
   readonly vhost: Vhost;
+  private readonly spelling: Spelling;
   readonly access: Access;
   readonly clientId: string;
   private readonly mechanism: string;
@@ -122,6 +123,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     this.connectedAtMs = stream.lastReadMs;
     this.user = user;
     this.vhost = vhost;
+    this.spelling = spellingOf(vhost.topicMapping);
     this.access = access;
     this.clientId = clientId;
     this.mechanism = mechanism;
@@ -477,7 +479,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     if (!isPublishable(topic)) {
       throw new BrokerError('unauthorized-access', `topic '${topic}' is not for clients to publish to`);
     }
-    const [exchange, routingKey] = addressOf(topic, this.door.options.exchange);
+    const [exchange, routingKey] = this.spelling.addressOf(topic, this.door.options.exchange);
     const route = vhost.routeFrom(this, exchange, routingKey);
     this.lastTopic = Buffer.from(chunk.subarray(start, start + bytes));
     this.lastTopicBytes = bytes;
@@ -582,6 +584,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     delivery.packetId = packetId;
     delivery.subscriptionIds = match.subscriptionIds;
     delivery.nowMs = this.door.broker.nowMs;
+    delivery.spelling = this.spelling;
     delivery.topicAlias = 0;
     delivery.aliasKnown = false;
     if (this.aliases !== null && this.aliases.outgoingMax > 0) {
@@ -598,14 +601,14 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
 
   // [MQTT-3.1.2-25] too large for the peer, or published without a topic
   private countUnsent(message: Message): void {
-    const field = topicBytes(message.exchange, message.routingKey).length === 0 ? 'topic' : 'size';
+    const field = this.spelling.topicBytes(message.exchange, message.routingKey).length === 0 ? 'topic' : 'size';
     countLoss(message, this.version === 5 ? mqtt5Format : mqtt3Format, field);
   }
 
   /** False for what the peer cannot be told whole. */
   represents(message: Message, { subscriptionIds }: Match): boolean {
     const isWhole = this.version < 5 || isWholeFor(message);
-    const bytes = publishBytesMax(message, this.version, subscriptionIds);
+    const bytes = publishBytesMax(message, this.version, subscriptionIds, this.spelling);
     if (bytes >= 0 && bytes <= this.packetMax) return isWhole;
     this.countUnsent(message);
     return false;
@@ -698,7 +701,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     if (wanted.kind === 'queue') return vhost.demand(this, 'read', 'queue', wanted.queue);
     const { exchange } = this.door.options;
     vhost.demand(this, 'read', 'exchange', exchange);
-    vhost.demand(this, 'read', 'topic', showPattern(toPattern(wanted.filter)), exchange);
+    vhost.demand(this, 'read', 'topic', showPattern(this.spelling.toPattern(wanted.filter)), exchange);
     const name =
       wanted.kind === 'shared'
         ? sharedQueueName(wanted.group, wanted.filter)
@@ -710,9 +713,9 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     const { vhost, session } = this;
     const { nowMs } = this.door.broker;
     const store = isSystemFilter(subscription.filter) ? this.door.systemRetained(vhost) : vhost.retained;
-    for (const message of store.match(toPattern(subscription.filter), nowMs)) {
+    for (const message of store.match(this.spelling.toPattern(subscription.filter), nowMs)) {
       const match = retainedMatchOf(subscription);
-      const qos = message.qos < 0 ? subscription.qos : Math.min(subscription.qos, message.qos);
+      const qos = session.qosFor(message, subscription.qos);
       if (qos === 0) this.sendUnacknowledged(message, match);
       else vhost.publishTo(session.durableQueue(), copyOf(message), match);
     }

@@ -4,7 +4,7 @@ import type { Stream } from '../../transport/stream.ts';
 import { nativeFor } from './message.ts';
 import { PacketType, remainingMax, type Version } from './packet.ts';
 import { PropertyId, varintBytes, writeVarint } from './properties.ts';
-import { topicBytes } from './topic.ts';
+import { exactSpelling, type Spelling } from './topic.ts';
 
 /** What one delivery has of its own; an object that its owner uses again and again. */
 export class Delivery {
@@ -20,6 +20,8 @@ export class Delivery {
   /** The peer knows what the alias stands for: the topic is left out. */
   aliasKnown = false;
   nowMs = 0;
+  /** Of the virtual host. */
+  spelling = exactSpelling;
 }
 
 const noIds: readonly number[] = [];
@@ -72,15 +74,20 @@ function rememberLast(stream: Stream, message: Message, delivery: Delivery): voi
   if (encodedBytes > scratch.length) return;
   stream.out.copy(scratch, 0, encodedAt, encodedAt + encodedBytes);
   last.bytes = encodedBytes;
-  const topic = topicBytes(message.exchange, message.routingKey).length;
+  const topic = delivery.spelling.topicBytes(message.exchange, message.routingKey).length;
   let head = 1;
   while (scratch[head]! >= 128) head += 1;
   last.packetIdAt = delivery.qos > 0 ? head + 1 + 2 + topic : 0;
 }
 
 /** Octets of the longest PUBLISH that the message may make, whatever its QoS and topic alias; −1: it has no topic. */
-export function publishBytesMax(message: Message, version: Version, subscriptionIds: readonly number[]): number {
-  const topic = topicBytes(message.exchange, message.routingKey).length;
+export function publishBytesMax(
+  message: Message,
+  version: Version,
+  subscriptionIds: readonly number[],
+  spelling: Spelling,
+): number {
+  const topic = spelling.topicBytes(message.exchange, message.routingKey).length;
   if (topic === 0 || topic > 0xffff) return -1;
   let propertyBytes = 0;
   if (version === 5) {
@@ -96,7 +103,7 @@ let encodedAt = 0;
 let encodedBytes = 0;
 
 function encodePublish(stream: Stream, message: Message, delivery: Delivery, packetMax: number): boolean {
-  const topic = delivery.aliasKnown ? emptyBuffer : topicBytes(message.exchange, message.routingKey);
+  const topic = delivery.aliasKnown ? emptyBuffer : delivery.spelling.topicBytes(message.exchange, message.routingKey);
   let native: Buffer | null = null;
   let propertyBytes = 0;
   let blockBytes = 0;

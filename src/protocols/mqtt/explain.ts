@@ -2,12 +2,13 @@ import type { Broker } from '../../core/broker.ts';
 import { BrokerError } from '../../core/errors.ts';
 import type { Address, Description, Script, Shown } from '../../core/explain.ts';
 import type { Message } from '../../core/message.ts';
+import type { Vhost } from '../../core/vhost.ts';
 import { emptyBuffer } from '../../lib/bytes.ts';
 import { Reader } from './decode.ts';
 import { patchExpiry } from './encode.ts';
 import { mqtt3Format, mqtt5Format, nativeFor, publishProperties } from './message.ts';
 import { PropertyId, readProperties } from './properties.ts';
-import { addressOf, isPublishable, topicBytes } from './topic.ts';
+import { isPublishable, spellingOf } from './topic.ts';
 
 const fieldNames = new Map<number, string>([
   [PropertyId.payloadFormatIndicator, 'payload-format-indicator'],
@@ -47,14 +48,15 @@ export const mqtt3Script: Script = {
   show: (message) => ({ format: mqtt3Format, native: emptyBuffer, shown: [topicOf(message)] }),
 };
 
-function findAddress({ destination }: Description, broker: Broker): Address {
+function findAddress({ destination }: Description, broker: Broker, vhost: Vhost): Address {
   if (!isPublishable(destination)) throw new BrokerError('invalid-field', `'${destination}' is no topic to publish to`);
-  const [exchange, routingKey] = addressOf(destination, broker.retainedExchange);
+  const [exchange, routingKey] = spellingOf(vhost.topicMapping).addressOf(destination, broker.retainedExchange);
   return { exchange, routingKey, declares: null };
 }
 
-function topicOf({ exchange, routingKey }: Message): Shown {
-  return { place: 'delivery', name: 'topic', value: topicBytes(exchange, routingKey).toString('utf8') };
+function topicOf({ exchange, routingKey, replies }: Message): Shown {
+  const topic = spellingOf(replies?.topicMapping ?? 'exact').topicBytes(exchange, routingKey);
+  return { place: 'delivery', name: 'topic', value: topic.toString('utf8') };
 }
 
 /** The property block with what remains of the expiry, as each delivery writes it. */

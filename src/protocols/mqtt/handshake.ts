@@ -204,7 +204,7 @@ export class Handshake implements StreamHandler {
     }
     const clientId = connect.clientId === '' ? this.door.generateClientId() : connect.clientId;
     const will = willOf(connect, user, clientId);
-    if (will !== null && !mayPublishWill(will, this.door.options.exchange, access)) {
+    if (will !== null && !mayPublishWill(will, vhost, this.door.options.exchange, access)) {
       return this.refuse(ReasonCode.notAuthorized, `user '${user}' may not publish to '${will.topic}'`);
     }
     if (!this.door.mayTakeSession(vhost, connect, clientId, access)) {

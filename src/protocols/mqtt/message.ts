@@ -16,7 +16,7 @@ import { addType, letterOf, readTypes, textOrBinary, typesHeader } from '../../c
 import { UnspelledFields } from '../../core/unspelled.ts';
 import { Reader } from './decode.ts';
 import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
-import { findQueueName, isTopicName, toRoutingKey, toTopic } from './topic.ts';
+import { findQueueName, isTopicName, type Spelling, spellingOf } from './topic.ts';
 
 export const publishProperties = [
   PropertyId.payloadFormatIndicator,
@@ -113,24 +113,28 @@ function decodeBlock(native: Buffer, message: Message): Properties {
   if (typeof expiry === 'number') properties.ttlMs = expiry * 1000;
   userProperties.decode(pairs, properties, spells);
   keepRepeats(pairs, residuePart, properties);
-  takeReplyTopic(properties);
+  takeReplyTopic(properties, message);
   return properties;
 }
 
 // A header of it beside the Response Topic says that there was no other reply address.
-function takeReplyTopic(properties: Properties): void {
+function takeReplyTopic(properties: Properties, message: Message): void {
   const { replyTo, headers } = properties;
   const topic = headers.get(replyTopicHeader);
-  if (typeof topic === 'string' && replyTo?.protocol === protocol && toRoutingKey(replyTo.text) === topic) {
+  if (
+    typeof topic === 'string' &&
+    replyTo?.protocol === protocol &&
+    spellingFor(message).toRoutingKey(replyTo.text) === topic
+  ) {
     delete properties.replyTo;
   }
 }
 
 // Of a message with no other reply address; a routing key that is no topic is none.
-function findReplyTopic({ replyTo, headers }: Properties): string | undefined {
+function findReplyTopic({ replyTo, headers }: Properties, message: Message): string | undefined {
   const key = headers.get(replyTopicHeader);
   if (replyTo !== undefined || typeof key !== 'string') return undefined;
-  const topic = toTopic(key);
+  const topic = spellingFor(message).toTopic(key);
   return isTopicName(topic) && isSpellable(topic) ? topic : undefined;
 }
 
@@ -147,7 +151,9 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
     else unspelled.add('contentType', properties.contentType);
   }
   const responseTopic =
-    properties.replyTo === undefined ? findReplyTopic(properties) : toResponseTopic(properties.replyTo, message);
+    properties.replyTo === undefined
+      ? findReplyTopic(properties, message)
+      : toResponseTopic(properties.replyTo, message);
   if (responseTopic !== undefined) writer.text(PropertyId.responseTopic, responseTopic);
   if (properties.correlationId !== undefined) {
     const shown = showCorrelationData(properties.correlationId, properties.replyTo !== undefined);
@@ -191,6 +197,10 @@ const binaryLetter = 'b64';
 const protocol = 'mqtt';
 const residuePart = 'm';
 
+function spellingFor({ replies }: Message): Spelling {
+  return spellingOf(replies?.topicMapping ?? 'exact');
+}
+
 function readResponseTopic(topic: string, message: Message): ReplyAddress {
   if (topic.startsWith(aliasTopicPrefix)) {
     const behind = message.replies?.find(topic.slice(aliasTopicPrefix.length));
@@ -198,7 +208,7 @@ function readResponseTopic(topic: string, message: Message): ReplyAddress {
   }
   const queue = findQueueName(topic);
   if (queue !== null) return { exchange: '', key: queue, text: topic, protocol };
-  return { exchange: message.exchange, key: toRoutingKey(topic), text: topic, protocol };
+  return { exchange: message.exchange, key: spellingFor(message).toRoutingKey(topic), text: topic, protocol };
 }
 
 function toResponseTopic(address: ReplyAddress, message: Message): string {

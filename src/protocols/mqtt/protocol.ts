@@ -18,6 +18,7 @@ import { Reauthentication } from './reauthentication.ts';
 import { incomingKind, outgoingKind, Session, type SessionHost, sessionKind } from './session.ts';
 import { SharedGroups } from './shared.ts';
 import { SystemTopics } from './system-topics.ts';
+import { type Spelling, spellingOf } from './topic.ts';
 import { publishWill, type Will } from './will.ts';
 
 export interface MqttOptions {
@@ -54,6 +55,8 @@ export interface SessionsOptions {
   readonly exchange: string;
   /** Messages of QoS 0 wait, too, while a session's client is away. */
   readonly keepsQos0: boolean;
+  /** Who is not of MQTT grants QoS 1 by persistence, and QoS 2 never. */
+  readonly qosFromPersistence: boolean;
   /** Messages that wait in a session's queue at most, 0 = any number: the oldest are dropped. */
   readonly queueLength: number;
 }
@@ -64,15 +67,19 @@ class Realm implements SessionHost {
   readonly system: Exchange;
   readonly systemRetained: Retained;
   readonly groups: SharedGroups;
+  readonly spelling: Spelling;
   readonly keepsQos0: boolean;
+  readonly qosFromPersistence: boolean;
   readonly queueArguments: Headers;
   readonly sessions = new Map<string, Session>();
 
   constructor(vhost: Vhost, options: SessionsOptions) {
     this.exchange = vhost.getExchange(options.exchange);
+    this.spelling = spellingOf(vhost.topicMapping);
     this.system = new Exchange(systemExchange);
     this.systemRetained = new Retained(vhost.name, null, unlimited);
     this.keepsQos0 = options.keepsQos0;
+    this.qosFromPersistence = options.qosFromPersistence;
     this.queueArguments =
       options.queueLength === 0
         ? noHeaders

@@ -16,7 +16,7 @@ import type { Connection } from './connection.ts';
 import { Inflight, Outgoing } from './inflight.ts';
 import type { SharedGroups } from './shared.ts';
 import { isSystemFilter, matchOf, mergedMatch, readFilter, type Subscription } from './subscription.ts';
-import { toPattern } from './topic.ts';
+import type { Spelling } from './topic.ts';
 import { type Will, type WillRecord, willFromJson, willToJson } from './will.ts';
 
 interface SessionRecord {
@@ -49,8 +49,11 @@ export interface SessionHost {
   /** `$SYS`, which no other protocol's bindings see. */
   readonly system: Exchange;
   readonly groups: SharedGroups;
+  readonly spelling: Spelling;
   /** Messages of QoS 0 wait for a session whose client is away. */
   readonly keepsQos0: boolean;
+  /** What is published by another protocol has QoS 1 if it is persistent, else QoS 0; not the subscription's. */
+  readonly qosFromPersistence: boolean;
   /** Of the queues that sessions make. */
   readonly queueArguments: Headers;
 }
@@ -159,7 +162,7 @@ export class Session {
   }
 
   private bind(subscription: Subscription, filter: string): void {
-    const pattern = toPattern(filter);
+    const pattern = this.host.spelling.toPattern(filter);
     const queue = subscription.qos === 0 ? this.transientQueue() : this.durableQueue();
     const source = isSystemFilter(filter) ? this.host.system : this.host.exchange;
     const binding = this.vhost.addBinding(source, queue, showPattern(pattern), pattern, noHeaders, {
@@ -320,7 +323,13 @@ export class Session {
   }
 
   matchOf(message: Message): Match {
-    return mergedMatch(this.subscriptions.values(), message.routingKey);
+    return mergedMatch(this.subscriptions.values(), message.routingKey, this.host.spelling);
+  }
+
+  /** Of a delivery: the lower of what the publisher gave and the subscription grants. */
+  qosFor(message: Message, granted: number): number {
+    if (message.qos >= 0) return Math.min(granted, message.qos);
+    return this.host.qosFromPersistence ? Math.min(granted, message.durable ? 1 : 0) : granted;
   }
 
   /** Begins a delivery of QoS 1 or 2. */
@@ -436,7 +445,7 @@ export class Session {
     const byQueue = new Map<number, Map<number, Outgoing>>();
     const pubrels: Outgoing[] = [];
     for (const [packetId, value] of records) {
-      const item = new Outgoing(packetId, value[1]!, mergedMatch([], ''), null);
+      const item = new Outgoing(packetId, value[1]!, mergedMatch([], '', this.host.spelling), null);
       if (value[0] === stagePubrel) pubrels.push(item);
       else {
         const queueId = value.readUInt32BE(2);
@@ -537,8 +546,7 @@ class SessionConsumer implements Consumer {
   deliver(entry: QueueEntry): void {
     const { message } = entry;
     const match = this.match ?? entry.match ?? this.session.matchFor(entry);
-    const granted = match.qos;
-    const qos = message.qos < 0 ? granted : Math.min(granted, message.qos);
+    const qos = this.session.qosFor(message, match.qos);
     if (this.settles || qos === 0) {
       this.client.sendUnacknowledged(message, match);
       if (!this.settles) entry.ack();

@@ -4,7 +4,7 @@ import { noHeaders } from '../../core/properties.ts';
 import type { LocalQueue } from '../../core/queue/local-queue.ts';
 import { showPattern } from '../../core/topic.ts';
 import type { Vhost } from '../../core/vhost.ts';
-import { toPattern } from './topic.ts';
+import { spellingOf } from './topic.ts';
 
 const queuePrefix = 'mqtt-shared.';
 
@@ -65,7 +65,7 @@ export class SharedGroups {
     const queue =
       this.vhost.queues.get(name) ??
       this.vhost.createQueue({ name, durable: true, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
-    const pattern = toPattern(filter);
+    const pattern = spellingOf(this.vhost.topicMapping).toPattern(filter);
     const members = new Set<object>();
     // Each share is a subscriber of its own: a session that is a member and subscribes itself gets both copies.
     const binding = this.vhost.addBinding(this.exchange, queue, showPattern(pattern), pattern, noHeaders, {

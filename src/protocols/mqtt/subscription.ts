@@ -1,6 +1,6 @@
 import type { Match } from '../../core/exchange/binding.ts';
 import { anyWord, anyWords, matches, type Pattern, wordsOf } from '../../core/topic.ts';
-import { findQueueName, isFilter, toPattern } from './topic.ts';
+import { findQueueName, isFilter, type Spelling } from './topic.ts';
 
 /** One topic filter of a session, and what the client said of it. */
 export interface Subscription {
@@ -56,13 +56,13 @@ export function retainedMatchOf(subscription: Subscription): Match {
 }
 
 /** The merge of all that match a routing key: what routing knew, found again after a restart. */
-export function mergedMatch(subscriptions: Iterable<Subscription>, routingKey: string): Match {
+export function mergedMatch(subscriptions: Iterable<Subscription>, routingKey: string, spelling: Spelling): Match {
   const words = wordsOf(routingKey);
   const merged = { qos: -1, subscriptionIds: [] as number[], retainAsPublished: false, keepsQos0: false };
   for (const subscription of subscriptions) {
     const wanted = readFilter(subscription.filter);
     if (wanted?.kind !== 'topics') continue;
-    const pattern = toPattern(wanted.filter);
+    const pattern = spelling.toPattern(wanted.filter);
     if (isHiddenFrom(pattern, routingKey) || !matches(pattern, words)) continue;
     merged.qos = Math.max(merged.qos, subscription.qos);
     if (subscription.subscriptionId !== 0) merged.subscriptionIds.push(subscription.subscriptionId);

@@ -2,7 +2,7 @@ import { Message, noDeaths } from '../../core/message.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { mqtt3Format } from './message.ts';
 import type { Mqtt, Sessions } from './protocol.ts';
-import { toRoutingKey } from './topic.ts';
+import { exactSpelling } from './topic.ts';
 
 const minuteMs = 60_000;
 
@@ -115,7 +115,7 @@ export class SystemTopics {
   private publish(vhost: Vhost, topic: string, text: string): void {
     const realm = this.sessions.of(vhost);
     const bytes = Buffer.from(text, 'utf8');
-    const routingKey = toRoutingKey(`$SYS/broker/${topic}`);
+    const routingKey = exactSpelling.toRoutingKey(`$SYS/broker/${topic}`);
     const message = new Message({
       format: mqtt3Format,
       exchange: realm.system.name,

@@ -1,4 +1,4 @@
-import { anyWord, anyWords, type Pattern } from '../../core/topic.ts';
+import { anyWord, anyWords, type Pattern, parsePattern, type TopicMapping } from '../../core/topic.ts';
 import { encodeText } from '../../lib/bytes.ts';
 
 /**
@@ -10,20 +10,33 @@ const coded = /%((?:25)*)(2B|23|00|[89A-F][0-9A-F])/g;
 // by code point: the halves of a pair are a character's, and stay
 const forbidden = /[+#\0\udc80-\udcff]/gu;
 
-export function toRoutingKey(topic: string): string {
+function swapToKey(topic: string): string {
   return decodePercent(swap(topic));
 }
 
-export function toTopic(routingKey: string): string {
+function swapToTopic(routingKey: string): string {
   return swap(encodePercent(routingKey));
 }
 
-/** The tokens of a topic filter, which `isFilter` holds for. */
-export function toPattern(filter: string): Pattern {
+function swapToPattern(filter: string): Pattern {
   return filter.split('/').map((level) => {
     if (level === '+') return anyWord;
-    return level === '#' ? anyWords : toRoutingKey(level);
+    return level === '#' ? anyWords : swapToKey(level);
   });
+}
+
+// — RabbitMQ's: a dot in a topic is a separator too, and a slash in a routing key ———————————————————————————————————
+
+function dotsToKey(topic: string): string {
+  return topic.replaceAll('/', '.');
+}
+
+function dotsToTopic(routingKey: string): string {
+  return encodeForbidden(routingKey.replaceAll('.', '/'));
+}
+
+function dotsToPattern(filter: string): Pattern {
+  return parsePattern(dotsToKey(filter.replace(/(^|\/)\+(?=\/|$)/g, '$1*')));
 }
 
 /** `#` alone and last, `+` alone in its level [MQTT-4.7.1-1] [MQTT-4.7.1-2]; not empty, no NUL [MQTT-4.7.3-1] [MQTT-4.7.3-2]. */
@@ -53,14 +66,8 @@ export function findQueueName(topic: string): string | null {
   return topic.startsWith(queuePrefix) ? decodePercent(topic.slice(queuePrefix.length)) : null;
 }
 
-export function toQueueTopic(queue: string): string {
+function toQueueTopic(queue: string): string {
   return queuePrefix + encodePercent(queue);
-}
-
-/** Where a message published to the topic goes: the exchange of topics, or the default one to a queue by its name. */
-export function addressOf(topic: string, topics: string): readonly [exchange: string, routingKey: string] {
-  const queue = findQueueName(topic);
-  return queue === null ? [topics, toRoutingKey(topic)] : ['', queue];
 }
 
 function swap(text: string): string {
@@ -89,28 +96,58 @@ function encodePercent(text: string): string {
   const lengthened = text.includes('%')
     ? text.replace(coded, (_, more: string, hex: string) => `%25${more}${hex}`)
     : text;
-  return lengthened.replace(forbidden, (character) => {
+  return encodeForbidden(lengthened);
+}
+
+function encodeForbidden(text: string): string {
+  return text.replace(forbidden, (character) => {
     const octet = character.charCodeAt(0) & 0xff;
     return `%${octet.toString(16).toUpperCase().padStart(2, '0')}`;
   });
 }
 
 const topicMemoMax = 65_536;
-const topicMemo = new Map<string, Buffer>();
 
-const queueTopicMemo = new Map<string, Buffer>();
+/** Topics and routing keys in each other's words, as one mapping has them. */
+export class Spelling {
+  readonly toRoutingKey: (topic: string) => string;
+  readonly toTopic: (routingKey: string) => string;
+  /** The tokens of a topic filter, which `isFilter` holds for. */
+  readonly toPattern: (filter: string) => Pattern;
+  private readonly topics = new Map<string, Buffer>();
+  private readonly queueTopics = new Map<string, Buffer>();
 
-/**
- * The octets of the topic that a message has in MQTT: computed once a key, for every subscriber asks. What was sent to
- * a queue by its name has the queue's.
- */
-export function topicBytes(exchange: string, routingKey: string): Buffer {
-  const memo = exchange === '' ? queueTopicMemo : topicMemo;
-  let bytes = memo.get(routingKey);
-  if (bytes === undefined) {
-    if (memo.size >= topicMemoMax) memo.clear();
-    bytes = encodeText(exchange === '' ? toQueueTopic(routingKey) : toTopic(routingKey));
-    memo.set(routingKey, bytes);
+  constructor(toRoutingKey: Spelling['toRoutingKey'], toTopic: Spelling['toTopic'], toPattern: Spelling['toPattern']) {
+    this.toRoutingKey = toRoutingKey;
+    this.toTopic = toTopic;
+    this.toPattern = toPattern;
   }
-  return bytes;
+
+  /** Where a message published to the topic goes: the exchange of topics, or the default one to a queue by its name. */
+  addressOf(topic: string, topics: string): readonly [exchange: string, routingKey: string] {
+    const queue = findQueueName(topic);
+    return queue === null ? [topics, this.toRoutingKey(topic)] : ['', queue];
+  }
+
+  /**
+   * The octets of the topic that a message has in MQTT: computed once a key, for every subscriber asks. What was sent
+   * to a queue by its name has the queue's.
+   */
+  topicBytes(exchange: string, routingKey: string): Buffer {
+    const memo = exchange === '' ? this.queueTopics : this.topics;
+    let bytes = memo.get(routingKey);
+    if (bytes === undefined) {
+      if (memo.size >= topicMemoMax) memo.clear();
+      bytes = encodeText(exchange === '' ? toQueueTopic(routingKey) : this.toTopic(routingKey));
+      memo.set(routingKey, bytes);
+    }
+    return bytes;
+  }
+}
+
+export const exactSpelling = new Spelling(swapToKey, swapToTopic, swapToPattern);
+const rabbitmqSpelling = new Spelling(dotsToKey, dotsToTopic, dotsToPattern);
+
+export function spellingOf(mapping: TopicMapping): Spelling {
+  return mapping === 'exact' ? exactSpelling : rabbitmqSpelling;
 }

@@ -5,7 +5,7 @@ import type { Vhost } from '../../core/vhost.ts';
 import type { Connect } from './connect.ts';
 import { mqtt3Format, mqtt5Format, strangeUserFormat } from './message.ts';
 import { IncomingPublish } from './publish.ts';
-import { addressOf } from './topic.ts';
+import { spellingOf } from './topic.ts';
 
 const properties = new IncomingPublish();
 
@@ -31,8 +31,8 @@ export function willOf({ will, version }: Connect, user: string, clientId: strin
 }
 
 /** May its user publish it, as things are now? Asked when the client comes, and when it is due. */
-export function mayPublishWill(will: Will, topics: string, access: Access): boolean {
-  const [exchange, routingKey] = addressOf(will.topic, topics);
+export function mayPublishWill(will: Will, vhost: Vhost, topics: string, access: Access): boolean {
+  const [exchange, routingKey] = spellingOf(vhost.topicMapping).addressOf(will.topic, topics);
   if (!access.allows('write', 'exchange', exchange)) return false;
   return exchange === '' || access.allows('write', 'topic', routingKey, { exchange, clientId: will.clientId });
 }
@@ -46,8 +46,8 @@ export function publishWill(
   users: Authenticator,
 ): boolean {
   const access = users.findAccess(will.user, vhost.name);
-  if (access === null || !mayPublishWill(will, topics, access)) return false;
-  const [exchange, routingKey] = addressOf(will.topic, topics);
+  if (access === null || !mayPublishWill(will, vhost, topics, access)) return false;
+  const [exchange, routingKey] = spellingOf(vhost.topicMapping).addressOf(will.topic, topics);
   const native = will.native ?? Buffer.alloc(0);
   const bytes = Buffer.concat([native, will.payload]);
   properties.readNative(native);

@@ -32,6 +32,12 @@ describe('virtual hosts', () => {
     expect(broker.createVhost('v', { ...metadata, description: 'second' }).metadata.description).toBe('second');
   });
 
+  test('keep the mapping of topics that they were made with', () => {
+    expect(broker.createVhost('mapped', undefined, 'rabbitmq').topicMapping).toBe('rabbitmq');
+    expect(broker.createVhost('mapped', noMetadata, 'exact').topicMapping).toBe('rabbitmq');
+    expect(broker.createVhost('other').topicMapping).toBe('exact');
+  });
+
   test('that are deleted close their clients, and others are told', () => {
     const vhost = broker.createVhost('v');
     const closed: string[] = [];

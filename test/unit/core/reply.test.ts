@@ -17,6 +17,7 @@ function create(options: { aliasMax?: number; expiryMs?: number } = {}) {
     aliasMax: options.aliasMax ?? 100,
     expiryMs: options.expiryMs ?? 1000,
     house: {
+      topicMapping: 'exact',
       mayLend: (client) => client === lender,
       outlivesRestart: ({ key }) => key === 'kept',
       remember: (token, address) => remembered.set(token, address),

@@ -24,7 +24,7 @@ import {
 } from '../../../../src/protocols/mqtt/properties.ts';
 import { IncomingPublish } from '../../../../src/protocols/mqtt/publish.ts';
 import { ProtocolError, ReasonCode } from '../../../../src/protocols/mqtt/reason-code.ts';
-import { toRoutingKey } from '../../../../src/protocols/mqtt/topic.ts';
+import { exactSpelling } from '../../../../src/protocols/mqtt/topic.ts';
 import type { Stream } from '../../../../src/transport/stream.ts';
 
 /**
@@ -736,7 +736,7 @@ function messageOf(topic: string, payload: Buffer, native: Buffer): Message {
   return new Message({
     format: mqtt5Format,
     exchange: 'amq.topic',
-    routingKey: toRoutingKey(topic),
+    routingKey: exactSpelling.toRoutingKey(topic),
     durable: false,
     priority: -1,
     expiresAtMs: expires ? 2000 : 0,

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { anyWord, anyWords } from '../../../../src/core/topic.ts';
-import { isFilter, toPattern, toRoutingKey, toTopic } from '../../../../src/protocols/mqtt/topic.ts';
+import { exactSpelling, isFilter, spellingOf } from '../../../../src/protocols/mqtt/topic.ts';
+
+const { toRoutingKey, toTopic, toPattern } = exactSpelling;
 
 describe('topics and routing keys', () => {
   test.each([
@@ -58,5 +60,30 @@ describe('topics and routing keys', () => {
     ['a\0', false],
   ])('[MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] [MQTT-4.7.3-2] filter %j: %s', (filter, valid) => {
     expect(isFilter(filter)).toBe(valid);
+  });
+});
+
+describe('in RabbitMQ’s mapping', () => {
+  const spelling = spellingOf('rabbitmq');
+
+  test.each([
+    ['cities/london', 'cities.london', 'cities/london'],
+    ['sensors/hall.1/temp', 'sensors.hall.1.temp', 'sensors/hall/1/temp'],
+    ['a%2Bb', 'a%2Bb', 'a%2Bb'],
+    ['a/*', 'a.*', 'a/*'],
+    ['/a/', '.a.', '/a/'],
+  ])('%j is %j, and that is %j', (topic, key, back) => {
+    expect(spelling.toRoutingKey(topic)).toBe(key);
+    expect(spelling.toTopic(key)).toBe(back);
+  });
+
+  test('a slash in a key is a separator of the topic, and what MQTT forbids is coded', () => {
+    expect(spelling.toTopic('a/b.c+#')).toBe('a/b/c%2B%23');
+  });
+
+  test('filters: a dot separates, and a level * is a wildcard as it is in a binding key', () => {
+    expect(spelling.toPattern('+/a.b/+/#')).toEqual([anyWord, 'a', 'b', anyWord, anyWords]);
+    expect(spelling.toPattern('+/+/+')).toEqual([anyWord, anyWord, anyWord]);
+    expect(spelling.toPattern('a/*')).toEqual(['a', anyWord]);
   });
 });
