@@ -190,7 +190,15 @@ export class Server {
     try {
       const port = await this.open(listener, host);
       const { protocol, transport } = listener;
-      this.listening.push({ name, protocol, host: listener.host, port, encrypted: listener.tls !== false, transport });
+      this.listening.push({
+        name,
+        protocol,
+        host: listener.host,
+        port,
+        encrypted: listener.tls !== false,
+        transport,
+        findCertificateEndMs: () => this.certificateFor(listener)?.endMs ?? null,
+      });
     } catch (error) {
       const { code, syscall } = error as NodeJS.ErrnoException;
       if (syscall !== 'listen' && syscall !== 'getaddrinfo') {

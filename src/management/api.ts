@@ -109,7 +109,13 @@ async function createApi(
   });
   app.setErrorHandler((error, request, reply) => answerError(error as Error, request, reply, log));
   app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'Object Not Found', reason: 'Not Found' }));
-  app.get('/', async (_request, reply) => reply.type('text/html').send(page));
+  // as RabbitMQ says it: some clients compare the whole
+  app.addHook('onSend', async (_request, reply) => {
+    if (String(reply.getHeader('content-type')).startsWith('application/json')) {
+      reply.header('content-type', 'application/json');
+    }
+  });
+  app.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').send(page));
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.render()));
   app.get('/health/live', async () => ({ status: 'ok' }));
   app.get('/health/ready', async (_request, reply) => {
@@ -125,6 +131,11 @@ async function createApi(
       const methods = rememberMethods(api);
       const views = new Views(management);
       for (const add of resources) add(api, management, views);
+      const index = indexPage(methods);
+      api.get('/', { config: { may: 'anybody' } }, async (_request, reply) => reply.redirect('/api/index.html', 301));
+      api.get('/index.html', { config: { may: 'anybody' } }, async (_request, reply) =>
+        reply.type('text/html; charset=utf-8').send(index),
+      );
       refuseOtherMethods(api, methods);
     },
     { prefix: '/api' },
@@ -180,8 +191,26 @@ function refuseOtherMethods(api: FastifyInstance, methods: ReadonlyMap<string, R
   }
 }
 
-const page = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>RosettaMQ</title></head>
+const head = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>RosettaMQ</title></head>';
+
+const page = `${head}
 <body><h1>RosettaMQ</h1><p>The broker is running. Its health: <a href="/health/live">live</a>,
-<a href="/health/ready">ready</a>. Its HTTP API is under <a href="/api/overview">/api</a>.</p></body></html>
+<a href="/health/ready">ready</a>. Its HTTP API is under <a href="/api/index.html">/api</a>, for users that have a tag;
+<a href="/metrics">metrics</a> are for Prometheus.</p></body></html>
 `;
+
+/** What is under `/api`, for whoever looks there with a browser. */
+function indexPage(methods: ReadonlyMap<string, ReadonlySet<string>>): string {
+  const rows = [...methods]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([url, known]) => {
+      const shown = [...known].filter((method) => method !== 'HEAD' && method !== 'OPTIONS').join(', ');
+      return `<tr><td><code>/api${url.replace(/:(\w+)/g, '{$1}')}</code></td><td>${shown}</td></tr>`;
+    });
+  return `${head}
+<body><h1>RosettaMQ's HTTP API</h1><p>Basic authentication. Names are percent-encoded: the virtual host / is %2F.</p>
+<table>
+${rows.join('\n')}
+</table></body></html>
+`;
+}

@@ -15,6 +15,8 @@ export interface ListenerView {
   readonly port: number;
   readonly encrypted: boolean;
   readonly transport: string;
+  /** When its certificate, with the chain that it shows, expires first; null without TLS. */
+  findCertificateEndMs(): number | null;
 }
 
 /** The process and the machine that it runs on. */

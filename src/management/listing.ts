@@ -40,15 +40,15 @@ export function list<T>(
 ): readonly Item[] | Page {
   const total = things.length;
   const filtered = filter(things, nameOf, query);
+  const named = nameOf === null ? filtered : filtered.sort((a, b) => compare(nameOf(a), nameOf(b)));
   const { sort } = query;
   const isPage = (query.page ?? '') !== '';
   if (sort === undefined || sort === '') {
-    const order = nameOf === null ? filtered : filtered.sort((a, b) => compare(nameOf(a), nameOf(b)));
-    if (query.sort_reverse === 'true') order.reverse();
-    if (!isPage) return order.map((thing) => pickColumns(show(thing), query));
-    return page(order, total, (thing) => pickColumns(show(thing), query), query);
+    if (query.sort_reverse === 'true') named.reverse();
+    if (!isPage) return named.map((thing) => pickColumns(show(thing), query));
+    return page(named, total, (thing) => pickColumns(show(thing), query), query);
   }
-  const items = filtered.map(show).sort((a, b) => compare(find(a, sort), find(b, sort)));
+  const items = named.map(show).sort((a, b) => compare(find(a, sort), find(b, sort)));
   if (query.sort_reverse === 'true') items.reverse();
   if (!isPage) return items.map((item) => pickColumns(item, query));
   return page(items, total, (item) => pickColumns(item, query), query);

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { createSecureContext, type SecureContextOptions, type SecureVersion } from 'node:tls';
@@ -53,6 +54,12 @@ export class Certificate {
       ...(ca === '' ? {} : { ca: readFileSync(ca) }),
       minVersion,
     };
+  }
+
+  /** When it expires, or one of its chain does before. */
+  get endMs(): number {
+    const chain = readFileSync(this.options.cert, 'latin1').match(/-----BEGIN CERTIFICATE-----[^-]*-----END/g) ?? [];
+    return Math.min(...chain.map((pem) => Date.parse(new X509Certificate(`${pem} CERTIFICATE-----`).validTo)));
   }
 
   close(): void {

@@ -1,5 +1,6 @@
 import { connect as connectAmqp } from 'amqplib';
 import { connectAsync } from 'mqtt';
+import rhea from 'rhea';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ApiClient } from '../support/api-client.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
@@ -115,6 +116,31 @@ describe('errors', () => {
     const answer = await api.request(method, path, body);
     expect(answer.status).toBe(status);
     expect(answer.body).toEqual({ error: expect.any(String), reason: expect.stringMatching(/./) });
+  });
+
+  test('JSON is of the type application/json, errors too', async () => {
+    for (const path of ['overview', 'queues', 'queues/%2F/none', 'health/checks/alarms', 'nothing']) {
+      expect((await api.get(path)).headers.get('content-type')).toBe('application/json');
+    }
+  });
+
+  test('whoever comes by browser sees what is here: / and /api lead to it, without a log-in', async () => {
+    const base = `http://127.0.0.1:${broker.port('management')}`;
+    for (const path of ['/', '/api', '/api/', '/api/index.html']) {
+      const answer = await fetch(base + path);
+      expect([path, answer.status, answer.headers.get('content-type')]).toEqual([
+        path,
+        200,
+        'text/html; charset=utf-8',
+      ]);
+      expect(await answer.text()).toMatch(/RosettaMQ[\s\S]*\/api/);
+    }
+    const listed = await (await fetch(`${base}/api/index.html`)).text();
+    for (const path of ['/api/overview', '/api/queues/{vhost}/{queue}', '/api/exchanges/{vhost}/{exchange}/publish']) {
+      expect(listed).toContain(path);
+    }
+    const moved = await fetch(`${base}/api`, { redirect: 'manual' });
+    expect([moved.status, moved.headers.get('location')]).toEqual([301, '/api/index.html']);
   });
 
   test('a method that is not for a path is told which are', async () => {
@@ -253,6 +279,27 @@ describe('virtual hosts, permissions, policies', () => {
     await api.put('user-limits/lonely/max-connections', { value: 0 });
     await expect(connectAmqp(amqpUrl('lonely', 'pass'))).rejects.toThrow(/ConnectionClose/);
     await api.delete('user-limits/lonely/max-connections');
+    await api.put('user-limits/lonely/max-channels', { value: 0 });
+    const stomp = await StompWire.open(broker.port('stomp'));
+    stomp.send('CONNECT\naccept-version:1.2\nhost:/\nlogin:lonely\npasscode:pass\n\n\0');
+    expect((await stomp.error()).body.toString()).toMatch(/reached the maximum allowed user limit of \(0\)/);
+    const mqtt = connectAsync(`mqtt://127.0.0.1:${broker.port('mqtt')}`, {
+      username: 'lonely',
+      password: 'pass',
+      protocolVersion: 5,
+      reconnectPeriod: 0,
+    });
+    await expect(mqtt).rejects.toThrow(/Quota exceeded|Not authorized/);
+    const amqp10 = rhea.create_container();
+    amqp10.on('connection_close', () => {});
+    amqp10.on('disconnected', () => {});
+    const ended = new Promise<string>((resolve) => {
+      amqp10.once('connection_error', ({ connection }) => resolve(JSON.stringify(connection?.error)));
+    });
+    amqp10
+      .connect({ port: broker.port('amqp'), username: 'lonely', password: 'pass', reconnect: false })
+      .open_sender('q');
+    expect(await ended).toMatch(/reached the maximum allowed user limit of \(0\)/);
     await api.put('user-limits/lonely/max-channels', { value: 1 });
     const lonely = await connectAmqp(amqpUrl('lonely', 'pass'));
     await lonely.createChannel();
@@ -430,6 +477,12 @@ describe('topology', () => {
       {},
       {},
     ]);
+    // those that have no such field keep the order of their names
+    expect(await api.read('queues/lists?columns=name&sort=nothing')).toEqual([
+      { name: 'a1' },
+      { name: 'a2' },
+      { name: 'b1' },
+    ]);
   });
 });
 
@@ -519,10 +572,54 @@ describe('health and the rest', () => {
     expect(await api.read(`health/checks/${check}`)).toMatchObject({ status: 'ok' });
   });
 
-  test('a port and a protocol that nobody listens to are failures', async () => {
-    expect((await api.get('health/checks/port-listener/1')).status).toBe(503);
-    expect((await api.get(`health/checks/port-listener/${broker.port('amqp')}`)).status).toBe(200);
-    expect((await api.get('health/checks/protocol-listener/amqps')).status).toBe(503);
+  test('a port and a protocol that nobody listens to are failures, told with what is listened to', async () => {
+    const { status, body } = await api.get('health/checks/port-listener/1');
+    expect([status, body]).toEqual([
+      503,
+      {
+        status: 'failed',
+        reason: 'No active listener',
+        missing: 1,
+        ports: expect.arrayContaining([broker.port('amqp')]),
+      },
+    ]);
+    const port = broker.port('amqp');
+    expect(await api.read(`health/checks/port-listener/${port}`)).toEqual({ status: 'ok', port });
+    for (const none of ['x', '1.5', '-1', '65536']) {
+      const answer = await api.get(`health/checks/port-listener/${none}`);
+      expect([answer.status, answer.body]).toEqual([400, { error: 'bad_request', reason: 'Invalid port' }]);
+    }
+    expect(await api.read('health/checks/protocol-listener/stomp')).toEqual({ status: 'ok', protocol: 'stomp' });
+    const missing = await api.get('health/checks/protocol-listener/amqps');
+    expect([missing.status, missing.body]).toEqual([
+      503,
+      {
+        status: 'failed',
+        reason: 'No active listener',
+        missing: 'amqps',
+        protocols: expect.arrayContaining(['amqp', 'http', 'mqtt', 'stomp', 'web-mqtt', 'web-stomp']),
+      },
+    ]);
+    const several = await api.get('health/checks/protocol-listener/stomp,amqps,mqtts');
+    expect([several.status, several.body]).toMatchObject([503, { missing: 'amqps,mqtts' }]);
+  });
+
+  test('certificates that expire: none without TLS; a time that is none is told so', async () => {
+    for (const within of ['1/days', '2/weeks', '3/months', '4/years']) {
+      expect(await api.read(`health/checks/certificate-expiration/${within}`)).toEqual({ status: 'ok' });
+    }
+    for (const [within, reason] of [
+      ['x/weeks', 'Invalid expiration value.'],
+      ['1/fortnights', 'Time unit not recognised. Supported units: days, weeks, months, years.'],
+    ] as const) {
+      const answer = await api.get(`health/checks/certificate-expiration/${within}`);
+      expect([answer.status, answer.body]).toEqual([400, { error: 'bad_request', reason }]);
+    }
+  });
+
+  test('queues are rebalanced by POST; there is nothing to do', async () => {
+    expect((await api.post('rebalance/queues', {})).status).toBe(204);
+    expect((await api.get('rebalance/queues')).status).toBe(405);
   });
 
   test.each(['extensions', 'feature-flags', 'auth', 'cluster-name', 'aliveness-test/%2F', 'deprecated-features'])(

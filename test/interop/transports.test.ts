@@ -9,6 +9,7 @@ import { connectAsync } from 'mqtt';
 import stompit from 'stompit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { ApiClient } from '../support/api-client.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { hasOpenssl, TestCa } from '../support/test-ca.ts';
 
@@ -291,4 +292,16 @@ test.skipIf(!hasOpenssl)('a new certificate in the place of the old one is shown
   const before = await shownSerial();
   ca.issue('server');
   await expect.poll(shownSerial, { timeout: 10_000 }).not.toBe(before);
+});
+
+test.skipIf(!hasOpenssl)('certificates that end soon are told by the health check, by listener', async () => {
+  const api = new ApiClient(broker.port('management'));
+  expect(await api.read('health/checks/certificate-expiration/1/days')).toEqual({ status: 'ok' });
+  const { status, body } = await api.get('health/checks/certificate-expiration/1/weeks');
+  expect(status).toBe(503);
+  const { reason, expired } = body as { reason: string; expired: Record<string, unknown>[] };
+  expect(reason).toBe('Certificates expiring');
+  expect(expired.map(({ name }) => name).sort()).toEqual([...Object.keys(extra), 'external', 'mutual'].sort());
+  const end = Date.parse(expired[0]!['certfile_expires_on'] as string);
+  expect(end - Date.now()).toBeLessThan(2 * 24 * 60 * 60 * 1000);
 });

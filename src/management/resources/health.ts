@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ListenerView, Management } from '../context.ts';
+import { badRequest } from '../errors.ts';
 import { vhostOf } from '../requester.ts';
 
 /** Checks for those who watch: 200 when all is well, 503 and a reason when it is not. */
@@ -43,16 +44,39 @@ export function addHealth(app: FastifyInstance, management: Management): void {
   app.get('/health/checks/node-is-mirror-sync-critical', async (_request, reply) => check(reply, null));
   app.get<{ Params: { port: string } }>('/health/checks/port-listener/:port', async ({ params }, reply) => {
     const port = Number(params.port);
-    const isThere = node.listeners().some((each) => each.port === port);
-    return check(reply, isThere ? null : 'No active listener', isThere ? { port } : { missing: port });
+    if (!/^\d{1,5}$/.test(params.port) || port > 65_535) throw badRequest('Invalid port');
+    const ports = node.listeners().map((each) => each.port);
+    if (ports.includes(port)) return check(reply, null, { port });
+    return check(reply, 'No active listener', { missing: port, ports });
   });
   app.get<{ Params: { protocols: string } }>('/health/checks/protocol-listener/:protocols', async (request, reply) => {
     const wanted = request.params.protocols.split(',');
     const missing = wanted.filter((name) => !hasListener(name));
-    return check(reply, missing.length === 0 ? null : `No active listener for ${missing.join(', ')}`, {
-      protocols: wanted,
-    });
+    if (missing.length === 0) return check(reply, null, { protocol: wanted.join(',') });
+    const protocols = [...new Set(node.listeners().map((each) => namesOf(each)[0]))];
+    return check(reply, 'No active listener', { missing: missing.join(','), protocols });
   });
+  app.get<{ Params: { within: string; unit: string } }>(
+    '/health/checks/certificate-expiration/:within/:unit',
+    async ({ params }, reply) => {
+      const unitMs = unitsMs[params.unit];
+      if (!/^\d{1,6}$/.test(params.within)) throw badRequest('Invalid expiration value.');
+      if (unitMs === undefined) {
+        throw badRequest('Time unit not recognised. Supported units: days, weeks, months, years.');
+      }
+      const until = broker.nowMs + Number(params.within) * unitMs;
+      const expired = node.listeners().flatMap(({ name, protocol, host, port, findCertificateEndMs }) => {
+        const endMs = findCertificateEndMs();
+        if (endMs === null || endMs > until) return [];
+        return [{ name, protocol, interface: host, port, node: node.name, certfile_expires_on: new Date(endMs) }];
+      });
+      return check(
+        reply,
+        expired.length === 0 ? null : 'Certificates expiring',
+        expired.length === 0 ? {} : { expired },
+      );
+    },
+  );
   for (const name of ['aliveness-test', 'aliveness-check']) {
     app.get<{ Params: { vhost: string } }>(`/${name}/:vhost`, { config: { may: 'vhost' } }, async (request, reply) => {
       vhostOf(request, management);
@@ -60,6 +84,14 @@ export function addHealth(app: FastifyInstance, management: Management): void {
     });
   }
 }
+
+const dayMs = 24 * 60 * 60 * 1000;
+const unitsMs: Readonly<Record<string, number | undefined>> = {
+  days: dayMs,
+  weeks: 7 * dayMs,
+  months: 30 * dayMs,
+  years: 365 * dayMs,
+};
 
 // `amqp`, `mqtts`, `web-stomp`; and AMQP's own versions, which share a port
 function namesOf({ protocol, transport, encrypted }: ListenerView): string[] {

@@ -36,7 +36,10 @@ export function addOverview(app: FastifyInstance, management: Management, views:
       disable_stats: false,
       enable_queue_totals: false,
       message_stats: views.rates.detail(broker, messageStats(vhosts)),
-      churn_rates: views.rates.detail(node, { connection_created: broker.connectionsOpened }),
+      churn_rates: views.rates.detail(node, {
+        connection_created: broker.connectionsOpened,
+        connection_closed: broker.connectionsOpened - broker.clients.size,
+      }),
       queue_totals: views.rates.detail(broker.vhosts, messageCounts(vhosts)),
       object_totals: {
         channels: clients.reduce((sum, client) => sum + client.describeChannels().length, 0),
@@ -138,7 +141,9 @@ export function addOverview(app: FastifyInstance, management: Management, views:
   app.get('/deprecated-features', { config: { may: 'administrator' } }, async () => []);
   app.get('/deprecated-features/used', { config: { may: 'administrator' } }, async () => []);
   app.get('/federation-links', async () => []);
-  app.get('/rebalance/queues', { config: { may: 'administrator' } }, async (_request, reply) => reply.code(204).send());
+  app.post('/rebalance/queues', { config: { may: 'administrator' } }, async (_request, reply) =>
+    reply.code(204).send(),
+  );
 }
 
 function showExchangeType(name: string): object {

@@ -175,6 +175,7 @@ export class Connection implements StreamHandler, Client {
     if (channel > this.channelMax) {
       throw framingError(`channel number (${channel}) exceeds maximum channel number (${this.channelMax})`);
     }
+    this.door.broker.demandChannel(this.user);
     const opened = new Session(this, channel, begin);
     this.sessions.set(channel, opened);
     opened.start();

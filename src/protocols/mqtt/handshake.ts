@@ -198,6 +198,7 @@ export class Handshake implements StreamHandler {
     }
     try {
       broker.demandRoom(user, vhost);
+      broker.demandChannel(user); // a connection has one, as the API shows it
     } catch (error) {
       if (error instanceof BrokerError) return this.refuse(codeOf[error.condition], error.message);
       throw error;

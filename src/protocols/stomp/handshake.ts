@@ -106,6 +106,7 @@ export class Handshake implements StreamHandler {
     }
     try {
       broker.demandRoom(user, vhost);
+      broker.demandChannel(user); // a connection has one, as the API shows it
     } catch (error) {
       if (error instanceof BrokerError) return this.end('Bad CONNECT', error.message);
       throw error;
