@@ -44,6 +44,7 @@ const types: Readonly<Record<string, 'number' | 'string' | 'boolean' | 'any'>> =
   'retry-delays': 'string',
   'priority-mode': 'string',
   'priority-weights': 'string',
+  'message-groups': 'boolean',
   deduplication: 'boolean',
   'deduplication-window': 'any',
   'ack-timeout': 'any',

@@ -1,6 +1,7 @@
 import { Broker } from '../../src/core/broker.ts';
 import type { Client } from '../../src/core/client.ts';
 import type { PublishReceipt } from '../../src/core/journal.ts';
+import type { Value } from '../../src/core/properties.ts';
 import type { QueueEntry } from '../../src/core/queue/entry.ts';
 import type { PagingLimits } from '../../src/core/queue/pager.ts';
 import type { Queue } from '../../src/core/queue/queue.ts';
@@ -8,7 +9,7 @@ import type { Vhost } from '../../src/core/vhost.ts';
 import { silent } from '../../src/lib/log.ts';
 import type { Disk } from '../../src/storage/disk.ts';
 import { type Durability, SegmentJournal } from '../../src/storage/journal.ts';
-import { createClient, createMessage, ManualClock, openDoor } from './core.ts';
+import { createClient, createMessage, ManualClock, type MessageOptions, openDoor } from './core.ts';
 
 /** Nothing leaves memory. */
 export const noPaging: PagingLimits = {
@@ -76,20 +77,25 @@ export class JournaledBroker {
     return new JournaledBroker(journal, broker, clock);
   }
 
-  declare(name: string): Queue {
+  declare(name: string, args: Readonly<Record<string, Value>> = {}): Queue {
     return this.vhost.declareQueue(this.client, {
       name,
       durable: true,
       autoDelete: false,
       exclusiveTo: null,
-      arguments: new Map(),
+      arguments: new Map(Object.entries(args)),
     });
   }
 
   /** Into the queue `name`, through the default exchange unless another is given. */
   publish(name: string, body: string, receipt: PublishReceipt | null = null, exchange = ''): void {
-    const route = this.vhost.routeFor(exchange, name);
-    this.vhost.publish(route, createMessage(body, { durable: true, key: name, exchange }), receipt, 0);
+    this.send(name, body, { exchange }, receipt);
+  }
+
+  /** Into the queue `name`, with more that a publisher may say. */
+  send(name: string, body: string, options: MessageOptions, receipt: PublishReceipt | null = null): void {
+    const route = this.vhost.routeFor(options.exchange ?? '', name);
+    this.vhost.publish(route, createMessage(body, { durable: true, key: name, ...options }), receipt, 0);
   }
 
   /** Takes the first ready entry. */

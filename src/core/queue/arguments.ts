@@ -25,6 +25,8 @@ export interface QueueOptions {
   /** Shares of the priorities from 0 up; null: the highest first. */
   readonly priorityWeights: readonly number[] | null;
   readonly singleActiveConsumer: boolean;
+  /** The messages of a group go in order to one consumer at a time. */
+  readonly messageGroups: boolean;
   readonly deduplicationWindowMs: number;
   /** How long a delivery may stay unacked. */
   readonly ackTimeoutMs: number;
@@ -91,6 +93,7 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
     maxPriority,
     priorityWeights: readWeights(read, maxPriority),
     singleActiveConsumer: read.flag('x-single-active-consumer'),
+    messageGroups: read.flag('x-message-groups'),
     deduplicationWindowMs: readWindow(read),
     ackTimeoutMs: readAckTimeout(read),
     rateLimit: readRate(read),
@@ -392,6 +395,7 @@ export const queueArguments = [
   'x-priority-mode',
   'x-priority-weights',
   'x-single-active-consumer',
+  'x-message-groups',
   'x-queue-type',
   'x-queue-mode',
   'x-queue-version',

@@ -60,6 +60,13 @@ export class ConsumerList {
     return !this.single || consumer === this.active;
   }
 
+  /** True if one of them takes deliveries now. */
+  isReady(): boolean {
+    if (this.single) return this.active?.ready === true;
+    for (const consumer of this.all) if (consumer.ready) return true;
+    return false;
+  }
+
   /** Whose turn it is; null when none is ready. */
   next(): Consumer | null {
     const { all } = this;

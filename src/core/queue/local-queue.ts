@@ -15,6 +15,7 @@ import { type DeadLetterAddress, findDeadLetterAddress, isDeadLetterQueue } from
 import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
 import { HeadAlarm, IdleAlarm } from './expiry.ts';
+import { GroupList } from './group-list.ts';
 import { LengthLimit } from './length-limit.ts';
 import type { Paging } from './pager.ts';
 import { PriorityList } from './priority-list.ts';
@@ -77,7 +78,10 @@ export class LocalQueue implements Queue {
   private readonly owner: QueueOwner;
   private readonly journaled: boolean;
   private readonly served: ConsumerList;
-  private ready: ReadyList | PriorityList;
+  private ready: ReadyList | PriorityList | GroupList;
+  /** `ready` with x-message-groups, else null. */
+  private groups: GroupList | null = null;
+  private wakesLater = false;
   private unacked = 0;
   private limit: LengthLimit | null;
   private deadLetters: DeadLetterAddress | null;
@@ -113,8 +117,7 @@ export class LocalQueue implements Queue {
     const options = readQueueArguments(spec.arguments, this.what);
     this.options = options;
     this.served = new ConsumerList(options.singleActiveConsumer);
-    this.ready =
-      options.maxPriority < 0 ? new ReadyList() : new PriorityList(options.maxPriority, options.priorityWeights);
+    this.ready = this.group(createList(options), options);
     this.limit = LengthLimit.of(options);
     this.deadLetters = findDeadLetterAddress(options, this.name);
     this.messageTtlMs = options.messageTtlMs;
@@ -160,6 +163,7 @@ export class LocalQueue implements Queue {
     this.messageTtlMs = options.messageTtlMs;
     if (
       options.maxPriority !== before.maxPriority ||
+      options.messageGroups !== before.messageGroups ||
       String(options.priorityWeights) !== String(before.priorityWeights)
     ) {
       this.rebuild();
@@ -204,14 +208,18 @@ export class LocalQueue implements Queue {
   // What waits moves to a list of the kind that is asked for now.
   private rebuild(): void {
     const before = this.ready;
-    const { maxPriority } = this.options;
-    const list = maxPriority < 0 ? new ReadyList() : new PriorityList(maxPriority, this.options.priorityWeights);
-    this.ready = list;
+    const list = createList(this.options);
+    this.ready = this.group(list, this.options);
     // what has left memory comes back later, and each to its place
     before.sweep((entry) => {
       list.restore(entry);
       return true;
     }, nothing);
+  }
+
+  private group(list: ReadyList | PriorityList, options: QueueOptions): ReadyList | PriorityList | GroupList {
+    this.groups = options.messageGroups ? new GroupList(list, this.served, () => this.wakeLater()) : null;
+    return this.groups ?? list;
   }
 
   // What waits lives as if it had come now; what has less time left keeps that.
@@ -277,6 +285,7 @@ export class LocalQueue implements Queue {
     if (this.deduplication?.hasMessage(message)) return this.repeated(message);
     if (this.limit !== null && !this.accepts(1, message.bodyBytes)) return this.refuse(message);
     this.deduplication?.addMessage(message, this.journaled && message.durable);
+    if (this.groups !== null) return this.publishInGroup(message, match);
     if (this.ready.length === 0 || this.served.selecting > 0) {
       const consumer = this.served.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
       if (consumer !== null) {
@@ -290,6 +299,19 @@ export class LocalQueue implements Queue {
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
+    return 'accepted';
+  }
+
+  // It may have to wait though others need not, and others may be ahead that need not either.
+  private publishInGroup(message: Message, match: Match | null): Verdict {
+    const entry = this.makeEntry(message, match);
+    const own = this.unwritten;
+    this.unwritten = null; // a delivery that publishes to this queue again has an entry of its own to write
+    this.ready.push(entry);
+    this.readyBytes += message.bodyBytes;
+    this.wake();
+    this.unwritten = own;
+    if (entry.state === 'ready' && (this.limit !== null || entry.expiresAtMs > 0)) this.added(entry);
     return 'accepted';
   }
 
@@ -329,6 +351,7 @@ export class LocalQueue implements Queue {
     } else if (entry.state === 'ready') this.readyBytes -= entry.message.bodyBytes;
     entry.state = 'settled';
     this.settled += 1;
+    if (this.groups !== null) this.groups.settled(entry);
     if (this.redeliveries !== null) this.redeliveries.forget(entry);
     if (this.ackTimeout !== null) this.ackTimeout.ended(entry);
     if (entry.journal === 'written') this.owner.journal.settle(entry);
@@ -384,6 +407,7 @@ export class LocalQueue implements Queue {
         return true;
       case 'later':
         redeliveries.hold(entry, nowMs);
+        this.groups?.delay(entry);
         return false;
       case 'never':
         this.die(entry, 'delivery_limit');
@@ -449,6 +473,7 @@ export class LocalQueue implements Queue {
   wake(): void {
     // A delivery may make its own consumer ready again: the loop below sees it, a second one inside would recurse.
     if (this.dispatching) return;
+    if (this.groups !== null) return this.wakeGroups(this.groups);
     if (this.served.selecting > 0) return this.wakeSelecting();
     this.dispatching = true;
     while (this.ready.length > 0) {
@@ -456,18 +481,48 @@ export class LocalQueue implements Queue {
       if (consumer === null) break;
       const entry = this.shift();
       if (entry === undefined) break;
-      if (this.isRejectedFor(consumer, entry.message)) {
-        this.die(entry, 'unrepresentable');
-        continue;
-      }
-      entry.consumer = consumer;
-      if (entry.redelivered) this.redelivered += 1;
-      consumer.deliver(entry);
-      if (consumer.settles) this.settleDelivered(entry);
-      else this.delivered += 1;
+      this.hand(entry, consumer);
     }
     if (this.headAlarm !== null) this.watchHead();
     this.dispatching = false;
+  }
+
+  // It is taken from the ready ones.
+  private hand(entry: QueueEntry, consumer: Consumer): void {
+    if (this.isRejectedFor(consumer, entry.message)) return this.die(entry, 'unrepresentable');
+    entry.consumer = consumer;
+    if (entry.redelivered) this.redelivered += 1;
+    consumer.deliver(entry);
+    if (consumer.settles) this.settleDelivered(entry);
+    else this.delivered += 1;
+  }
+
+  private wakeGroups(groups: GroupList): void {
+    this.dispatching = true;
+    while (groups.length > 0 && (this.rateLimit === null || this.rateLimit.isOpen(this.owner.nowMs))) {
+      if (this.headAlarm !== null) this.dropExpired();
+      const entry = groups.take();
+      if (entry === undefined) break;
+      if (!this.begin(entry)) continue;
+      if (entry.expiresAtMs > 0 && entry.expiresAtMs <= this.owner.nowMs) {
+        this.die(entry, 'expired'); // it stood behind others
+        continue;
+      }
+      if (this.rateLimit !== null) this.rateLimit.spend();
+      this.hand(entry, groups.taker!);
+    }
+    if (this.headAlarm !== null) this.watchHead();
+    this.dispatching = false;
+  }
+
+  // For those who have been told already that what they had is settled.
+  private wakeLater(): void {
+    if (this.wakesLater) return;
+    this.wakesLater = true;
+    this.owner.timers.after(0, () => {
+      this.wakesLater = false;
+      this.wake();
+    });
   }
 
   attach(consumer: Consumer): void {
@@ -480,6 +535,7 @@ export class LocalQueue implements Queue {
       );
     }
     served.add(consumer);
+    this.groups?.joined(consumer);
     this.hadConsumer = true;
     this.hasSelected = true;
     this.idleAlarm?.consumed(true);
@@ -489,11 +545,12 @@ export class LocalQueue implements Queue {
   detach(consumer: Consumer): void {
     const { served } = this;
     if (!served.remove(consumer)) return;
+    this.groups?.left(consumer);
     this.hasSelected = true;
     if (served.length === 0) this.idleAlarm?.consumed(false);
     if (served.length === 0 && this.spec.autoDelete && this.hadConsumer && !this.deleted) {
       this.owner.queueUnused(this);
-    } else if (served.single) this.wake();
+    } else if (served.single || this.groups !== null) this.wake();
   }
 
   get(): QueueEntry | undefined | Promise<QueueEntry | undefined> {
@@ -501,7 +558,7 @@ export class LocalQueue implements Queue {
     const entry = this.getting.length === 0 ? this.shift() : undefined;
     if (entry !== undefined) this.fetched += 1;
     if (this.headAlarm !== null) this.watchHead();
-    if (entry !== undefined || this.ready.length === 0) return entry;
+    if (entry !== undefined || !this.isReading) return entry;
     return new Promise((resolve) => this.getting.push(resolve));
   }
 
@@ -588,10 +645,15 @@ export class LocalQueue implements Queue {
     if (this.headAlarm !== null) this.watchHead();
   }
 
+  // What was asked for and not found may still be read back.
+  private get isReading(): boolean {
+    return this.groups === null ? this.ready.length > 0 : this.groups.isReading;
+  }
+
   private answerGets(): void {
     while (this.getting.length > 0) {
       const entry = this.shift();
-      if (entry === undefined && this.ready.length > 0) return;
+      if (entry === undefined && this.isReading) return;
       if (entry !== undefined) this.fetched += 1;
       this.getting.shift()!(entry);
     }
@@ -602,19 +664,25 @@ export class LocalQueue implements Queue {
   // Takes it, unacked from now on; what is expired is not handed out.
   private shift(): QueueEntry | undefined {
     if (this.headAlarm !== null) this.dropExpired();
-    let entry = this.ready.shift();
-    while (entry !== undefined && this.redeliveries?.isHeld(entry, this.owner.nowMs)) {
-      this.readyBytes -= entry.message.bodyBytes;
+    for (;;) {
+      const entry = this.groups === null ? this.ready.shift() : this.groups.fetch();
+      if (entry === undefined || this.begin(entry)) return entry;
+    }
+  }
+
+  // It has left the ready ones for a consumer's hands. @returns false for one that was read back, and still has to wait
+  private begin(entry: QueueEntry): boolean {
+    this.readyBytes -= entry.message.bodyBytes;
+    if (this.redeliveries?.isHeld(entry, this.owner.nowMs)) {
       entry.state = 'waiting';
       this.redeliveries.hold(entry, this.owner.nowMs);
-      entry = this.ready.shift();
+      this.groups?.delay(entry);
+      return false;
     }
-    if (entry === undefined) return undefined;
     entry.state = 'unacked';
     this.unacked += 1;
-    this.readyBytes -= entry.message.bodyBytes;
     if (this.ackTimeout !== null) this.ackTimeout.delivered(entry, this.owner.nowMs);
-    return entry;
+    return true;
   }
 
   private added(entry: QueueEntry): void {
@@ -723,19 +791,7 @@ export class LocalQueue implements Queue {
   private offer(entry: QueueEntry): boolean {
     const consumer = this.nextSelecting(entry.message);
     if (consumer === null) return false;
-    entry.state = 'unacked';
-    this.unacked += 1;
-    this.readyBytes -= entry.message.bodyBytes;
-    if (this.isRejectedFor(consumer, entry.message)) {
-      this.die(entry, 'unrepresentable');
-      return true;
-    }
-    entry.consumer = consumer;
-    if (this.ackTimeout !== null) this.ackTimeout.delivered(entry, this.owner.nowMs);
-    if (entry.redelivered) this.redelivered += 1;
-    consumer.deliver(entry);
-    if (consumer.settles) this.settleDelivered(entry);
-    else this.delivered += 1;
+    if (this.begin(entry)) this.hand(entry, consumer);
     return true;
   }
 
@@ -763,4 +819,8 @@ export class LocalQueue implements Queue {
     if (consumer !== null) rateLimit.spend();
     return consumer;
   }
+}
+
+function createList({ maxPriority, priorityWeights }: QueueOptions): ReadyList | PriorityList {
+  return maxPriority < 0 ? new ReadyList() : new PriorityList(maxPriority, priorityWeights);
 }

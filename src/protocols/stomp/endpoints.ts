@@ -37,8 +37,14 @@ const textArguments = [
   'x-queue-type',
   'x-queue-mode',
   'x-dead-letter-strategy',
+  'x-priority-mode',
+  'x-priority-weights',
+  'x-retry-delays',
+  'x-deduplication-window',
+  'x-ack-timeout',
+  'x-rate-limit',
 ];
-const booleanArguments = ['x-single-active-consumer'];
+const booleanArguments = ['x-single-active-consumer', 'x-message-groups', 'x-deduplication', 'x-dead-letter-default'];
 
 /** What SUBSCRIBE says to the broker: the rest are arguments of the binding, where the exchange looks at headers. */
 const subscribeHeaders: ReadonlySet<string> = new Set([
