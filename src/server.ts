@@ -290,7 +290,7 @@ export class Server {
       : { path, subprotocols: ['v12.stomp', 'v11.stomp', 'v10.stomp'], messageBytes, frames: 'text' };
   }
 
-  private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp', { dialect, onLoss }: ListenerConfig): Protocol {
+  private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp', { dialect, onLoss, v3 }: ListenerConfig): Protocol {
     const { broker } = this;
     const { config, version } = this.parts;
     const { messageBytes, loginTimeoutMs } = config.limits;
@@ -308,6 +308,7 @@ export class Server {
         return new Mqtt(broker, this.sessions, {
           ...common,
           ...config.mqtt,
+          v3: v3 ?? [],
           packetBytes: messageBytes + mqttHeadBytes,
           bodyBytes: messageBytes,
         });

@@ -20,12 +20,37 @@ const permission = z.strictObject({
   read: z.string().default('.*'),
 });
 
+const line = z
+  .string()
+  .max(1000)
+  .refine((text) => !text.includes('\0'), 'text without NUL is expected');
+const fieldsOfMessages: readonly string[] = [
+  'content-type',
+  'reply-to',
+  'correlation-id',
+  'correlation-data',
+  'expiration',
+];
+const headerName = line.refine((name) => !fieldsOfMessages.includes(name), 'a name of a header is expected');
+const deviceRule = z.strictObject({
+  filter: z
+    .string()
+    .min(1)
+    .regex(/^(?:[^+#/]+|\+|)(?:\/(?:[^+#/]+|\+|))*(?:\/#)?$|^#$/, 'a topic filter is expected'),
+  envelope: z.enum(['none', 'json']).default('none'),
+  contentType: line.optional(),
+  headers: z.record(headerName, z.union([line, z.number(), z.boolean()])).default({}),
+  priority: z.int().min(0).max(255).optional(),
+  ttlMs: milliseconds.optional(),
+});
+
 const listener = z.strictObject({
   enabled: z.boolean().default(true),
   protocol: z.enum(['amqp', 'mqtt', 'stomp', 'management']),
   host: z.string().default('*'),
   port,
   dialect: z.enum(['auto', 'rabbitmq', 'activemq']).optional(),
+  v3: z.array(deviceRule).optional(),
   onLoss: z.enum(['deliver', 'reject']).default('deliver'),
   transport: z.enum(['tcp', 'websocket']).default('tcp'),
   path: z.string().startsWith('/').default('/ws'),

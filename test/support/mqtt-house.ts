@@ -38,6 +38,7 @@ const mqttDefaults: MqttOptions = {
   validatePayloadFormat: false,
   anonymous: false,
   version: '0.0.0',
+  v3: [],
 };
 
 const sessionsDefaults: SessionsOptions = {

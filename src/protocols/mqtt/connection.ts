@@ -3,6 +3,7 @@ import type { ChannelView, Client, ClientView } from '../../core/client.ts';
 import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Match } from '../../core/exchange/binding.ts';
 import type { Route } from '../../core/exchange/route.ts';
+import type { MessageFormat } from '../../core/format.ts';
 import type { Position, PublishReceipt } from '../../core/journal.ts';
 import { countLoss } from '../../core/losses.ts';
 import { Message, noDeaths } from '../../core/message.ts';
@@ -17,6 +18,7 @@ import { Valve } from '../../transport/valve.ts';
 import { connack, disconnect, type Listener, refusal, suback, unsuback } from './answers.ts';
 import type { Connect } from './connect.ts';
 import { head, isPadded, malformed, Reader, readHead } from './decode.ts';
+import type { DeviceRules } from './device-rules.ts';
 import { Delivery, publishBytesMax, writePublish, writeShortAck } from './encode.ts';
 import {
   readAuth,
@@ -84,6 +86,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   readonly user: string;
   readonly vhost: Vhost;
   private readonly spelling: Spelling;
+  /** What the listener says for clients without properties; null: nothing, or the client has them. */
+  private readonly rules: DeviceRules | null;
   readonly access: Access;
   readonly clientId: string;
   private readonly mechanism: string;
@@ -128,6 +132,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     this.clientId = clientId;
     this.mechanism = mechanism;
     this.version = listener.version;
+    this.rules = listener.version === 5 ? null : door.deviceRulesOf(vhost);
     this.packetMax = listener.packetMax;
     this.problemInformation = listener.problemInformation;
     this.will = will;
@@ -357,7 +362,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     if (this.door.options.validatePayloadFormat && publish.isMislabelled(chunk, next)) {
       return this.refusePublish(new ProtocolError(ReasonCode.payloadFormatInvalid, 'the payload is not UTF-8'));
     }
-    const { expirySeconds } = publish;
+    let format = this.version === 5 ? this.formatOf(chunk) : mqtt3Format;
     let bytes = chunk;
     let nativeStart = publish.nativeAt;
     let bodyStart = publish.payloadAt;
@@ -370,8 +375,21 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       bodyEnd = bytes.length;
       nativeStart = 0;
     }
+    if (this.rules !== null) {
+      const { exchange, routingKey } = route;
+      const unwrapped = this.rules.incoming(exchange.name, routingKey, chunk.subarray(bodyStart, bodyEnd));
+      if (unwrapped !== null) {
+        bytes = Buffer.concat([unwrapped.native, unwrapped.body]);
+        publish.readNative(unwrapped.native);
+        format = this.formatOf(bytes);
+        nativeStart = 0;
+        bodyStart = unwrapped.native.length;
+        bodyEnd = bytes.length;
+      }
+    }
+    const { expirySeconds } = publish;
     const message = new Message({
-      format: this.version !== 5 ? mqtt3Format : publish.isUser(chunk, this.user) ? mqtt5Format : strangeUserFormat,
+      format,
       exchange: route.exchange.name,
       routingKey: route.routingKey,
       durable: qos > 0,
@@ -394,6 +412,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     this.door.payloadBytesIn += bodyEnd - bodyStart;
     if (qos === 0) this.vhost.publish(route, message, null, 0);
     else this.publishAcknowledged(route, message, publish.packetId);
+  }
+
+  /** Of what `publish` has read in the octets. */
+  private formatOf(bytes: Buffer): MessageFormat {
+    return publish.isUser(bytes, this.user) ? mqtt5Format : strangeUserFormat;
   }
 
   private publishAcknowledged(route: Route, message: Message, packetId: number): void {
@@ -591,7 +614,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       delivery.topicAlias = this.aliases.aliasFor(message.exchange, message.routingKey);
       delivery.aliasKnown = this.aliases.isKnown(delivery.topicAlias);
     }
-    if (!writePublish(this.stream, message, delivery, this.packetMax)) {
+    const sent = this.rules === null ? message : this.rules.outgoing(message, delivery.nowMs);
+    if (!writePublish(this.stream, sent, delivery, this.packetMax)) {
       this.countUnsent(message);
       return false;
     }
@@ -608,7 +632,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   /** False for what the peer cannot be told whole. */
   represents(message: Message, { subscriptionIds }: Match): boolean {
     const isWhole = this.version < 5 || isWholeFor(message);
-    const bytes = publishBytesMax(message, this.version, subscriptionIds, this.spelling);
+    const sent = this.rules === null ? message : this.rules.outgoing(message, this.door.broker.nowMs);
+    const bytes = publishBytesMax(sent, this.version, subscriptionIds, this.spelling);
     if (bytes >= 0 && bytes <= this.packetMax) return isWhole;
     this.countUnsent(message);
     return false;

@@ -12,7 +12,7 @@ import { PropertyId } from './properties.ts';
 import type { Mqtt } from './protocol.ts';
 import { codeOf, ProtocolError, ReasonCode } from './reason-code.ts';
 import { isPublishable } from './topic.ts';
-import { mayPublishWill, willOf } from './will.ts';
+import { mayPublishWill, ruledWill, willOf } from './will.ts';
 
 type State = 'awaiting-connect' | 'authenticating' | 'awaiting-auth' | 'done';
 
@@ -204,7 +204,9 @@ export class Handshake implements StreamHandler {
       throw error;
     }
     const clientId = connect.clientId === '' ? this.door.generateClientId() : connect.clientId;
-    const will = willOf(connect, user, clientId);
+    const rules = this.version === 5 ? null : this.door.deviceRulesOf(vhost);
+    const own = willOf(connect, user, clientId);
+    const will = own === null || rules === null ? own : ruledWill(own, vhost, this.door.options.exchange, rules);
     if (will !== null && !mayPublishWill(will, vhost, this.door.options.exchange, access)) {
       return this.refuse(ReasonCode.notAuthorized, `user '${user}' may not publish to '${will.topic}'`);
     }

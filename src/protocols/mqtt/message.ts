@@ -220,6 +220,7 @@ function spells(name: string, text: string): boolean {
   return isSpellable(name) && isSpellable(text);
 }
 
-function isSpellable(text: string): boolean {
+/** True for text that a user property can be. */
+export function isSpellable(text: string): boolean {
   return !text.includes('\0') && text.isWellFormed() && Buffer.byteLength(text) <= userPropertyMax;
 }

@@ -6,12 +6,14 @@ import { Exchange, type ExchangeSpec } from '../../core/exchange/exchange.ts';
 import type { Recovered } from '../../core/journal.ts';
 import { type Headers, noHeaders } from '../../core/properties.ts';
 import { Retained } from '../../core/retained.ts';
+import type { TopicMapping } from '../../core/topic.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Protocol } from '../../transport/protocol.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { type Connect, never } from './connect.ts';
 import type { Connection } from './connection.ts';
+import { type DeviceRule, DeviceRules } from './device-rules.ts';
 import { Handshake } from './handshake.ts';
 import { ReasonCode } from './reason-code.ts';
 import { Reauthentication } from './reauthentication.ts';
@@ -49,6 +51,8 @@ export interface MqttOptions {
   /** A CONNECT without user name is let in. */
   readonly anonymous: boolean;
   readonly version: string;
+  /** For clients before MQTT 5. */
+  readonly v3: readonly DeviceRule[];
 }
 
 export interface SessionsOptions {
@@ -243,6 +247,7 @@ export class Mqtt implements Protocol {
   droppedBefore = 0;
   private readonly sessions: Sessions;
   private readonly system: SystemTopics | null;
+  private readonly deviceRules: Readonly<Record<TopicMapping, DeviceRules>> | null;
   private connectionId = 0;
 
   constructor(broker: Broker, sessions: Sessions, options: MqttOptions) {
@@ -250,6 +255,9 @@ export class Mqtt implements Protocol {
     this.sessions = sessions;
     this.options = options;
     this.log = broker.log;
+    const { v3 } = options;
+    const rulesIn = (mapping: TopicMapping) => new DeviceRules(v3, spellingOf(mapping));
+    this.deviceRules = v3.length === 0 ? null : { exact: rulesIn('exact'), rabbitmq: rulesIn('rabbitmq') };
     this.system = options.sysIntervalSeconds > 0 ? new SystemTopics(this, sessions) : null;
   }
 
@@ -311,6 +319,11 @@ export class Mqtt implements Protocol {
     session.leftAtMs = this.broker.nowMs;
     this.sessions.left(session);
     if (expirySeconds > 0) session.save();
+  }
+
+  /** null: the listener has none. */
+  deviceRulesOf({ topicMapping }: Vhost): DeviceRules | null {
+    return this.deviceRules?.[topicMapping] ?? null;
   }
 
   systemRetained(vhost: Vhost): Retained {

@@ -84,8 +84,9 @@ export class IncomingPublish {
     this.readBlock(new Reader(chunk, this.nativeAt, this.payloadAt));
   }
 
-  /** A property block alone, of a will: what routing needs of it. */
+  /** A property block alone, of a will or of a device without properties: what routing needs of it. */
   readNative(native: Buffer): void {
+    this.expirySeconds = -1;
     this.priority = -1;
     this.userIdAt = -1;
     this.readBlock(new Reader(native, 0, native.length));

@@ -3,6 +3,7 @@ import type { Client } from '../../core/client.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import type { Connect } from './connect.ts';
+import type { DeviceRules } from './device-rules.ts';
 import { mqtt3Format, mqtt5Format, strangeUserFormat } from './message.ts';
 import { IncomingPublish } from './publish.ts';
 import { spellingOf } from './topic.ts';
@@ -18,7 +19,7 @@ export interface Will {
   readonly payload: Buffer;
   readonly qos: number;
   readonly retain: boolean;
-  /** The property block that subscribers get, as it came [MQTT-3.1.3-10]; null before MQTT 5. */
+  /** The property block that subscribers get, as it came [MQTT-3.1.3-10]; null when it has none, as before MQTT 5. */
   readonly native: Buffer | null;
   readonly delaySeconds: number;
   /** −1 = never. */
@@ -28,6 +29,16 @@ export interface Will {
 export function willOf({ will, version }: Connect, user: string, clientId: string): Will | null {
   if (will === undefined) return null;
   return { ...will, user, clientId, native: version === 5 ? will.native : null };
+}
+
+/** The will of a client without properties, as the rules of its listener have it. */
+export function ruledWill(will: Will, vhost: Vhost, topics: string, rules: DeviceRules): Will {
+  const [exchange, routingKey] = spellingOf(vhost.topicMapping).addressOf(will.topic, topics);
+  const unwrapped = rules.incoming(exchange, routingKey, will.payload);
+  if (unwrapped === null) return will;
+  const { native, body } = unwrapped;
+  properties.readNative(native);
+  return { ...will, native, payload: body, expirySeconds: properties.expirySeconds };
 }
 
 /** May its user publish it, as things are now? Asked when the client comes, and when it is due. */
