@@ -1,21 +1,28 @@
 import type { Client } from '../../core/client.ts';
+import { BrokerError } from '../../core/errors.ts';
 import type { Message } from '../../core/message.ts';
 import type { Value } from '../../core/properties.ts';
 import { compileSelector } from '../../core/selector.ts';
 import { AmqpError, ErrorCondition } from './errors.ts';
+import { compileSqlFilter } from './sql-filter.ts';
 import { AmqpMap, type Any, Described, isTyped, textOf } from './types.ts';
 
 type Predicate = (message: Message) => boolean;
 
-/** The filters of a source that hold here; what is not known is left out of the answer [AMQP 1.0 §3.5.8]. */
+/**
+ * The filters of a source that hold here; what is not known is left out of the answer [AMQP 1.0 §3.5.8], and so is a
+ * filter expression that is wrong [RabbitMQ: stream filtering, definitional errors].
+ */
 export interface Filter {
   readonly shown: AmqpMap | undefined;
   /** null: everything passes. */
   readonly predicate: Predicate | null;
 }
 
+type Kind = 'selector' | 'no-local' | 'properties' | 'application-properties' | 'sql';
+
 /** Descriptors as symbol and as code. */
-const filterKinds = new Map<string | bigint, 'selector' | 'no-local' | 'properties' | 'application-properties'>([
+const filterKinds = new Map<string | bigint, Kind>([
   ['apache.org:selector-filter:string', 'selector'],
   [0x0000_468c_0000_0004n, 'selector'],
   ['apache.org:no-local-filter:list', 'no-local'],
@@ -24,12 +31,14 @@ const filterKinds = new Map<string | bigint, 'selector' | 'no-local' | 'properti
   [0x173n, 'properties'],
   ['amqp:application-properties-filter', 'application-properties'],
   [0x174n, 'application-properties'],
+  ['amqp:sql-filter', 'sql'],
+  [0x120n, 'sql'],
 ]);
 
 /** Of one filter expression [Filter Expressions §7.1]. */
 const fieldsMax = 16;
 
-/** @throws AmqpError, BrokerError invalid-field for a filter that is known and wrong */
+/** @throws AmqpError, BrokerError invalid-field for a selector that is none: JMS clients wait for that */
 export function readFilter(map: AmqpMap | undefined, client: Client): Filter {
   const pairs: (readonly [Any, Any])[] = [];
   const predicates: Predicate[] = [];
@@ -49,8 +58,6 @@ export function readFilter(map: AmqpMap | undefined, client: Client): Filter {
   return { shown: new AmqpMap(pairs), predicate };
 }
 
-type Kind = 'selector' | 'no-local' | 'properties' | 'application-properties';
-
 function compile(kind: Kind, value: Any, client: Client): Predicate | null {
   switch (kind) {
     case 'selector':
@@ -59,9 +66,21 @@ function compile(kind: Kind, value: Any, client: Client): Predicate | null {
     case 'no-local':
       return (message) => message.publisher?.subscriber !== client.subscriber;
     case 'properties':
-      return compileProperties(pairsOf(value));
+      return unlessWrong(() => compileProperties(pairsOf(value)));
     case 'application-properties':
-      return compileApplicationProperties(pairsOf(value));
+      return unlessWrong(() => compileApplicationProperties(pairsOf(value)));
+    case 'sql':
+      if (typeof value !== 'string') return null;
+      return unlessWrong(() => compileSqlFilter(value, () => client.vhost.nowMs));
+  }
+}
+
+function unlessWrong(make: () => Predicate): Predicate | null {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof AmqpError || error instanceof BrokerError) return null;
+    throw error;
   }
 }
 

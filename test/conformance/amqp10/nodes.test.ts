@@ -399,6 +399,8 @@ describe('filters', () => {
       'of application properties',
       [symbol('f'), new Described('amqp:application-properties-filter', mapOf({ n: { type: 'long', value: 2n } }))],
     ],
+    ['of SQL', [symbol('sql-filter'), new Described('amqp:sql-filter', 'n % 2 = 0 AND h.priority < 5')]],
+    ['of SQL, by its code', [symbol('sql-filter'), new Described(0x120n, 'application_properties.n != 1')]],
   ])('a selector known %s', async (_name, pair) => {
     const queue = `filters-${++names}`;
     const peer = await Amqp10Peer.openSession(port);
@@ -434,6 +436,25 @@ describe('filters', () => {
     expect(bodyOf((await peer.message()).octets)).toBe('order.2');
     peer.destroy();
   });
+
+  test.each<[string, Described]>([
+    ['SQL', new Described('amqp:sql-filter', 'n >')],
+    ['SQL of an unknown field', new Described('amqp:sql-filter', 'properties.colour = 1')],
+    ['properties', new Described('amqp:properties-filter', new AmqpMap([[symbol('colour'), 'red']]))],
+    ['application properties', new Described('amqp:application-properties-filter', 'red')],
+  ])(
+    'a wrong filter expression (%s) is left out of the answer, and passes everything [RabbitMQ]',
+    async (_, filter) => {
+      const queue = `filters-${++names}`;
+      const peer = await Amqp10Peer.openSession(port);
+      await peer.sender(0, queue);
+      const attach = await peer.receiver(1, toSource(queue, filtered([[symbol('f'), filter]])), 5);
+      expect((attach.source as Composite & { is: 'source' }).filter).toBeUndefined();
+      peer.transfer(0, data('all'), { settled: true });
+      expect(bodyOf((await peer.message()).octets)).toBe('all');
+      peer.destroy();
+    },
+  );
 
   test('no-local: a subscriber does not hear its own connection', async () => {
     const peer = await Amqp10Peer.openSession(port);
