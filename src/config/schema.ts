@@ -115,6 +115,7 @@ export const schema = z.strictObject({
   amqp10: z.strictObject({
     createQueues: z.boolean(),
     unroutable: z.enum(['released', 'rejected']),
+    product: z.string().min(1),
   }),
   mqtt: z.strictObject({
     exchange: z.string().min(1),
@@ -203,7 +204,7 @@ export const defaults: Config = {
     queuesPerVhost: 100_000,
   },
   amqp: { frameSizeMax: 131_072, channelMax: 2047, heartbeatSeconds: 60, consumerTimeoutMs: 1_800_000 },
-  amqp10: { createQueues: true, unroutable: 'released' },
+  amqp10: { createQueues: true, unroutable: 'released', product: 'RosettaMQ' },
   mqtt: {
     exchange: 'amq.topic',
     topicMapping: 'exact',

@@ -4,6 +4,7 @@ import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Connection } from './connection.ts';
 import { AmqpError, ErrorCondition, toAmqpError } from './errors.ts';
 import { encodeFrame, encodeSaslFrame, FrameType, frameHeadBytes, frameMinBytes, protocolHeaders } from './frame.ts';
+import { nodeName } from './management-api.ts';
 import { type Composite, decodePerformative, type Values } from './performatives.ts';
 import type { Amqp10 } from './protocol.ts';
 import { mechanismsFor, readCredentials, SaslCode } from './sasl.ts';
@@ -280,9 +281,11 @@ export class Handshake implements StreamHandler {
       ...(options.heartbeatSeconds > 0 ? { idleTimeout: options.heartbeatSeconds * 1000 } : {}),
       offeredCapabilities,
       properties: new AmqpMap([
-        [symbol('product'), 'RosettaMQ'],
-        [symbol('version'), options.version],
+        [symbol('product'), options.product],
+        [symbol('version'), rabbitMqVersion],
+        [symbol('product_version'), options.version],
         [symbol('platform'), 'Node.js'],
+        [symbol('node'), nodeName],
       ]),
     };
   }
@@ -310,6 +313,8 @@ export class Handshake implements StreamHandler {
   }
 }
 
+/** Whose features these are: RabbitMQ's clients for 1.0 leave a broker that says less than 4.0. */
+const rabbitMqVersion = '4.2.0';
 const soleConnection = 'sole-connection-for-container';
 const offeredCapabilities = ['ANONYMOUS-RELAY', 'SHARED-SUBS', soleConnection, 'LINK_PAIR_V1_0'];
 

@@ -139,7 +139,8 @@ function describeQueue({ vhost }: Connection, queue: Queue): AmqpMap {
   ]);
 }
 
-const nodeName = 'rosettamq';
+/** Leader of every queue, and its only replica. */
+export const nodeName = 'rosettamq';
 
 // — exchanges and bindings ——————————————————————————————————————————————————————————————————————————————————————————
 
@@ -148,7 +149,7 @@ function putExchange(connection: Connection, name: string, body: Any): Response 
   demandName(name);
   const fields = readFields(body, 'exchange', ['durable', 'auto_delete', 'type', 'internal', 'arguments']);
   const type = fields.text('type', 'direct');
-  if (!exchangeTypes.includes(type as ExchangeType)) throw new RequestError(400, `invalid exchange type '${type}'`);
+  if (!exchangeTypes.includes(type as ExchangeType)) throw new RequestError(400, `unknown exchange type '${type}'`);
   connection.vhost.declareExchange(connection, {
     name,
     type: type as ExchangeType,
@@ -166,11 +167,11 @@ function postBinding(connection: Connection, body: Any): Response {
   const fields = readFields(body, 'binding', names);
   const source = fields.text('source');
   demandNotDefault(source);
-  const isQueue = fields.has('destination_queue');
-  const destination = isQueue
-    ? vhost.getQueue(fields.text('destination_queue'), connection)
-    : vhost.getExchange(fields.text('destination_exchange'));
-  vhost.bind(connection, source, destination, fields.text('binding_key', ''), fields.arguments());
+  const kind = fields.has('destination_queue') ? 'queue' : 'exchange';
+  const [name, key] = [fields.text(`destination_${kind}`), fields.text('binding_key', '')];
+  vhost.demandBinding(connection, source, kind, name, key); // first: who may not is not told what is there
+  const destination = kind === 'queue' ? vhost.getQueue(name, connection) : vhost.getExchange(name);
+  vhost.bind(connection, source, destination, key, fields.arguments());
   return noContent;
 }
 
@@ -214,11 +215,12 @@ const bindingForm = /^src=([\w\-.~%]+);dst([eq])=([\w\-.~%]+);key=([\w\-.~%]*);a
 function deleteBinding(connection: Connection, segment: string): Response {
   const match = bindingForm.exec(segment);
   if (match === null) throw new RequestError(400, `bad binding path segment '${segment}'`);
-  const [, source, kind, destination, key, hash] = match;
+  const kind = match[2] === 'q' ? 'queue' : 'exchange';
+  const [source, destination, key] = [decode(match[1]!), decode(match[3]!), decode(match[4]!)];
   const { vhost } = connection;
-  const found = bindingsOf(connection, decode(source!), kind === 'q', decode(destination!));
-  for (const binding of found) {
-    if (binding.key !== decode(key!) || hashOf(binding.arguments) !== hash) continue;
+  vhost.demandBinding(connection, source, kind, destination, key);
+  for (const binding of bindingsOf(connection, source, kind === 'queue', destination)) {
+    if (binding.key !== key || hashOf(binding.arguments) !== match[5]) continue;
     vhost.unbind(connection, binding.source.name, binding.destination, binding.key, binding.arguments);
   }
   return noContent;

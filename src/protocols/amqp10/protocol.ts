@@ -27,6 +27,8 @@ export interface Amqp10Options extends Limits {
   readonly createQueues: boolean;
   /** What cannot be routed is `released`, or `rejected`. */
   readonly unroutable: 'released' | 'rejected';
+  /** What open says that this is. */
+  readonly product: string;
   readonly version: string;
 }
 

@@ -60,6 +60,12 @@ function openNode(session: Session, attach: Values<'attach'>, source: Source): N
     const node = createDynamicNode(session, source.capabilities ?? [], source.dynamicNodeProperties);
     const shown = { ...source, address: node.address, dynamicNodeProperties: node.properties };
     if (node.queue === null) return subscribe(session, attach, shown, node.node as Address & { kind: 'exchange' });
+    try {
+      session.connection.vhost.demand(session.connection, 'read', 'queue', node.queue.name);
+    } catch (error) {
+      node.release();
+      throw error;
+    }
     const release = (closed: boolean): void => (closed ? node.release() : undefined);
     return { queue: node.queue, isOwn: true, shown, release };
   }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Amqp10Peer } from '../../support/amqp10-peer.ts';
+import type { Any } from '../../../src/protocols/amqp10/types.ts';
+import { Amqp10Peer, data, mapOf, section } from '../../support/amqp10-peer.ts';
 import {
   AccessServer,
   casesOf,
@@ -58,10 +59,88 @@ const rows: LinkRow[] = [
   },
 ];
 
+/** A request to the management node, and the permissions that it needs. */
+interface RequestRow extends Row {
+  readonly method: string;
+  readonly path: string;
+  readonly body: Any;
+}
+
+const requests: RequestRow[] = [
+  {
+    title: 'declaring a queue',
+    method: 'PUT',
+    path: '/queues/new',
+    body: mapOf({}),
+    needs: [configure('queue', 'new')],
+  },
+  {
+    title: 'declaring a queue with dead letters',
+    method: 'PUT',
+    path: '/queues/new',
+    body: mapOf({ arguments: mapOf({ 'x-dead-letter-exchange': 'orders' }) }),
+    needs: [configure('queue', 'new'), read('queue', 'new'), write('exchange', 'orders')],
+  },
+  {
+    title: 'deleting a queue',
+    method: 'DELETE',
+    path: '/queues/work',
+    body: null,
+    needs: [configure('queue', 'work')],
+  },
+  {
+    title: 'purging a queue',
+    method: 'DELETE',
+    path: '/queues/work/messages',
+    body: null,
+    needs: [read('queue', 'work')],
+  },
+  {
+    title: 'declaring an exchange',
+    method: 'PUT',
+    path: '/exchanges/new',
+    body: mapOf({}),
+    needs: [configure('exchange', 'new')],
+  },
+  {
+    title: 'deleting an exchange',
+    method: 'DELETE',
+    path: '/exchanges/orders',
+    body: null,
+    needs: [configure('exchange', 'orders')],
+  },
+  {
+    title: 'binding a queue to a topic',
+    method: 'POST',
+    path: '/bindings',
+    body: mapOf({ source: 'news', destination_queue: 'work', binding_key: 'c.d' }),
+    needs: [write('queue', 'work'), read('exchange', 'news'), readTopic('news', 'c.d')],
+  },
+  {
+    title: 'unbinding a queue',
+    method: 'DELETE',
+    path: '/bindings/src=orders;dstq=work;key=k;args=',
+    body: null,
+    needs: [write('queue', 'work'), read('exchange', 'orders')],
+  },
+];
+
 const cases = casesOf(rows);
+const requestCases = casesOf(requests, 'request');
+const senders: Row[] = [
+  { title: 'to a queue', needs: [write('exchange', '')] },
+  { title: 'to a topic', needs: [write('exchange', 'news'), writeTopic('news', 'a.b')] },
+];
+const senderCases = casesOf(senders, 'anonymous');
+const dynamicCases = casesOf([{ title: 'a dynamic source', needs: [read('queue', /amq.dynamic-[\w-]+/)] }], 'dynamic');
 let server: AccessServer;
 beforeAll(async () => {
-  server = await AccessServer.start(usersOf(cases));
+  server = await AccessServer.start({
+    ...usersOf(cases),
+    ...usersOf(requestCases),
+    ...usersOf(senderCases),
+    ...usersOf(dynamicCases),
+  });
 });
 afterAll(() => server?.stop());
 
@@ -97,6 +176,80 @@ describe('[RabbitMQ: access control] AMQP 1.0', () => {
         expect(description).toMatch(refusalOf(each));
         expect(snapshot(vhost)).toEqual(before);
         await peer.begin(1); // the session and its connection live on
+      }
+      peer.destroy();
+    });
+  }
+});
+
+describe('[RabbitMQ: access control] requests to the management node', () => {
+  for (const each of requestCases) {
+    test(each.title, async () => {
+      const { row, missing, user, vhost: name } = each;
+      const vhost = server.makeWorld(name);
+      const peer = await Amqp10Peer.openSession(server.port('amqp'), {
+        user,
+        password: 'pw',
+        hostname: `vhost:${name}`,
+      });
+      const before = snapshot(vhost);
+      const { status, body } = await peer.manage(row.method, row.path, row.body);
+      if (missing === null) {
+        expect(status).toMatch(/^20/);
+        expect(snapshot(vhost)).not.toEqual(before);
+      } else {
+        expect(status).toBe('403');
+        expect(body).toMatch(refusalOf(each));
+        expect(snapshot(vhost)).toEqual(before);
+      }
+      peer.destroy();
+    });
+  }
+});
+
+describe('[RabbitMQ: access control] a sender to where each message says', () => {
+  for (const each of senderCases) {
+    test(each.title, async () => {
+      const { row, missing, user, vhost: name } = each;
+      const vhost = server.makeWorld(name);
+      const peer = await Amqp10Peer.openSession(server.port('amqp'), {
+        user,
+        password: 'pw',
+        hostname: `vhost:${name}`,
+      });
+      await peer.sender(0, null);
+      const before = snapshot(vhost);
+      const to = row.title === 'to a queue' ? '/queues/work' : '/exchanges/news/a.b';
+      const outcome = await peer.publish(0, Buffer.concat([section(0x73, [null, null, to]), data('x')]));
+      if (missing === null) expect(outcome).toEqual({ is: 'accepted' });
+      else {
+        expect(outcome).toMatchObject({ is: 'rejected', error: { condition: 'amqp:unauthorized-access' } });
+        expect((outcome as { error: { description: string } }).error.description).toMatch(refusalOf(each));
+        expect(snapshot(vhost)).toEqual(before);
+      }
+      peer.destroy();
+    });
+  }
+});
+
+describe('[RabbitMQ: access control] a dynamic node', () => {
+  for (const each of dynamicCases) {
+    test(each.title, async () => {
+      const { missing, user, vhost: name } = each;
+      const vhost = server.makeWorld(name);
+      const peer = await Amqp10Peer.openSession(server.port('amqp'), {
+        user,
+        password: 'pw',
+        hostname: `vhost:${name}`,
+      });
+      const before = snapshot(vhost);
+      peer.send('attach', { name: 'link', handle: 0, role: true, source: { is: 'source', dynamic: true } });
+      await peer.expect('attach');
+      if (missing !== null) {
+        const { condition, description } = await peer.detached();
+        expect(condition).toBe('amqp:unauthorized-access');
+        expect(description).toMatch(refusalOf(each));
+        expect(snapshot(vhost)).toEqual(before);
       }
       peer.destroy();
     });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../../../src/config/schema.ts';
 import { methods } from '../../../src/protocols/amqp091/spec.ts';
 import { AmqpPeer, contentFrames, frame, headerFrame } from '../../support/amqp-peer.ts';
+import { Amqp10Peer } from '../../support/amqp10-peer.ts';
 import { MqttPeer } from '../../support/mqtt-peer.ts';
 import { RawPeer } from '../../support/raw-peer.ts';
 import { StompWire } from '../../support/stomp-wire.ts';
@@ -300,6 +301,30 @@ describe('16 MiB of body', () => {
         wire.send(head(bodyMax + 1));
         expect((await wire.next()).command).toBe('ERROR');
         await wire.closed();
+      });
+    },
+  );
+});
+
+describe('[RabbitMQ: per-user limits] max-channels', () => {
+  withLimits(
+    (config) => config,
+    (server) => {
+      test('AMQP 1.0: a session too many begins and ends; when another has ended there is room', async () => {
+        server().users.setLimit('anna', 'max-channels', 1);
+        const peer = await Amqp10Peer.openSession(server().port('amqp'), { user: 'anna', password: 'pw' });
+        await peer.begin(1);
+        expect(await peer.expect('end')).toMatchObject({
+          error: {
+            condition: 'amqp:not-allowed',
+            description: expect.stringContaining("number of channels opened for user 'anna'"),
+          },
+        });
+        peer.send('end', {}, 1);
+        peer.send('end', {}, 0);
+        await peer.expect('end');
+        await peer.begin(1);
+        peer.destroy();
       });
     },
   );
