@@ -175,14 +175,10 @@ export class Connection implements StreamHandler, Client {
     if (channel > this.channelMax) {
       throw framingError(`channel number (${channel}) exceeds maximum channel number (${this.channelMax})`);
     }
+    this.door.broker.demandChannel(this.user);
     const opened = new Session(this, channel, begin);
-    opened.start();
-    try {
-      this.door.broker.demandChannel(this.user);
-    } catch (error) {
-      this.fail(error, opened); // [§2.7.2] what cannot be begins, and ends
-    }
     this.sessions.set(channel, opened);
+    opened.start();
   }
 
   private removeSession(session: Session): void {
