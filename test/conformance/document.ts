@@ -37,7 +37,24 @@ export const sections: readonly Section[] = [
     tests: 'test/{conformance,interop,unit}/**/*.test.ts',
     sources: 'src/**/*.ts',
   },
+  ...stompSections(),
 ];
+
+// The specifications of STOMP number nothing: statements are counted under their headings.
+function stompSections(): Section[] {
+  return [
+    ['1.2', 'Cited as `[STOMP 1.2 §HEADING-n]`: its statements are counted under its headings.'],
+    ['1.1', 'What it says otherwise than 1.2; the rest is the same.'],
+    ['1.0', 'What it says otherwise than 1.1 and 1.2.'],
+  ].map(([version, about]) => ({
+    title: `STOMP ${version}`,
+    about: about as string,
+    statements: `test/conformance/statements/stomp-${version}.txt`,
+    citation: new RegExp(`\\[STOMP (${version?.replace('.', '\\.')} §[A-Za-z -]+-\\d+)\\]`, 'g'),
+    tests: 'test/{conformance,interop,unit}/**/*.test.ts',
+    sources: 'src/**/*.ts',
+  }));
+}
 
 interface Statement {
   readonly id: string;
@@ -153,6 +170,7 @@ function idsIn(text: string, citation: RegExp): string[] {
 function plain(title: string): string {
   return title
     .replace(/\[(3\.1\.1 )?MQTT-[^\]]*\] ?/g, '')
+    .replace(/\[STOMP 1\.\d §[^\]]*-\d+\] ?/g, '')
     .replaceAll("\\'", "'")
     .replaceAll('|', '\\|');
 }

@@ -20,7 +20,7 @@ async function left(rig: StompRig, peer: RigPeer): Promise<string[]> {
 }
 
 describe('[STOMP 1.2 §SUBSCRIBE ack Header]', () => {
-  test('auto, the default: nothing is left, nothing can be acked', async () => {
+  test('[STOMP 1.2 §SUBSCRIBE ack Header-1] auto, the default: nothing is left, nothing can be acked', async () => {
     const { rig, peer, messages } = await given(2, '');
     expect(messages.map(({ headers }) => 'ack' in headers)).toEqual([false, false]);
     expect(await left(rig, peer)).toEqual([]);
@@ -29,7 +29,7 @@ describe('[STOMP 1.2 §SUBSCRIBE ack Header]', () => {
     expect((await again.peer.error()).headers['message']).toBe('Message not found');
   });
 
-  test('client: an ACK is for all before it, of its own subscription', async () => {
+  test('[STOMP 1.2 §SUBSCRIBE ack Header-2] client: an ACK is for all before it, of its own subscription', async () => {
     const { rig, peer, publisher, messages } = await given(3, 'ack:client\n');
     await peer.subscribe('other', '/queue/r', 'ack:client\n');
     await publisher.publish('/queue/r', 'of another');
@@ -42,13 +42,13 @@ describe('[STOMP 1.2 §SUBSCRIBE ack Header]', () => {
     expect(await left(rig, peer)).toEqual([]);
   });
 
-  test('client-individual: an ACK of a later message does not ack one before it', async () => {
+  test('[STOMP 1.2 §SUBSCRIBE ack Header-3] client-individual: an ACK of a later message does not ack one before it', async () => {
     const { rig, peer, messages } = await given(3, 'ack:client-individual\n');
     await peer.confirm(`ACK\nid:${messages[1]?.headers['ack']}\n\n\0`);
     expect(await left(rig, peer)).toEqual(['1*', '3*']);
   });
 
-  test('any other mode is an ERROR', async () => {
+  test('[STOMP 1.2 §SUBSCRIBE ack Header-1] any other mode is an ERROR', async () => {
     const peer = await new StompRig().login();
     peer.send('SUBSCRIBE\nid:0\ndestination:/queue/q\nack:sometimes\n\n\0');
     expect((await peer.error()).headers['message']).toBe('Invalid header');
@@ -61,7 +61,7 @@ describe('ACK and NACK by version', () => {
     ['1.1', 'accept-version:1.1', (id: string) => `ACK\nsubscription:0\nmessage-id:${id}\n\n\0`],
     ['1.2', 'accept-version:1.2', (_: string, ack: string) => `ACK\nid:${ack}\n\n\0`],
   ] as const) {
-    test(`[STOMP ${version} §ACK] ${acks('message id', 'ack').split('\n').slice(1, -2).join(', ')}`, async () => {
+    test(`[STOMP 1.2 §MESSAGE-4][STOMP 1.2 §ACK-1][STOMP 1.1 §ACK-1][STOMP 1.1 §MESSAGE-1][STOMP 1.0 §ACK-1] ${acks('message id', 'ack').split('\n').slice(1, -2).join(', ')}`, async () => {
       const { rig, peer, messages } = await given(1, 'ack:client\n', connect);
       const { headers } = messages[0]!;
       expect('ack' in headers).toBe(version === '1.2');
@@ -70,14 +70,14 @@ describe('ACK and NACK by version', () => {
     });
   }
 
-  test('[STOMP 1.1 §ACK] a subscription that is not the one it was sent to is an ERROR', async () => {
+  test('[STOMP 1.1 §ACK-1] a subscription that is not the one it was sent to is an ERROR', async () => {
     const { peer, messages } = await given(1, 'ack:client\n', 'accept-version:1.1');
     peer.send(`ACK\nsubscription:9\nmessage-id:${messages[0]?.headers['message-id']}\nreceipt:a\n\n\0`);
     expect((await peer.error()).headers).toMatchObject({ message: 'Subscription not found', 'receipt-id': 'a' });
   });
 
   for (const command of ['ACK', 'NACK']) {
-    test(`[STOMP 1.2 §${command}] without id, of an unknown one, twice, or of another connection: ERROR`, async () => {
+    test(`[STOMP 1.2 §ACK-1][STOMP 1.2 §NACK-1][STOMP 1.1 §ACK-1][STOMP 1.1 §NACK-1] without id, of an unknown one, twice, or of another connection: ERROR`, async () => {
       for (const [connect, frame, message] of [
         ['accept-version:1.2', `${command}\n\n\0`, 'Missing header'],
         ['accept-version:1.1', `${command}\nsubscription:0\n\n\0`, 'Missing header'],
@@ -100,14 +100,14 @@ describe('ACK and NACK by version', () => {
 });
 
 describe('NACK', () => {
-  test('[STOMP 1.2 §NACK] client-individual: that message alone comes again, redelivered', async () => {
+  test('[STOMP 1.2 §NACK-2] client-individual: that message alone comes again, redelivered', async () => {
     const { peer, messages } = await given(2, 'ack:client-individual\n');
     peer.send(`NACK\nid:${messages[0]?.headers['ack']}\n\n\0`);
     const again = await peer.frames();
     expect(again.map(({ body, headers }) => [body.toString(), headers['redelivered']])).toEqual([['1', 'true']]);
   });
 
-  test('[STOMP 1.2 §NACK] client: all before it that were not yet settled', async () => {
+  test('[STOMP 1.2 §NACK-2] client: all before it that were not yet settled', async () => {
     const { peer, messages } = await given(3, 'ack:client\n');
     peer.send(`NACK\nid:${messages[1]?.headers['ack']}\n\n\0`);
     expect((await peer.frames()).map(({ body }) => body.toString())).toEqual(['1', '2']);

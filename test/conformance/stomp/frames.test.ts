@@ -33,7 +33,7 @@ async function echo(from: StompWire, to: StompWire, headers: string, body: strin
 
 describe('connecting', () => {
   for (const command of ['CONNECT', 'STOMP']) {
-    test(`[STOMP 1.2 §CONNECT] ${command} is answered by CONNECTED with version, session, server and heart-beat`, async () => {
+    test(`[STOMP 1.2 §CONNECT or STOMP Frame-1][STOMP 1.2 §CONNECTED Frame-1][STOMP 1.2 §CONNECTED Frame-2][STOMP 1.1 §CONNECT or STOMP Frame-1] ${command} is answered by CONNECTED with version, session, server and heart-beat`, async () => {
       const wire = await open();
       wire.send(`${command}\naccept-version:1.0,1.1,1.2\nhost:/\nlogin:guest\npasscode:guest\n\n\0`);
       const frame = await wire.next();
@@ -51,20 +51,20 @@ describe('connecting', () => {
     ['1.2, 1.1', '1.2'],
     ['1.1,9.9', '1.1'],
   ]) {
-    test(`[STOMP 1.2 §Protocol Negotiation] accept-version ${accepted} becomes ${version}`, async () => {
+    test(`[STOMP 1.2 §Protocol Negotiation-2][STOMP 1.1 §CONNECTED Frame-1] accept-version ${accepted} becomes ${version}`, async () => {
       const wire = await open();
       wire.send(`CONNECT\naccept-version:${accepted}\nhost:/\nlogin:guest\npasscode:guest\n\n\0`);
       expect((await wire.next()).headers['version']).toBe(version);
     });
   }
 
-  test('[STOMP 1.2 §Protocol Negotiation] no accept-version means 1.0', async () => {
+  test('[STOMP 1.2 §Protocol Negotiation-1] no accept-version means 1.0', async () => {
     const wire = await open();
     wire.send('CONNECT\nlogin: guest\npasscode: guest\n\n\0');
     expect((await wire.next()).headers['version']).toBe('1.0');
   });
 
-  test('[STOMP 1.2 §Protocol Negotiation] without a common version: ERROR with the versions spoken', async () => {
+  test('[STOMP 1.2 §Protocol Negotiation-3][STOMP 1.1 §Protocol Negotiation-1] without a common version: ERROR with the versions spoken', async () => {
     const wire = await open();
     wire.send('CONNECT\naccept-version:2.0\nhost:/\nlogin:guest\npasscode:guest\n\n\0');
     const frame = await wire.next();
@@ -73,19 +73,19 @@ describe('connecting', () => {
     await wire.closed();
   });
 
-  test('wrong credentials are refused, and say no more than that', async () => {
+  test('[STOMP 1.2 §Connecting-1] wrong credentials are refused, and say no more than that', async () => {
     const wire = await open();
     wire.send('CONNECT\naccept-version:1.2\nhost:/\nlogin:guest\npasscode:wrong\n\n\0');
     await expectError(wire, /^Bad CONNECT$/);
   });
 
-  test('a host that is no virtual host is the default one', async () => {
+  test('[STOMP 1.2 §CONNECT or STOMP Frame-2] a host that is no virtual host is the default one', async () => {
     const wire = await open();
     wire.send('CONNECT\naccept-version:1.2\nhost:stomp.example.com\nlogin:guest\npasscode:guest\n\n\0');
     expect((await wire.next()).command).toBe('CONNECTED');
   });
 
-  test('[STOMP 1.2 §Heart-beating] a heart-beat that is no pair of numbers is an ERROR', async () => {
+  test('[STOMP 1.2 §Heart-beating-1] a heart-beat that is no pair of numbers is an ERROR', async () => {
     const wire = await open();
     wire.send('CONNECT\naccept-version:1.2\nhost:/\nheart-beat:soon\nlogin:guest\npasscode:guest\n\n\0');
     await expectError(wire, /Invalid header/);
@@ -127,7 +127,7 @@ describe('connecting', () => {
     },
   );
 
-  test('[STOMP 1.2 §DISCONNECT] its receipt is the last word', async () => {
+  test('[STOMP 1.2 §DISCONNECT-1] its receipt is the last word', async () => {
     const wire = await login();
     wire.send('SEND\ndestination:/queue/last-word\npersistent:true\nreceipt:1\n\nx\0DISCONNECT\nreceipt:77\n\n\0');
     expect((await wire.next()).headers['receipt-id']).toBe('1');
@@ -137,7 +137,7 @@ describe('connecting', () => {
 });
 
 describe('frames and headers', () => {
-  test('[STOMP 1.2 §Augmented BNF] lines may end with CR LF, and EOLs lie between frames', async () => {
+  test('[STOMP 1.2 §STOMP Frames-1] lines may end with CR LF, and EOLs lie between frames', async () => {
     const wire = await open();
     wire.send('\r\n\nCONNECT\r\naccept-version:1.2\r\nhost:/\r\nlogin:guest\r\npasscode:guest\r\n\r\n\0\r\n\n');
     expect((await wire.next()).command).toBe('CONNECTED');
@@ -166,7 +166,7 @@ describe('frames and headers', () => {
     expect((await wire.next()).body.toString()).toBe('plain');
   });
 
-  test('[STOMP 1.2 §Body] content-length counts a body with NULs', async () => {
+  test('[STOMP 1.2 §Header content-length-1][STOMP 1.2 §Header content-length-2] content-length counts a body with NULs', async () => {
     const wire = await login();
     const everyByte = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
     const frame = await echo(wire, wire, 'content-length:256\n', everyByte);
@@ -180,13 +180,13 @@ describe('frames and headers', () => {
     expect((await echo(wire, wire, '', body)).body.toString()).toBe(body);
   });
 
-  test('[STOMP 1.2 §Repeated Header Entries] the first counts, and all are passed on in their order', async () => {
+  test('[STOMP 1.2 §Repeated Header Entries-1] the first counts, and all are passed on in their order', async () => {
     const wire = await login();
     const frame = await echo(wire, wire, 'foo:World\nbar:1\nfoo:Hello\n');
     expect(frame.lines.filter((line) => /^(foo|bar):/.test(line))).toEqual(['foo:World', 'bar:1', 'foo:Hello']);
   });
 
-  test('[STOMP 1.2 §Augmented BNF] white space around a value is part of it; 1.0 leaves what is in front', async () => {
+  test('[STOMP 1.2 §Value Encoding-5][STOMP 1.1 §Value Encoding-2] white space around a value is part of it; 1.0 leaves what is in front', async () => {
     const wire = await login();
     expect((await echo(wire, wire, 'a:  padded  \n')).lines).toContain('a:  padded  ');
     const frame = await echo(await login('1.0'), await login(), 'b: padded \n');
@@ -200,7 +200,7 @@ describe('frames and headers', () => {
     ['1.0', '1.2', 'k:a\\nb:c', 'k:a\\\\nb\\cc'],
     ['1.2', '1.0', 'k:a\\\\n\\cb', 'k:a\\n:b'],
   ] as const) {
-    test(`[STOMP 1.2 §Value Encoding] ${from} → ${to}: ${sent} is shown as ${seen}`, async () => {
+    test(`[STOMP 1.2 §Value Encoding-2][STOMP 1.2 §Value Encoding-4] ${from} → ${to}: ${sent} is shown as ${seen}`, async () => {
       const frame = await echo(await login(from), await login(to), `${sent}\nafter:1\n${sent}\n`);
       expect(frame.lines.filter((line) => /^(k|after):/.test(line))).toEqual([seen, 'after:1', seen]);
     });
@@ -212,7 +212,7 @@ describe('frames and headers', () => {
     ['1.2', 'k:a\\tb'],
     ['1.2', 'k:ends\\'],
   ] as const) {
-    test(`[STOMP ${version} §Value Encoding] ${header} is an undefined escape: fatal`, async () => {
+    test(`[STOMP 1.2 §Value Encoding-3][STOMP 1.1 §Value Encoding-1] ${header} is an undefined escape: fatal`, async () => {
       const wire = await login(version);
       wire.send(`SEND\ndestination:/topic/x\n${header}\nreceipt:9\n\nx\0`);
       await expectError(wire, /Malformed frame/, '9');
@@ -233,7 +233,7 @@ describe('frames and headers', () => {
     ['no destination', 'SEND\n\nx\0'],
     ['a TLS hello', Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc])],
   ] as const) {
-    test(`${what} is an ERROR, and the end of the connection`, async () => {
+    test(`[STOMP 1.2 §Client Frames-1][STOMP 1.2 §Size Limits-1][STOMP 1.2 §SEND-1][STOMP 1.2 §ERROR-1][STOMP 1.2 §ERROR-2][STOMP 1.2 §Header content-type-1] ${what} is an ERROR, and the end of the connection`, async () => {
       const wire = await login();
       wire.send(octets);
       await expectError(wire, /^(Bad command|Malformed frame|Message too large|Missing destination)$/);
@@ -252,7 +252,7 @@ describe('frames and headers', () => {
     expect(frame.lines.filter((line) => line.startsWith('message-id:'))).toHaveLength(1);
   });
 
-  test('[STOMP 1.2 §ERROR] it carries the receipt-id of the frame that failed', async () => {
+  test('[STOMP 1.2 §ERROR-3] it carries the receipt-id of the frame that failed', async () => {
     const wire = await login();
     wire.send('SUBSCRIBE\nid:0\ndestination:/nowhere/a\nreceipt:message-12345\n\n\0');
     await expectError(wire, /Unknown destination/, 'message-12345');

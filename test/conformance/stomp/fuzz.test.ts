@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { type RigPeer, StompRig } from '../../support/stomp-rig.ts';
 
 /**
@@ -8,7 +8,12 @@ import { type RigPeer, StompRig } from '../../support/stomp-rig.ts';
  */
 const runs = Number(process.env['FUZZ_RUNS'] ?? 300);
 
-const rig = new StompRig({ bodyBytes: 2048, headerBytes: 256, headerCount: 20 });
+let rig: StompRig;
+
+// each test its own: queues that random frames declared stay as they are
+beforeEach(() => {
+  rig = new StompRig({ bodyBytes: 2048, headerBytes: 256, headerCount: 20 });
+});
 
 /** After a peer has said its piece: what it got is a series of frames, and the broker serves others as before. */
 async function check(peer: RigPeer): Promise<void> {
@@ -39,6 +44,8 @@ const text = fc.constantFrom(
     '/queue/a',
     '/topic/a',
     '/topic/a.>',
+    '/queue/>',
+    '/queue/*.b',
     '/queue/a,/queue/b',
     '/temp-queue/t',
     '/temp-topic/t',

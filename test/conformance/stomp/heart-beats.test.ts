@@ -7,7 +7,7 @@ test.each([
   ['5000,0', '0,5000'],
   ['0,10', '1000,0'],
 ])(
-  '[STOMP 1.2 §Heart-beating] CONNECT with heart-beat:%s is told what will be, and wanted: %s [RabbitMQ, ActiveMQ]',
+  '[STOMP 1.2 §Heart-beating-3] CONNECT with heart-beat:%s is told what will be, and wanted: %s [RabbitMQ, ActiveMQ]',
   async (asked, told) => {
     const rig = new StompRig();
     const peer = rig.open();
@@ -16,7 +16,7 @@ test.each([
   },
 );
 
-test('[STOMP 1.2 §Heart-beating] a server that has nothing to say sends one LF at least every n milliseconds', async () => {
+test('[STOMP 1.2 §Heart-beating-4][STOMP 1.1 §Heart-beating-1] a server that has nothing to say sends one LF at least every n milliseconds', async () => {
   const rig = new StompRig();
   const peer = await rig.login('accept-version:1.2\nheart-beat:0,5000');
   for (let second = 0; second < 20; second++) {
@@ -29,7 +29,7 @@ test('[STOMP 1.2 §Heart-beating] a server that has nothing to say sends one LF 
   }
 });
 
-test('[STOMP 1.2 §Heart-beating] the shortest interval is kept too: no second without a LF', async () => {
+test('[STOMP 1.2 §Heart-beating-4] the shortest interval is kept too: no second without a LF', async () => {
   const rig = new StompRig();
   const peer = await rig.login('accept-version:1.2\nheart-beat:0,1000');
   for (let tenth = 0; tenth < 100; tenth++) {
@@ -40,7 +40,7 @@ test('[STOMP 1.2 §Heart-beating] the shortest interval is kept too: no second w
   expect(peer.received.toString()).toMatch(/^\n{10,}$/);
 });
 
-test('[STOMP 1.2 §Heart-beating] a missing header is 0,0: no beats are sent, none expected', async () => {
+test('[STOMP 1.2 §Heart-beating-2] a missing header is 0,0: no beats are sent, none expected', async () => {
   const rig = new StompRig();
   const peer = await rig.login();
   for (let second = 0; second < 600; second++) rig.passSecond();
@@ -49,7 +49,7 @@ test('[STOMP 1.2 §Heart-beating] a missing header is 0,0: no beats are sent, no
   expect(peer.ended).toBe(false);
 });
 
-test('[STOMP 1.2 §Heart-beating] max(cx, sy): beats expected every 5 s are tolerated late, and missed ends the connection', async () => {
+test('[STOMP 1.2 §Heart-beating-3][STOMP 1.2 §Heart-beating-5] max(cx, sy): beats expected every 5 s are tolerated late, and missed ends the connection', async () => {
   const rig = new StompRig();
   const peer = await rig.login('accept-version:1.2\nheart-beat:5000,0');
   for (let second = 0; second < 9; second++) rig.passSecond();
@@ -63,7 +63,7 @@ test('[STOMP 1.2 §Heart-beating] max(cx, sy): beats expected every 5 s are tole
   expect(rig.door.connections.size).toBe(0);
 });
 
-test('[STOMP 1.2 §Heart-beating] any octets are a sign of life, a piece of a frame too', async () => {
+test('[STOMP 1.2 §Heart-beating-5] any octets are a sign of life, a piece of a frame too', async () => {
   const rig = new StompRig();
   const peer = await rig.login('accept-version:1.1\nheart-beat:2000,0');
   for (const octet of 'SEND\ndestination:/topic/slow\n') {

@@ -294,7 +294,7 @@ test('priorities beyond 0 to 255 are the nearest one; ActiveMQ has no expiration
   expect(rig.core.vhost.queues.get('q')?.counts.ready).toBe(2);
 });
 
-test('[RabbitMQ] a message that a queue refuses is an ERROR, with a receipt and without [STOMP 1.2 §SEND]', async () => {
+test('[STOMP 1.2 §SEND-4] [RabbitMQ] a message that a queue refuses is an ERROR, with a receipt and without [STOMP 1.2 §SEND]', async () => {
   for (const receipt of ['receipt:r\n', '']) {
     const rig = new StompRig({ dialect });
     const peer = await rig.login();

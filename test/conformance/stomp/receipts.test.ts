@@ -102,7 +102,7 @@ describe('[STOMP 1.2 §Header receipt] a RECEIPT waits for the disk', () => {
     }
   });
 
-  test('receipt ids are octets: they come back as they were', async () => {
+  test('[STOMP 1.2 §RECEIPT-1] receipt ids are octets: they come back as they were', async () => {
     const { rig, journal } = await slow();
     const peer = await rig.login();
     for (const id of ['a\\cb\\n', 'ß€', ' padded ', '']) {

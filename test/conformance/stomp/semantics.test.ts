@@ -4,7 +4,7 @@ import type { StompWire } from '../../support/stomp-wire.ts';
 
 const { login, name } = useStomp();
 
-test('[STOMP 1.2 §SUBSCRIBE] the receipt comes before the first MESSAGE', async () => {
+test('[STOMP 1.2 §RECEIPT-2] the receipt comes before the first MESSAGE', async () => {
   const wire = await login();
   const queue = `/queue/${name()}`;
   await wire.publish(queue, 'waiting');
@@ -12,7 +12,7 @@ test('[STOMP 1.2 §SUBSCRIBE] the receipt comes before the first MESSAGE', async
   expect((await wire.next()).body.toString()).toBe('waiting');
 });
 
-test('[STOMP 1.2 §ACK] client is cumulative for its subscription, and what is not acked comes back redelivered', async () => {
+test('[STOMP 1.2 §SUBSCRIBE ack Header-2][STOMP 1.2 §SUBSCRIBE ack Header-4] client is cumulative for its subscription, and what is not acked comes back redelivered', async () => {
   const wire = await login();
   const queue = `/queue/${name()}`;
   await wire.subscribe('0', queue, 'ack:client\n');
@@ -30,7 +30,7 @@ test('[STOMP 1.2 §ACK] client is cumulative for its subscription, and what is n
   expect([back.body.toString(), back.headers['redelivered']]).toEqual(['3', 'true']);
 });
 
-test('[STOMP 1.2 §ACK] what was acked already, or never given, is an ERROR', async () => {
+test('[STOMP 1.2 §ACK-1] what was acked already, or never given, is an ERROR', async () => {
   const wire = await login();
   wire.send('ACK\nid:session-x@@1\nreceipt:5\n\n\0');
   const frame = await wire.next();
@@ -83,7 +83,7 @@ describe('[STOMP 1.2 §BEGIN] transactions', () => {
   });
 
   for (const frame of ['COMMIT', 'ABORT']) {
-    test(`${frame} of an unknown transaction is an ERROR`, async () => {
+    test(`[STOMP 1.2 §COMMIT-1][STOMP 1.2 §ABORT-1] ${frame} of an unknown transaction is an ERROR`, async () => {
       const wire = await login();
       wire.send(`${frame}\ntransaction:unknown\n\n\0`);
       expect((await wire.next()).headers['message']).toBe('Bad transaction');
@@ -172,7 +172,7 @@ describe('selectors', () => {
   });
 });
 
-test('[STOMP 1.2 §UNSUBSCRIBE] nothing more comes; an unknown id is an ERROR', async () => {
+test('[STOMP 1.2 §UNSUBSCRIBE-1][STOMP 1.2 §UNSUBSCRIBE-2] nothing more comes; an unknown id is an ERROR', async () => {
   const [wire, queue] = [await login(), `/queue/${name()}`];
   await wire.subscribe('0', queue);
   await wire.subscribe('1', queue);

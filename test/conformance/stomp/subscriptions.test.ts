@@ -21,7 +21,7 @@ describe('[STOMP 1.2 §SUBSCRIBE id Header]', () => {
     expect(bodiesAndIds(await peer.frames())).toEqual(['a:1', 'b:2', 'a:3', 'b:4']);
   });
 
-  test('different subscriptions must have different ids', async () => {
+  test('[STOMP 1.2 §SUBSCRIBE id Header-2] different subscriptions must have different ids', async () => {
     const peer = await new StompRig().login();
     await peer.subscribe('1', '/queue/a');
     peer.send('SUBSCRIBE\nid:1\ndestination:/queue/b\nreceipt:r\n\n\0');
@@ -31,14 +31,14 @@ describe('[STOMP 1.2 §SUBSCRIBE id Header]', () => {
   });
 
   for (const version of ['1.1', '1.2']) {
-    test(`[STOMP ${version}] without id: ERROR`, async () => {
+    test(`[STOMP 1.2 §SUBSCRIBE id Header-1][STOMP 1.1 §SUBSCRIBE id Header-1] without id: ERROR`, async () => {
       const peer = await new StompRig().login(`accept-version:${version}`);
       peer.send('SUBSCRIBE\ndestination:/queue/a\n\n\0');
       expect((await peer.error()).headers['message']).toBe('Missing header');
     });
   }
 
-  test('[STOMP 1.0 §SUBSCRIBE] the id is optional: MESSAGE has no subscription then, UNSUBSCRIBE the destination', async () => {
+  test('[STOMP 1.0 §SUBSCRIBE-2][STOMP 1.0 §UNSUBSCRIBE-1] the id is optional: MESSAGE has no subscription then, UNSUBSCRIBE the destination', async () => {
     const peer = await new StompRig().login('x:');
     await peer.confirm('SUBSCRIBE\ndestination: /queue/a\n\n\0');
     peer.send('SEND\ndestination:/queue/a\n\nx\0');
@@ -65,7 +65,7 @@ describe('[STOMP 1.2 §SUBSCRIBE id Header]', () => {
   });
 });
 
-test('[STOMP 1.2 §SUBSCRIBE] without destination, or of what cannot be: ERROR with the receipt-id', async () => {
+test('[STOMP 1.2 §SUBSCRIBE-1][STOMP 1.2 §SUBSCRIBE-2] without destination, or of what cannot be: ERROR with the receipt-id', async () => {
   for (const [headers, message] of [
     ['', 'Missing destination'],
     ['destination:/nowhere/x\n', 'Unknown destination'],
@@ -90,7 +90,7 @@ describe('[STOMP 1.2 §MESSAGE]', () => {
     ['1.1', 'a\\cb', 'a\\cb'],
     ['1.0', 'a:b', 'a:b'],
   ]) {
-    test(`[STOMP ${version}] subscription, destination and a message-id that is unique; the id ${id} comes back`, async () => {
+    test(`[STOMP 1.2 §MESSAGE-1][STOMP 1.2 §MESSAGE-2][STOMP 1.2 §MESSAGE-3][STOMP 1.2 §SEND-3][STOMP 1.1 §MESSAGE-1][STOMP 1.0 §MESSAGE-1] subscription, destination and a message-id that is unique; the id ${id} comes back`, async () => {
       const peer = await new StompRig().login(version === '1.0' ? 'x:' : `accept-version:${version}`);
       await peer.confirm(`SUBSCRIBE\nid:${id}\ndestination:/topic/t\n\n\0`);
       peer.send('SEND\ndestination:/topic/t\nfoo:bar\n\nx\0SEND\ndestination:/topic/t\n\ny\0');
@@ -124,7 +124,7 @@ describe('[STOMP 1.2 §UNSUBSCRIBE]', () => {
     expect((await peer.next()).headers).toMatchObject({ subscription: '1', redelivered: 'true' });
   });
 
-  test('without id: ERROR', async () => {
+  test('[STOMP 1.2 §UNSUBSCRIBE-2] without id: ERROR', async () => {
     const peer = await new StompRig().login();
     peer.send('UNSUBSCRIBE\ndestination:/queue/a\n\n\0');
     expect((await peer.error()).headers['message']).toBe('Missing destination or id');

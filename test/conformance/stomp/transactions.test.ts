@@ -3,7 +3,7 @@ import { StompRig } from '../../support/stomp-rig.ts';
 
 const bodies = (frames: readonly { body: Buffer }[]): string[] => frames.map(({ body }) => body.toString());
 
-test('[STOMP 1.2 §BEGIN] a name is unique while it is open, and free again after', async () => {
+test('[STOMP 1.2 §BEGIN-2] a name is unique while it is open, and free again after', async () => {
   const peer = await new StompRig().login();
   for (const end of ['COMMIT', 'ABORT']) {
     await peer.confirm('BEGIN\ntransaction:t\n\n\0');
@@ -14,7 +14,7 @@ test('[STOMP 1.2 §BEGIN] a name is unique while it is open, and free again afte
 });
 
 for (const command of ['BEGIN', 'COMMIT', 'ABORT']) {
-  test(`[STOMP 1.2 §${command}] the transaction header is required`, async () => {
+  test(`[STOMP 1.2 §BEGIN-1][STOMP 1.2 §COMMIT-1][STOMP 1.2 §ABORT-1] the transaction header is required`, async () => {
     const peer = await new StompRig().login();
     peer.send(`${command}\nreceipt:r\n\n\0`);
     const error = await peer.error();
@@ -52,7 +52,7 @@ test('ACK and NACK of a transaction that is not open: ERROR, and the message is 
   }
 });
 
-test('[STOMP 1.2 §COMMIT] sends, acks and nacks happen together, in their order, and not before', async () => {
+test('[STOMP 1.2 §BEGIN-3][STOMP 1.2 §SEND-2][STOMP 1.2 §ACK-2] sends, acks and nacks happen together, in their order, and not before', async () => {
   const rig = new StompRig();
   const [peer, watcher] = [await rig.login(), await rig.login()];
   await peer.subscribe('0', '/queue/in', 'ack:client-individual\n');
@@ -90,7 +90,7 @@ test('[STOMP 1.2 §ABORT] nothing happens; what was acked may be acked again, in
   expect((await peer.error()).headers['message']).toBe('Message not found');
 });
 
-test('[STOMP 1.2 §BEGIN] DISCONNECT and a lost connection abort what was not committed', async () => {
+test('[STOMP 1.2 §BEGIN-4] DISCONNECT and a lost connection abort what was not committed', async () => {
   for (const end of ['DISCONNECT', 'lost']) {
     const rig = new StompRig();
     const peer = await rig.login();
@@ -107,7 +107,7 @@ test('[STOMP 1.2 §BEGIN] DISCONNECT and a lost connection abort what was not co
   }
 });
 
-test('a transaction that a queue refuses is not done in part: ERROR', async () => {
+test('[STOMP 1.2 §BEGIN-3][STOMP 1.2 §SEND-4] a transaction that a queue refuses is not done in part: ERROR', async () => {
   const rig = new StompRig();
   const peer = await rig.login();
   await peer.publish('/queue/full', '1', 'x-max-length:1\nx-overflow:reject-publish\n');
