@@ -6,6 +6,11 @@ import { HeadAlarm } from './expiry.ts';
 
 export const redeliveryKind = 'redelivery';
 
+/** x-delivery-count, for consumers of quorum queues: times that the entry came back; 0 = not shown. */
+export function shownDeliveryCount(entry: QueueEntry): number {
+  return entry.deliveryCount > 0 && entry.queue.options.type === 'quorum' ? entry.deliveryCount : 0;
+}
+
 /** What the journal knows of an entry that came back. */
 interface Redelivery {
   readonly count: number;

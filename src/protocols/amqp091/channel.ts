@@ -15,7 +15,7 @@ import type { Connection } from './connection.ts';
 import { ChannelConsumer } from './consumer.ts';
 import { DeliveryAge } from './delivery-age.ts';
 import { ProtocolError } from './errors.ts';
-import { contentBytes, represents, writeContent } from './frame.ts';
+import { contentBytes, represents, shownInstead, writeContent } from './frame.ts';
 import { amqp091Format, blindCopyFormat } from './message.ts';
 import { type Arguments, encodeMethod } from './methods.ts';
 import { RoutingFacts, readCopies, replaceReplyTo } from './properties.ts';
@@ -279,15 +279,15 @@ export class Channel {
       exchange: message.exchange,
       routingKey: message.routingKey,
     });
-    this.sendContent(method, message);
+    this.sendContent(method, message, null);
   }
 
-  private sendContent(method: Buffer, message: Message): void {
+  private sendContent(method: Buffer, message: Message, shown: Buffer | null): void {
     const { stream, frameMax } = this.connection;
-    const bytes = method.length + contentBytes(message, frameMax);
+    const bytes = method.length + contentBytes(message, frameMax, shown);
     const at = stream.reserve(bytes);
     method.copy(stream.out, at);
-    writeContent(stream.out, at + method.length, message, this.id, frameMax);
+    writeContent(stream.out, at + method.length, message, this.id, frameMax, shown);
     stream.advance(bytes);
   }
 
@@ -495,6 +495,10 @@ export class Channel {
       throw new ProtocolError(ReplyCode.notAllowed, `attempt to reuse consumer tag '${tag}'`);
     }
     const what = `queue '${queue.name}' in vhost '${this.connection.vhost.name}'`;
+    // [RabbitMQ: quorum queues, global QoS]
+    if (this.channelPrefetch > 0 && queue.options.type === 'quorum') {
+      throw new ProtocolError(ReplyCode.notImplemented, `${what} does not support global qos`);
+    }
     const consumer = new ChannelConsumer(this, queue, {
       tag,
       noAck: args.bit('noAck'),
@@ -560,7 +564,7 @@ export class Channel {
         routingKey: message.routingKey,
         messageCount: queue.counts.ready,
       });
-      this.sendContent(method, message);
+      this.sendContent(method, message, shownInstead(entry, this.connection.frameMax));
       if (noAck) entry.ack();
     });
   }

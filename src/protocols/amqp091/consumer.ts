@@ -6,7 +6,7 @@ import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
 import { emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import type { Channel } from './channel.ts';
-import { contentBytes, represents, writeContent } from './frame.ts';
+import { contentBytes, represents, shownInstead, writeContent } from './frame.ts';
 import { encodeMethod } from './methods.ts';
 import { FrameType, frameEnd, methods } from './spec.ts';
 
@@ -96,10 +96,11 @@ export class ChannelConsumer implements Consumer {
     const tag = this.owner.nextDelivery(entry, this.settles);
     if (!this.settles) this.unacked += 1;
     const { stream, frameMax } = this.owner.connection;
+    const shown = entry.deliveryCount > 0 ? shownInstead(entry, frameMax) : null;
     const head = this.head;
     const address = this.address;
     const methodBytes = head.length + 9 + address.length + 1;
-    const bytes = methodBytes + contentBytes(message, frameMax);
+    const bytes = methodBytes + contentBytes(message, frameMax, shown);
     let at = stream.reserve(bytes);
     const out = stream.out;
     head.copy(out, at);
@@ -111,7 +112,7 @@ export class ChannelConsumer implements Consumer {
     address.copy(out, at);
     at += address.length;
     out[at] = frameEnd;
-    writeContent(out, at + 1, message, this.owner.id, frameMax);
+    writeContent(out, at + 1, message, this.owner.id, frameMax, shown);
     stream.advance(bytes);
   }
 

@@ -1,7 +1,9 @@
 import { countLoss } from '../../core/losses.ts';
 import type { Message } from '../../core/message.ts';
+import type { QueueEntry } from '../../core/queue/entry.ts';
+import { shownDeliveryCount } from '../../core/queue/redelivery.ts';
 import { amqp091Format } from './message.ts';
-import { withoutHeaders } from './properties.ts';
+import { withLongHeader, withoutHeaders } from './properties.ts';
 import { FrameType, frameEnd, frameOverhead, methods } from './spec.ts';
 
 /**
@@ -43,23 +45,46 @@ function nativeWithin(message: Message, frameMax: number): Buffer {
   return hasRoom(native.length, frameMax) ? native : withoutHeaders(native);
 }
 
-/** Octets of the header frame and the body frames. */
-export function contentBytes(message: Message, frameMax: number): number {
+/**
+ * The property list of a message that came back to a quorum queue; null where the message's own is shown
+ * [RabbitMQ: quorum queues, poison message handling].
+ */
+export function shownInstead(entry: QueueEntry, frameMax: number): Buffer | null {
+  const count = shownDeliveryCount(entry);
+  if (count === 0) return null;
+  const native = withLongHeader(entry.message.as(amqp091Format), 'x-delivery-count', count);
+  return hasRoom(native.length, frameMax) ? native : null;
+}
+
+/**
+ * Octets of the header frame and the body frames.
+ * @param shown the property list that is shown instead of the message's own
+ */
+export function contentBytes(message: Message, frameMax: number, shown: Buffer | null): number {
   const body = message.bodyBytes;
   if (
+    shown === null &&
     isFramed(message) &&
     body + frameOverhead <= frameMax &&
     hasRoom(message.nativeEnd - message.nativeStart, frameMax)
   )
     return message.end - message.start;
-  const native = nativeWithin(message, frameMax).length;
-  if (native < message.as(amqp091Format).length) countLoss(message, amqp091Format, 'headers');
+  const native = (shown ?? nativeWithin(message, frameMax)).length;
+  if (shown === null && native < message.as(amqp091Format).length) countLoss(message, amqp091Format, 'headers');
   return headerPrefix + native + 1 + body + frameOverhead * Math.ceil(body / (frameMax - frameOverhead));
 }
 
 /** Writes what `contentBytes` counted. */
-export function writeContent(out: Buffer, at: number, message: Message, channel: number, frameMax: number): void {
+export function writeContent(
+  out: Buffer,
+  at: number,
+  message: Message,
+  channel: number,
+  frameMax: number,
+  shown: Buffer | null,
+): void {
   if (
+    shown === null &&
     isFramed(message) &&
     message.bodyBytes + frameOverhead <= frameMax &&
     hasRoom(message.nativeEnd - message.nativeStart, frameMax)
@@ -73,7 +98,7 @@ export function writeContent(out: Buffer, at: number, message: Message, channel:
     out[bodyFrame + 2] = channel & 0xff;
     return;
   }
-  const native = nativeWithin(message, frameMax);
+  const native = shown ?? nativeWithin(message, frameMax);
   at = writeFrameHead(out, at, FrameType.header, channel, 12 + native.length);
   out.writeUInt32BE(methods.basicPublish.classId << 16, at);
   out.writeUInt32BE(0, at + 4);

@@ -506,6 +506,22 @@ export function encodeDead(native: Buffer, deaths: readonly Death[]): Buffer {
   ]);
 }
 
+/** The list with one header more, or with another value for it. */
+export function withLongHeader(native: Buffer, name: string, value: number): Buffer {
+  const flags = native.readUInt16BE(0);
+  let at = 2;
+  if ((flags & Flag.contentType) !== 0) at += 1 + native[at]!;
+  if ((flags & Flag.contentEncoding) !== 0) at += 1 + native[at]!;
+  const hasHeaders = (flags & Flag.headers) !== 0;
+  const own = hasHeaders ? withoutFields(native, at, (other) => other === name) : emptyBuffer;
+  const added = encodeTable(new Map([[name, { type: 'long', value: BigInt(value) }]])).subarray(4);
+  const head = Buffer.alloc(6);
+  head.writeUInt16BE(flags | Flag.headers);
+  head.writeUInt32BE(own.length + added.length, 2);
+  const behind = native.subarray(hasHeaders ? at + 4 + native.readUInt32BE(at) : at);
+  return Buffer.concat([head.subarray(0, 2), native.subarray(2, at), head.subarray(2), own, added, behind]);
+}
+
 // A requester's correlation must come back from responders that copy the native field alone.
 function showCorrelation(properties: Properties, headers: Map<string, Value>): string | undefined {
   const { correlationId, replyTo } = properties;

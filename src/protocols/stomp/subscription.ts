@@ -4,6 +4,7 @@ import type { Message } from '../../core/message.ts';
 import { type Headers, noHeaders } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
+import { shownDeliveryCount } from '../../core/queue/redelivery.ts';
 import type { Pattern } from '../../core/topic.ts';
 import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
 import type { Connection } from './connection.ts';
@@ -129,7 +130,7 @@ export class Subscription implements Consumer {
     const number = this.settles ? connection.nextUntracked() : connection.nextDelivery(entry);
     const native = connection.nativeOf(message);
     const bodyBytes = message.bodyBytes;
-    const most = head.length + address.length + 2 * (idStart.length + 20) + 64 + native.length + bodyBytes + 2;
+    const most = head.length + address.length + 2 * (idStart.length + 20) + 96 + native.length + bodyBytes + 2;
     const start = stream.reserve(most);
     const out = stream.out;
     let at = start;
@@ -149,7 +150,8 @@ export class Subscription implements Consumer {
         at = writeNumber(number, out, at);
       }
     }
-    const redelivered = entry.redelivered ? redeliveredTrue : redeliveredFalse;
+    const redelivered =
+      entry.deliveryCount > 0 ? returned(entry) : entry.redelivered ? redeliveredTrue : redeliveredFalse;
     copyBytes(redelivered, 0, redelivered.length, out, at);
     at += redelivered.length;
     copyBytes(native, 0, native.length, out, at);
@@ -181,6 +183,12 @@ export class Subscription implements Consumer {
     const destination = escapeText(own?.shown ?? showDestination(exchange, routingKey, dialect), version);
     this.address = Buffer.concat([Buffer.from(`destination:${destination}\nmessage-id:`, 'utf8'), idStart]);
   }
+}
+
+// Within the 96 octets that are reserved for it.
+function returned(entry: QueueEntry): Buffer {
+  const count = shownDeliveryCount(entry);
+  return count === 0 ? redeliveredTrue : Buffer.from(`\nredelivered:true\nx-delivery-count:${count}\n`, 'latin1');
 }
 
 /** Decimal digits; a string for it would cost 50 ns more. @returns the offset behind them */

@@ -338,3 +338,19 @@ describe('permissions', () => {
     );
   });
 });
+
+test('[RabbitMQ: quorum queues, poison message handling] a message that came back says how often', async () => {
+  const rig = new StompRig();
+  const publisher = await rig.login();
+  const declared = 'x-queue-type:quorum\n';
+  const peer = await rig.login('accept-version:1.2');
+  await peer.subscribe('0', '/queue/qq', `ack:client-individual\n${declared}`);
+  await publisher.publish('/queue/qq', 'm', declared);
+  const counts: (string | undefined)[] = [];
+  for (let i = 0; i < 3; i++) {
+    const [message] = await peer.frames();
+    counts.push(message?.headers['x-delivery-count']);
+    peer.send(`NACK\nid:${message?.headers['ack']}\nrequeue:true\n\n\0`);
+  }
+  expect(counts).toEqual([undefined, '1', '2']);
+});
