@@ -5,7 +5,7 @@ const slow = { testTimeout: 60_000, hookTimeout: 60_000 };
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/tidy.test.ts'] } },
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/tidy.test.ts'], ...slow } },
       { test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'], ...slow } },
       { test: { name: 'crossing', include: ['test/crossing/**/*.test.ts'], ...slow } },
       { test: { name: 'interop', include: ['test/interop/**/*.test.ts'], ...slow } },
