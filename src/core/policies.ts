@@ -45,6 +45,7 @@ const types: Readonly<Record<string, 'number' | 'string' | 'boolean' | 'any'>> =
   'priority-mode': 'string',
   'priority-weights': 'string',
   'message-groups': 'boolean',
+  'last-value-key': 'string',
   deduplication: 'boolean',
   'deduplication-window': 'any',
   'ack-timeout': 'any',

@@ -161,17 +161,21 @@ const fields: Readonly<Record<string, (properties: Properties, message: Message)
   'user-id': ({ userId }) => userId,
   'app-id': ({ appId }) => appId,
   'group-id': ({ groupId }) => groupId,
+  'routing-key': (_, message) => message.routingKey,
 };
 
 function propertyOf(identifier: string): Expression {
-  const field = Object.hasOwn(fields, identifier) ? fields[identifier] : undefined;
-  return (message) => {
-    const { properties } = message;
-    const header = properties.headers.get(identifier);
-    if (header !== undefined) return toOperand(header);
-    const value = field?.(properties, message);
-    return typeof value === 'number' ? BigInt(value) : value === undefined ? null : toOperand(value);
-  };
+  return (message) => findField(message, identifier);
+}
+
+/** A header of the message, or what the name stands for otherwise; null when there is no such. */
+export function findField(message: Message, name: string): Operand {
+  const { properties } = message;
+  const header = properties.headers.get(name);
+  if (header !== undefined) return toOperand(header);
+  if (!Object.hasOwn(fields, name)) return null;
+  const value = fields[name]!(properties, message);
+  return typeof value === 'number' ? BigInt(value) : value === undefined ? null : toOperand(value);
 }
 
 export function toOperand(value: Value): Operand {

@@ -189,18 +189,26 @@ export class TestConsumer implements Consumer {
   readonly settles: boolean;
   readonly priority: number;
   readonly exclusive: boolean;
+  readonly selector: ((message: Message) => boolean) | null;
   credit: number;
   cancelledWith: string | null = null;
 
   constructor(
     client: Client,
-    options: { credit?: number; settles?: boolean; priority?: number; exclusive?: boolean } = {},
+    options: {
+      credit?: number;
+      settles?: boolean;
+      priority?: number;
+      exclusive?: boolean;
+      selector?: (message: Message) => boolean;
+    } = {},
   ) {
     this.client = client;
     this.credit = options.credit ?? Number.POSITIVE_INFINITY;
     this.settles = options.settles ?? false;
     this.priority = options.priority ?? 0;
     this.exclusive = options.exclusive ?? false;
+    this.selector = options.selector ?? null;
   }
 
   get ready(): boolean {

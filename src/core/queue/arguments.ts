@@ -27,6 +27,8 @@ export interface QueueOptions {
   readonly singleActiveConsumer: boolean;
   /** The messages of a group go in order to one consumer at a time. */
   readonly messageGroups: boolean;
+  /** Of those that wait with one value of this header or property only the newest is kept. */
+  readonly lastValueKey: string | null;
   readonly deduplicationWindowMs: number;
   /** How long a delivery may stay unacked. */
   readonly ackTimeoutMs: number;
@@ -94,6 +96,7 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
     priorityWeights: readWeights(read, maxPriority),
     singleActiveConsumer: read.flag('x-single-active-consumer'),
     messageGroups: read.flag('x-message-groups'),
+    lastValueKey: readKey(read),
     deduplicationWindowMs: readWindow(read),
     ackTimeoutMs: readAckTimeout(read),
     rateLimit: readRate(read),
@@ -173,6 +176,11 @@ function readWindow(read: ArgumentReader): number {
 function readAckTimeout(read: ArgumentReader): number {
   const timeoutMs = read.duration('x-ack-timeout');
   return timeoutMs === 0 ? read.invalid('x-ack-timeout', '{value_zero,0}') : timeoutMs;
+}
+
+function readKey(read: ArgumentReader): string | null {
+  const key = read.text('x-last-value-key');
+  return key === '' ? read.invalid('x-last-value-key', '"it is empty"') : key;
 }
 
 function readRate(read: ArgumentReader): number {
@@ -396,6 +404,7 @@ export const queueArguments = [
   'x-priority-weights',
   'x-single-active-consumer',
   'x-message-groups',
+  'x-last-value-key',
   'x-queue-type',
   'x-queue-mode',
   'x-queue-version',

@@ -10,6 +10,8 @@ export interface ColdOwner {
   readonly store: ColdStore;
   /** The entry was read back: what the store does not know of it is to be set. */
   revive(entry: QueueEntry): void;
+  /** The entry leaves memory. */
+  froze(entry: QueueEntry): void;
   /** Entries came back to the front. */
   arrived(): void;
   /** Everything was offered: what was not taken waits for something to change. */
@@ -296,7 +298,7 @@ export class ColdList {
           page.revive(at, entry);
           this.owner.revive(entry);
           if (this.sweeper?.(entry) === true) {
-            this.thaw(page, at, entry);
+            this.takeOut(page, at, entry);
             taken.push(at);
           }
           at += 1;
@@ -349,6 +351,14 @@ export class ColdList {
     }
   }
 
+  // The sweeper may be done with it already.
+  private takeOut(page: ColdPage, index: number, entry: QueueEntry): void {
+    if (entry.state !== 'settled') return this.thaw(page, index, entry);
+    this.owner.store.settle(page.slots[index]!);
+    this.coldCount -= 1;
+    this.bodyBytes -= entry.message.bodyBytes;
+  }
+
   private thaw(page: ColdPage, index: number, entry: QueueEntry): void {
     page.revive(index, entry);
     this.owner.revive(entry);
@@ -395,6 +405,7 @@ export class ColdList {
         this.pages.push(page);
       }
       page.keep(entry);
+      this.owner.froze(entry);
       this.bodyBytes += entry.message.bodyBytes;
       page.add(store.freeze(entry), entry.expiresAtMs);
       this.coldCount += 1;

@@ -76,6 +76,7 @@ export class GroupList {
   private readonly rest: ReadyList | PriorityList;
   private readonly onFreed: () => void;
   private readonly window = new ReadyList();
+  private readonly parked = new Set<QueueEntry>();
   private windowBytes = 0;
   private readonly groups = new Map<string, Group>();
   /** Groups without messages, the one that has been so for longest first. */
@@ -185,6 +186,7 @@ export class GroupList {
   private takeFirst(group: Group): QueueEntry {
     const entry = group.backlog!.shift()!;
     this.window.remove(entry);
+    this.parked.delete(entry);
     this.windowBytes -= entry.message.bodyBytes;
     this.handed(entry, group);
     this.offer(group);
@@ -344,6 +346,7 @@ export class GroupList {
 
   private park(entry: QueueEntry, group: Group): void {
     this.window.push(entry);
+    this.parked.add(entry);
     this.windowBytes += entry.message.bodyBytes;
     group.backlog ??= new ReadyList();
     group.backlog.push(entry);
@@ -401,6 +404,12 @@ export class GroupList {
     this.rest.push(entry);
   }
 
+  remove(entry: QueueEntry): void {
+    if (!this.parked.has(entry)) return this.rest.remove(entry);
+    this.window.remove(entry);
+    this.forget(entry);
+  }
+
   /** Back to its place, ahead of what waits of its group. */
   restore(entry: QueueEntry): void {
     const known = this.release(entry);
@@ -408,6 +417,7 @@ export class GroupList {
     if (id === null) return this.rest.restore(entry);
     const group = known ?? this.getGroup(id);
     this.window.restore(entry);
+    this.parked.add(entry);
     this.windowBytes += entry.message.bodyBytes;
     group.backlog ??= new ReadyList();
     group.backlog.restore(entry);
@@ -436,6 +446,7 @@ export class GroupList {
 
   // It left the window.
   private forget(entry: QueueEntry): void {
+    this.parked.delete(entry);
     this.windowBytes -= entry.message.bodyBytes;
     const group = this.groups.get(groupOf(entry.message) ?? '');
     if (group === undefined) return;
@@ -449,6 +460,7 @@ export class GroupList {
       this.look(group);
     }
     this.window.clear();
+    this.parked.clear();
     this.windowBytes = 0;
     this.rest.clear();
   }

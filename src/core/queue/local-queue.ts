@@ -16,6 +16,7 @@ import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
 import { HeadAlarm, IdleAlarm } from './expiry.ts';
 import { GroupList } from './group-list.ts';
+import { type LastValueOwner, LastValues } from './last-value.ts';
 import { LengthLimit } from './length-limit.ts';
 import type { Paging } from './pager.ts';
 import { PriorityList } from './priority-list.ts';
@@ -46,7 +47,7 @@ export interface QueueOwner {
 const nothing = (): void => {};
 
 /** A queue in this process. */
-export class LocalQueue implements Queue {
+export class LocalQueue implements Queue, LastValueOwner {
   /** As declared, or as migrated by a later declaration. */
   spec: QueueSpec;
   readonly id: number;
@@ -65,6 +66,8 @@ export class LocalQueue implements Queue {
   dropped = 0;
   /** Messages that were confirmed and not kept, for their id was known. */
   duplicates = 0;
+  /** Messages that went because a newer one had the same last value. */
+  replaced = 0;
 
   /** The policies that hold for it. */
   policy: Policy | null = null;
@@ -90,6 +93,7 @@ export class LocalQueue implements Queue {
   private headAlarm: HeadAlarm | null = null;
   private redeliveries: Redeliveries | null = null;
   private deduplication: Deduplication | null = null;
+  private lastValues: LastValues | null = null;
   private ackTimeout: AckTimeout | null = null;
   private rateLimit: RateLimit | null = null;
   private idleAlarm: IdleAlarm | null = null;
@@ -193,6 +197,7 @@ export class LocalQueue implements Queue {
       this.deduplication ??= new Deduplication(windowMs, id, journal, timers, () => owner.nowMs);
       this.deduplication.windowMs = windowMs;
     }
+    if (options.lastValueKey !== (this.lastValues?.key ?? null)) this.keepLast(options.lastValueKey);
     if (options.ackTimeoutMs < 0) {
       this.ackTimeout?.close();
       this.ackTimeout = null;
@@ -268,7 +273,7 @@ export class LocalQueue implements Queue {
 
   get counts(): QueueCounts {
     return {
-      ready: this.ready.length,
+      ready: this.length,
       unacked: this.unacked,
       consumers: this.served.length,
     };
@@ -283,8 +288,10 @@ export class LocalQueue implements Queue {
     this.publishedIn += 1;
     if (match !== null && message.qos === 0 && !match.keepsQos0) return this.publishFleeting(message, match);
     if (this.deduplication?.hasMessage(message)) return this.repeated(message);
-    if (this.limit !== null && !this.accepts(1, message.bodyBytes)) return this.refuse(message);
+    const value = this.lastValues === null ? null : this.lastValues.valueOf(message);
+    if (this.limit !== null && !this.acceptsValue(value, message.bodyBytes)) return this.refuse(message);
     this.deduplication?.addMessage(message, this.journaled && message.durable);
+    if (value !== null) this.lastValues!.replace(value);
     if (this.groups !== null) return this.publishInGroup(message, match);
     if (this.ready.length === 0 || this.served.selecting > 0) {
       const consumer = this.served.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
@@ -298,6 +305,7 @@ export class LocalQueue implements Queue {
     const entry = this.makeEntry(message, match);
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
+    if (value !== null) this.lastValues!.add(entry);
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
     return 'accepted';
   }
@@ -309,6 +317,7 @@ export class LocalQueue implements Queue {
     this.unwritten = null; // a delivery that publishes to this queue again has an entry of its own to write
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
+    if (this.lastValues !== null) this.lastValues.add(entry);
     this.wake();
     this.unwritten = own;
     if (entry.state === 'ready' && (this.limit !== null || entry.expiresAtMs > 0)) this.added(entry);
@@ -334,7 +343,7 @@ export class LocalQueue implements Queue {
 
   accepts(count: number, bytes: number): boolean {
     const limit = this.limit;
-    return limit === null || !limit.refuses || !limit.exceeded(this.ready.length + count, this.readyBytes + bytes);
+    return limit === null || !limit.refuses || !limit.exceeded(this.length + count, this.readyBytes + bytes);
   }
 
   takeUnwritten(): QueueEntry | null {
@@ -348,7 +357,10 @@ export class LocalQueue implements Queue {
     if (entry.state === 'unacked') {
       this.unacked -= 1;
       this.acked += 1;
-    } else if (entry.state === 'ready') this.readyBytes -= entry.message.bodyBytes;
+    } else if (entry.state === 'ready') {
+      this.readyBytes -= entry.message.bodyBytes;
+      if (this.lastValues !== null) this.lastValues.remove(entry);
+    }
     entry.state = 'settled';
     this.settled += 1;
     if (this.groups !== null) this.groups.settled(entry);
@@ -386,6 +398,11 @@ export class LocalQueue implements Queue {
   private recallDue(): void {
     const { nowMs, journal } = this.owner;
     for (let entry = this.ackTimeout?.takeDue(nowMs); entry !== undefined; entry = this.ackTimeout?.takeDue(nowMs)) {
+      if (this.lastValues?.isOutdated(entry)) {
+        this.acked -= 1; // no consumer's ack
+        this.settle(entry);
+        continue;
+      }
       const message = copyMessage(entry.message, {});
       message.sequence = this.owner.nextSequence();
       const again = new QueueEntry(this, message, entry.match);
@@ -417,6 +434,10 @@ export class LocalQueue implements Queue {
 
   // To its place among the ready.
   private comeBack(entry: QueueEntry): void {
+    if (this.lastValues !== null) {
+      if (this.lastValues.isOutdated(entry)) return this.settle(entry);
+      this.lastValues.restore(entry);
+    }
     entry.state = 'ready';
     this.ready.restore(entry);
     this.hasSelected = true;
@@ -458,7 +479,7 @@ export class LocalQueue implements Queue {
     if (this.headAlarm !== null) this.dropExpired();
     const limit = this.limit;
     if (limit === null || limit.refuses) return;
-    while (this.ready.length > 0 && limit.exceeded(this.ready.length, this.readyBytes)) {
+    while (this.ready.length > 0 && limit.exceeded(this.length, this.readyBytes)) {
       const entry = this.ready.shift();
       if (entry === undefined) return; // it is still to be read back
       this.die(entry, 'maxlen');
@@ -563,14 +584,18 @@ export class LocalQueue implements Queue {
   }
 
   browse(after: number, count: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]> {
-    return this.ready.browse(after, count);
+    const found = this.ready.browse(after, count);
+    if (this.lastValues === null) return found;
+    const isThere = (entry: QueueEntry): boolean => this.lastValues?.isStale(entry) !== true;
+    return found instanceof Promise ? found.then((entries) => entries.filter(isThere)) : found.filter(isThere);
   }
 
   purge(): number {
-    const count = this.ready.length;
+    const count = this.length;
+    this.settled += this.ready.length - this.ready.memoryLength;
     for (const entry of this.ready) this.settle(entry);
-    this.settled += count - this.ready.memoryLength;
     this.ready.clear();
+    this.lastValues?.clear();
     this.readyBytes = 0;
     this.answerGets();
     return count;
@@ -594,7 +619,7 @@ export class LocalQueue implements Queue {
 
   /** Octets of ready bodies that are in memory. */
   get memoryBytes(): number {
-    return this.readyBytes - this.ready.coldBytes;
+    return Math.max(0, this.readyBytes - this.ready.coldBytes); // what is stale counts in one of them
   }
 
   /** Ready entries that are in memory. */
@@ -615,6 +640,7 @@ export class LocalQueue implements Queue {
       if (recovered.expiresAtMs(slot) > 0) expires = true;
     }
     this.ready.adopt(recovered, recovered.slots, this.ownerOfCold(paging));
+    this.lastValues?.read();
     if (expires) this.expects();
     this.tidy(); // what consumers had has come back: it may be more than the queue keeps
   }
@@ -626,8 +652,10 @@ export class LocalQueue implements Queue {
       revive: (entry) => {
         entry.message.replies = this.replies;
         this.redeliveries?.revive(entry);
+        this.lastValues?.revive(entry);
         if (entry.message.sequence < this.shortenedBefore) this.shortenEntry(entry);
       },
+      froze: (entry) => this.lastValues?.freeze(entry),
       arrived: () => {
         this.swept();
         this.wake();
@@ -672,6 +700,10 @@ export class LocalQueue implements Queue {
 
   // It has left the ready ones for a consumer's hands. @returns false for one that was read back, and still has to wait
   private begin(entry: QueueEntry): boolean {
+    if (this.lastValues !== null) {
+      if (this.dropsStale(this.lastValues, entry)) return false;
+      this.lastValues.remove(entry);
+    }
     this.readyBytes -= entry.message.bodyBytes;
     if (this.redeliveries?.isHeld(entry, this.owner.nowMs)) {
       entry.state = 'waiting';
@@ -687,7 +719,7 @@ export class LocalQueue implements Queue {
 
   private added(entry: QueueEntry): void {
     const limit = this.limit;
-    const tooMuch = limit !== null && !limit.refuses && limit.exceeded(this.ready.length, this.readyBytes);
+    const tooMuch = limit !== null && !limit.refuses && limit.exceeded(this.length, this.readyBytes);
     if (entry.expiresAtMs > 0) this.expects();
     if (tooMuch || (entry.expiresAtMs > 0 && entry.expiresAtMs <= this.owner.nowMs)) this.owner.untidy(this);
   }
@@ -713,6 +745,7 @@ export class LocalQueue implements Queue {
   }
 
   private die(entry: QueueEntry, reason: DeathReason, otherwise: DeadLetterAddress | null = null): void {
+    if (this.lastValues !== null && this.dropsStale(this.lastValues, entry)) return;
     const to = this.deadLetters ?? otherwise;
     if (to !== null && !this.deleted) this.owner.deadLetter(this, to, entry.message, reason);
     if (entry.state === 'unacked') this.acked -= 1; // no consumer's ack
@@ -767,6 +800,54 @@ export class LocalQueue implements Queue {
     this.delivered += 1;
     consumer.deliver(entry);
     this.unwritten = own;
+  }
+
+  // — last values ———————————————————————————————————————————————————————————————————————————————————————————————
+
+  // Ready entries, without those that are out of date and still in the list.
+  private get length(): number {
+    return this.lastValues === null ? this.ready.length : this.ready.length - this.lastValues.staleCount;
+  }
+
+  private keepLast(key: string | null): void {
+    const before = this.lastValues;
+    const isNeeded = key !== null || (before !== null && before.staleCount > 0);
+    this.lastValues = isNeeded ? new LastValues(key, this, before) : null;
+    if (this.lastValues === null) return;
+    for (const entry of [...this.ready]) if (!this.lastValues.isStale(entry)) this.lastValues.restore(entry);
+    this.lastValues.read();
+  }
+
+  // Its place among a full queue's may be an older one's.
+  private acceptsValue(value: string | null, bytes: number): boolean {
+    const replaced = value === null ? -1 : this.lastValues!.replacedBytes(value);
+    return replaced < 0 ? this.accepts(1, bytes) : this.accepts(0, bytes - replaced);
+  }
+
+  get coldLength(): number {
+    return this.ready.length - this.ready.memoryLength;
+  }
+
+  removeReplaced(entry: QueueEntry): void {
+    this.replaced += 1;
+    this.ready.remove(entry);
+    this.settle(entry);
+  }
+
+  forget(bodyBytes: number): void {
+    this.replaced += 1;
+    this.readyBytes -= bodyBytes;
+  }
+
+  dropStale(done: () => void): void {
+    this.ready.sweep((entry) => this.lastValues !== null && this.dropsStale(this.lastValues, entry), done);
+  }
+
+  private dropsStale(lastValues: LastValues, entry: QueueEntry): boolean {
+    if (!lastValues.drops(entry)) return false;
+    entry.state = 'waiting'; // it was no longer counted as ready
+    this.settle(entry);
+    return true;
   }
 
   // — selectors ———————————————————————————————————————————————————————————————————————————————————————————————————

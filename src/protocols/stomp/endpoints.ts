@@ -40,6 +40,7 @@ const textArguments = [
   'x-priority-mode',
   'x-priority-weights',
   'x-retry-delays',
+  'x-last-value-key',
   'x-deduplication-window',
   'x-ack-timeout',
   'x-rate-limit',
