@@ -1,3 +1,4 @@
+import { encodeText } from '../lib/bytes.ts';
 import type { ReplyAddress } from './reply.ts';
 
 /** Number types narrower or wider than JavaScript's, and others that it lacks, keep their type beside the value. */
@@ -57,9 +58,15 @@ export function isTyped(value: Value): value is TypedValue {
   return typeof value === 'object' && value !== null && 'type' in value && !(value instanceof Map);
 }
 
+/** What a message or correlation id can be. */
+export function isId(value: Value | undefined): value is string | Buffer | TypedValue {
+  if (typeof value === 'string' || Buffer.isBuffer(value)) return true;
+  return value !== undefined && isTyped(value) && (value.type === 'uuid' || value.type === 'ulong');
+}
+
 /** Binary as such, text as UTF-8: for places that carry octets. */
 export function toOctets(value: string | Buffer | TypedValue): Buffer {
-  if (typeof value === 'string') return Buffer.from(value, 'utf8');
+  if (typeof value === 'string') return encodeText(value);
   if (Buffer.isBuffer(value)) return value;
   return Buffer.isBuffer(value.value) ? value.value : Buffer.from(String(value.value), 'utf8');
 }

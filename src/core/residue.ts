@@ -12,8 +12,8 @@ export const residueHeader = 'x-rosetta-residue';
 /** Characters of the header with all its parts; what would make it longer is a loss. */
 const residueMax = 4096;
 
-/** `a` sections of AMQP 1.0 · `m` `s` lines of MQTT 5 and STOMP that repeat · `k` headers · `f` fields. */
-export type Part = 'a' | 'm' | 's' | 'k' | 'f';
+/** `a` sections of AMQP 1.0 · `p` properties of 0-9-1 · `m` `s` lines of MQTT 5 and STOMP that repeat · `k` headers · `f` fields. */
+export type Part = 'a' | 'p' | 'm' | 's' | 'k' | 'f';
 
 const grammar = /^[a-z][\w-]+(\.[a-z][\w-]+)*$/;
 

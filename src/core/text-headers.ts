@@ -1,5 +1,5 @@
 import { noteLoss } from './losses.ts';
-import { type Headers, noHeaders, type Properties, type TypedValue, type Value } from './properties.ts';
+import { type Headers, isId, noHeaders, type Properties, type TypedValue, type Value } from './properties.ts';
 import { readCorrelation, spellCorrelation } from './reply.ts';
 import { residueHeader } from './residue.ts';
 import { read, readTypes, spell, spellType, typesHeader } from './typed-text.ts';
@@ -146,11 +146,11 @@ function setField(properties: Properties, field: Field, text: string, value: Val
       properties.priority = Number(text);
       return true;
     case 'timestampMs':
-      if (!/^\d{1,15}$/.test(text)) return false;
+      if (!/^\d{1,16}$/.test(text) || !Number.isSafeInteger(Number(text))) return false;
       properties.timestampMs = Number(text);
       return true;
     case 'groupSequence':
-      if (!/^\d{1,10}$/.test(text)) return false;
+      if (!/^\d{1,10}$/.test(text) || Number(text) > 0xffff_ffff) return false;
       properties.groupSequence = Number(text);
       return true;
     case 'textPayload':
@@ -158,11 +158,10 @@ function setField(properties: Properties, field: Field, text: string, value: Val
       properties.textPayload = text === 'true';
       return true;
     case 'correlationId':
-      properties.correlationId =
-        typeof value === 'object' ? (value as Buffer | TypedValue) : (readCorrelation(text) ?? text);
+      properties.correlationId = value === text ? (readCorrelation(text) ?? text) : isId(value) ? value : text;
       return true;
     case 'messageId':
-      properties.messageId = (typeof value === 'object' ? value : text) as string | Buffer | TypedValue;
+      properties.messageId = isId(value) ? value : text;
       return true;
     default:
       properties[field] = text;

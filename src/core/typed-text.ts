@@ -84,33 +84,67 @@ export function read(text: string, letter: string): Value {
   }
   if (letter.startsWith('json')) return readJson(text, letter);
   const type = typeOf.get(letter);
+  return (type === undefined ? undefined : readTyped(text, type)) ?? text;
+}
+
+// Undefined for what is no value of the type: anybody may write a companion.
+function readTyped(text: string, type: TypedValue['type']): TypedValue | undefined {
   switch (type) {
-    case undefined:
-      return text;
     case 'long':
     case 'ulong':
     case 'timestamp':
-      return /^-?\d{1,20}$/.test(text) ? { type, value: BigInt(text) } : text;
+      return /^-?\d{1,23}$/.test(text) && isWithin(BigInt(text), type) ? { type, value: BigInt(text) } : undefined;
     case 'decimal': {
-      const match = /^(-?\d+)e-(\d+)$/.exec(text);
-      return match ? { type, value: Number(match[1]), scale: Number(match[2]) } : text;
+      const match = /^(-?\d{1,10})e-(\d{1,3})$/.exec(text);
+      const [value, scale] = [Number(match?.[1]), Number(match?.[2])];
+      return isWithin(value, 'int') && isWithin(scale, 'ubyte') ? { type, value, scale } : undefined;
     }
     case 'uuid':
     case 'decimal32':
     case 'decimal64':
     case 'decimal128':
-      return { type, value: Buffer.from(text, 'hex') };
+      return text.length === 2 * octetsOf[type] && /^[\da-f]+$/i.test(text)
+        ? { type, value: Buffer.from(text, 'hex') }
+        : undefined;
     case 'char':
+      return [...text].length === 1 && text.isWellFormed() ? { type, value: text } : undefined;
     case 'symbol':
       return { type, value: text };
+    case 'float':
+    case 'double':
+      return text === 'NaN' || (text.trim() !== '' && !Number.isNaN(Number(text)))
+        ? { type, value: Number(text) }
+        : undefined;
     default:
-      return text.trim() === '' ? text : { type, value: Number(text) };
+      return /^-?\d{1,10}$/.test(text) && isWithin(Number(text), type) ? { type, value: Number(text) } : undefined;
   }
 }
 
-/** One item of the companion header: `n=l`. */
+const octetsOf = { uuid: 16, decimal32: 4, decimal64: 8, decimal128: 16 } as const;
+
+/** Smallest and largest. A timestamp is one of AMQP 1.0, or whole seconds as 0-9-1 counts them. */
+const ranges = {
+  byte: [-128, 127],
+  ubyte: [0, 255],
+  short: [-32_768, 32_767],
+  ushort: [0, 65_535],
+  int: [-(2 ** 31), 2 ** 31 - 1],
+  uint: [0, 2 ** 32 - 1],
+  long: [-(2n ** 63n), 2n ** 63n - 1n],
+  ulong: [0n, 2n ** 64n - 1n],
+  timestamp: [-(2n ** 63n), (2n ** 64n - 1n) * 1000n],
+} as const;
+
+// False for what is no number at all.
+function isWithin(value: number | bigint, type: keyof typeof ranges): boolean {
+  const [smallest, largest] = ranges[type];
+  if (type === 'timestamp' && value > ranges.long[1]) return (value as bigint) % 1000n === 0n && value <= largest;
+  return value >= smallest && value <= largest;
+}
+
+/** One item of the companion header: `n=l`. Octets of a name that are no text are escaped as its separators are. */
 export function spellType(name: string, letter: string): string {
-  return `${name.replace(/[%=,]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`)}=${letter}`;
+  return `${name.replace(/[%=,\p{Cs}]/gu, (each) => `%${each.charCodeAt(0).toString(16).toUpperCase()}`)}=${letter}`;
 }
 
 /** The companion among lines of text, with the type of one line more. */
@@ -135,7 +169,9 @@ export function readTypes(text: string): Map<string, string> {
 }
 
 function unescapeName(name: string): string {
-  return name.replace(/%(25|3D|2C)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return name.replace(/%(25|3D|2C|D[89A-F][\dA-F]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
 }
 
 /**

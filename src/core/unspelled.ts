@@ -29,9 +29,13 @@ export function restoreHeaders(headers: Map<string, Value>, spells: Spells): voi
 }
 
 /** Fields of free text; a user id is checked when it is published, which a residue is not. */
-const textFields = ['contentType', 'contentEncoding', 'type', 'appId'] as const;
+const textFields = [
+  ...(['contentType', 'contentEncoding', 'type', 'appId', 'subject', 'to', 'groupId', 'replyToGroupId'] as const),
+  ...(['messageId', 'correlationId'] as const),
+] as const;
 type TextField = (typeof textFields)[number];
 
+/** Those that may be of another type have none here then: their spelling says it. */
 export function isTextField(field: keyof Properties): field is TextField {
   return (textFields as readonly string[]).includes(field);
 }

@@ -297,6 +297,7 @@ export class Vhost implements QueueOwner, ReplyHouse {
 
   /** The queues that the message would reach. */
   targetsOf(route: Route, message: Message): readonly Target[] {
+    message.replies = this.replies; // before anybody decodes its properties, which may name an alias
     return route.readsHeaders ? computeRoute(this, route.exchange, route.routingKeys, message).targets : route.targets;
   }
 

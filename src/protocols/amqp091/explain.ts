@@ -26,8 +26,7 @@ export const amqp091Script: Script = {
   },
   show(message) {
     const native = message.as(amqp091Format);
-    const { headers, timestampMs, ...fields } = readPropertyList(native);
-    const seconds = timestampMs === undefined ? undefined : timestampMs / 1000;
+    const { headers, seconds, ...fields } = readPropertyList(native);
     const shown: Shown[] = [
       { place: 'delivery', name: 'exchange', value: message.exchange },
       { place: 'delivery', name: 'routing-key', value: message.routingKey },
@@ -35,7 +34,7 @@ export const amqp091Script: Script = {
     for (const [field, value] of Object.entries({ ...fields, timestamp: seconds })) {
       if (value === undefined) continue;
       const name = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-      shown.push({ place: 'field', name, value: typeof value === 'number' ? String(value) : value });
+      shown.push({ place: 'field', name, value: typeof value === 'string' ? value : String(value) });
     }
     for (const [name, value] of headers as ReadonlyMap<string, Value>) shown.push({ place: 'header', name, value });
     return { format: amqp091Format, native, shown };

@@ -1,7 +1,7 @@
 import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
 import { noteLoss } from '../../core/losses.ts';
 import type { Death, Message } from '../../core/message.ts';
-import { type Headers, type Properties, type TypedValue, toOctets, type Value } from '../../core/properties.ts';
+import { type Headers, isId, type Properties, type TypedValue, toOctets, type Value } from '../../core/properties.ts';
 import { expiryMaxMs, typeName } from '../../core/queue/arguments.ts';
 import {
   hideReplyTopic,
@@ -10,7 +10,8 @@ import {
   showReplyTopic,
   spellCorrelation,
 } from '../../core/reply.ts';
-import { residueHeader } from '../../core/residue.ts';
+import { addJson, residueHeader, takeJson } from '../../core/residue.ts';
+import { escapePrefix } from '../../core/text-headers.ts';
 import { letterOf, read, readTypes, spell, spellType, typesHeader } from '../../core/typed-text.ts';
 import { keepHeaders, restoreHeaders, UnspelledFields } from '../../core/unspelled.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
@@ -198,11 +199,12 @@ export interface PropertyFields {
   readonly replyTo: string | undefined;
   readonly expiration: string | undefined;
   readonly messageId: string | undefined;
-  /** Whole seconds, in milliseconds. */
-  readonly timestampMs: number | undefined;
+  /** The timestamp. */
+  readonly seconds: bigint | undefined;
   readonly type: string | undefined;
   readonly userId: string | undefined;
   readonly appId: string | undefined;
+  readonly clusterId: string | undefined;
 }
 
 /** @param native a property list that `RoutingFacts` has read without complaint */
@@ -224,9 +226,9 @@ export function readPropertyList(native: Buffer): PropertyFields {
   const replyTo = text(Flag.replyTo);
   const expiration = text(Flag.expiration);
   const messageId = text(Flag.messageId);
-  let timestampMs: number | undefined;
+  let seconds: bigint | undefined;
   if ((flags & Flag.timestamp) !== 0) {
-    timestampMs = Number(native.readBigUInt64BE(cursor.at)) * 1000;
+    seconds = native.readBigUInt64BE(cursor.at);
     cursor.at += 8;
   }
   return {
@@ -239,10 +241,11 @@ export function readPropertyList(native: Buffer): PropertyFields {
     replyTo,
     expiration,
     messageId,
-    timestampMs,
+    seconds,
     type: text(Flag.type),
     userId: text(Flag.userId),
     appId: text(Flag.appId),
+    clusterId: text(Flag.clusterId),
   };
 }
 
@@ -250,7 +253,8 @@ export function readPropertyList(native: Buffer): PropertyFields {
 export function decodeProperties(native: Buffer, message: Message): Properties {
   const { contentType, contentEncoding, headers, deliveryMode, priority, correlationId, replyTo, ...rest } =
     readPropertyList(native);
-  const { expiration, messageId, timestampMs, type, userId, appId } = rest;
+  const { expiration, messageId, seconds, type, userId, appId, clusterId } = rest;
+  const timestampMs = seconds === undefined || seconds > secondsMax ? undefined : Number(seconds) * 1000;
   const own = restoreTypes(headers);
   const properties: Properties = { headers: own };
   if (contentType !== undefined) properties.contentType = contentType;
@@ -282,22 +286,88 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
     UnspelledFields.restore(own, properties, isShort);
     restoreHeaders(own, isShort);
   }
+  for (const [name, value] of [...own]) {
+    if (name.startsWith(escapePrefix)) unescapeHeader(own, name, value, properties);
+  }
+  const isOdd = timestampMs === undefined && seconds !== undefined;
+  const unshared = {
+    ...(isOdd ? { seconds: String(seconds) } : {}),
+    ...(clusterId === undefined ? {} : { clusterId }),
+  };
+  if ((isOdd || clusterId !== undefined) && !addJson(own, residuePart, unshared)) properties.lost = ['residue'];
   return properties;
+}
+
+/** Longer ago, or longer to come, than the shared vocabulary counts: those are residue, with the cluster id. */
+const secondsMax = BigInt(Number.MAX_SAFE_INTEGER) / 1000n;
+const residuePart = 'p';
+
+// A header whose name, behind its prefixes, would be taken for a companion loses one of them.
+function unescapeHeader(headers: Map<string, Value>, name: string, value: Value, properties: Properties): void {
+  const inner = name.slice(escapePrefix.length);
+  if (headers.has(inner) || !isTaken(plainName(inner), value, properties)) return;
+  headers.delete(name);
+  headers.set(inner, value);
+}
+
+// The inverse: before the companions themselves are there.
+function escapeHeaders(headers: Map<string, Value>, properties: Properties): void {
+  for (const [name, value] of [...headers]) {
+    const plain = plainName(name);
+    if (!companionNames.has(plain) || !isTaken(plain, value, properties)) continue;
+    headers.delete(name);
+    headers.set(escapePrefix + name, value);
+  }
+}
+
+function plainName(name: string): string {
+  return name.startsWith(escapePrefix) ? plainName(name.slice(escapePrefix.length)) : name;
+}
+
+const companionNames: ReadonlySet<string> = new Set([
+  ...Object.values(namesOf),
+  ...[groupSequenceHeader, correlationHeader, messageIdHeader, textPayloadHeader, timestampMsHeader, typesHeader],
+]);
+
+/** True if a header of the name and value would be read as a companion, or stands in the place of one. */
+function isTaken(name: string, value: Value, properties: Properties): boolean {
+  const { correlationId, messageId, timestampMs } = properties;
+  switch (name) {
+    case typesHeader:
+      return true;
+    case groupSequenceHeader:
+      return properties.groupSequence !== undefined || isUint(value);
+    case textPayloadHeader:
+      return properties.textPayload !== undefined || typeof value === 'boolean';
+    case correlationHeader:
+      return correlationId === undefined ? isId(value) : !isNativeCorrelation(properties);
+    case messageIdHeader:
+      return messageId === undefined ? isId(value) : !isShortText(messageId);
+    case timestampMsHeader:
+      if (timestampMs === undefined) return false;
+      return timestampMs % 1000 !== 0 || findMs(value, timestampMs) !== undefined;
+    default: {
+      const field = (Object.keys(namesOf) as (keyof typeof namesOf)[]).find((each) => namesOf[each] === name);
+      return field !== undefined && (properties[field] !== undefined || typeof value === 'string');
+    }
+  }
 }
 
 // A companion header restores an id that the native field cannot hold.
 function takeId(headers: Map<string, Value>, name: string, take: (id: string | Buffer | TypedValue) => void): void {
   const value = headers.get(name);
-  const isId =
-    typeof value === 'string' || Buffer.isBuffer(value) || (isTypedId(value) && /^(ulong|uuid)$/.test(value.type));
-  if (isId && headers.delete(name)) take(value as string | Buffer | TypedValue);
+  if (isId(value) && headers.delete(name)) take(value);
 }
 
 /** The types of AMQP 1.0 that no field has: how each is written instead, and the letter that says what it was. */
 function noteTypes(headers: Map<string, Value>): void {
   const types: string[] = [];
   for (const [name, value] of headers) {
-    if (typeof value === 'object' && hasLongNames(value)) {
+    if (typeof value === 'string') {
+      if (!value.isWellFormed()) types.push(spellType(name, octetsLetter));
+      continue;
+    }
+    if (typeof value === 'object' && !isTable(value)) {
       const { text, letter } = spell(value);
       headers.set(name, text);
       types.push(spellType(name, letter));
@@ -310,6 +380,9 @@ function noteTypes(headers: Map<string, Value>): void {
   }
   if (types.length > 0) headers.set(typesHeader, types.join(','));
 }
+
+/** Of text that is not UTF-8: a field of text that is none is read as octets. */
+const octetsLetter = 'S64';
 
 function foreignLetterOf(value: Value): string | undefined {
   if (!isTypedId(value)) return undefined;
@@ -361,6 +434,9 @@ function restore(value: Value, letter: string): Value | undefined {
       return octetsOf(value, 8, 'decimal64');
     case letterOf.decimal128:
       return octetsOf(value, 16, 'decimal128');
+    case octetsLetter:
+      if (Buffer.isBuffer(value)) return decodeText(value, 0, value.length);
+      return typeof value === 'string' ? read(value, letter) : undefined;
     default:
       return typeof value === 'string' ? read(value, letter) : undefined; // JSON and octets, from protocols of text
   }
@@ -383,12 +459,17 @@ function isUint(value: Value): value is TypedValue & { type: 'uint' } {
 }
 
 function takeMs(headers: Map<string, Value>, timestampMs: number): number {
-  const exact = headers.get(timestampMsHeader);
-  if (!isTypedId(exact) || exact.type !== 'long') return timestampMs;
-  const ms = Number(exact.value);
-  if (Math.floor(ms / 1000) * 1000 !== timestampMs || ms === timestampMs) return timestampMs;
+  const ms = findMs(headers.get(timestampMsHeader), timestampMs);
+  if (ms === undefined) return timestampMs;
   headers.delete(timestampMsHeader);
   return ms;
+}
+
+// Undefined for what does not say more of the same second.
+function findMs(exact: Value | undefined, timestampMs: number): number | undefined {
+  if (!isTypedId(exact) || exact.type !== 'long') return undefined;
+  const ms = Number(exact.value);
+  return Math.floor(ms / 1000) * 1000 === timestampMs && ms !== timestampMs ? ms : undefined;
 }
 
 function readShortString(bytes: Buffer, cursor: { at: number }): string {
@@ -406,6 +487,8 @@ function isShort(text: string): boolean {
 export function encodeProperties(properties: Properties, message: Message): Buffer {
   const headers = new Map<string, Value>(properties.headers);
   const list = new PropertyList();
+  const { seconds, clusterId } = takeUnshared(headers);
+  escapeHeaders(headers, properties);
   const correlationId = showCorrelation(properties, headers);
   const replyTo = properties.replyTo === undefined ? undefined : showReplyTo(properties.replyTo, message, headers);
   const messageId = shortOrHeader(properties.messageId, messageIdHeader, headers);
@@ -442,16 +525,32 @@ export function encodeProperties(properties: Properties, message: Message): Buff
   list.text(Flag.replyTo, replyTo);
   list.text(Flag.expiration, properties.ttlMs === undefined ? undefined : String(properties.ttlMs));
   list.text(Flag.messageId, messageId);
-  if (timestampMs !== undefined) {
-    const seconds = Buffer.alloc(8);
-    seconds.writeBigUInt64BE(BigInt(Math.max(0, Math.floor(timestampMs / 1000))));
-    list.octets(Flag.timestamp, seconds);
-  }
+  if (timestampMs !== undefined) list.octets(Flag.timestamp, toUint64(BigInt(Math.floor(timestampMs / 1000))));
+  else if (seconds !== undefined) list.octets(Flag.timestamp, toUint64(seconds));
   list.text(Flag.type, type);
   if (properties.userId !== undefined && !isShort(properties.userId)) noteLoss('userId');
   else list.text(Flag.userId, properties.userId);
   list.text(Flag.appId, appId);
+  list.text(Flag.clusterId, clusterId);
   return list.encode();
+}
+
+// What the shared vocabulary has no words for, as far as it has none.
+function takeUnshared(headers: Map<string, Value>): { seconds?: bigint; clusterId?: string } {
+  const json = headers.has(residueHeader) ? takeJson(headers, residuePart) : undefined;
+  if (typeof json !== 'object' || json === null) return {};
+  const { seconds, clusterId } = json as Record<string, unknown>;
+  const isOdd = typeof seconds === 'string' && /^\d{1,20}$/.test(seconds) && BigInt(seconds) > secondsMax;
+  return {
+    ...(isOdd ? { seconds: BigInt.asUintN(64, BigInt(seconds)) } : {}),
+    ...(typeof clusterId === 'string' && isShort(clusterId) ? { clusterId } : {}),
+  };
+}
+
+function toUint64(value: bigint): Buffer {
+  const octets = Buffer.alloc(8);
+  octets.writeBigUInt64BE(value);
+  return octets;
 }
 
 // They travel in the residue.
@@ -462,11 +561,16 @@ function takeLongNames(headers: Map<string, Value>): Headers {
   return taken;
 }
 
-// A table within the headers: it travels as JSON instead.
-function hasLongNames(value: Value): boolean {
-  if (Array.isArray(value)) return value.some(hasLongNames);
-  if (!(value instanceof Map)) return false;
-  return [...value].some(([name, item]) => !isShort(name) || hasLongNames(item));
+// False for a table or array with something inside that would not come back from one: it travels as JSON instead.
+function isTable(value: Value): boolean {
+  if (Array.isArray(value)) return value.every(isItem);
+  if (!(value instanceof Map)) return true;
+  return [...value].every(([name, item]) => isShort(name) && isItem(item));
+}
+
+function isItem(value: Value): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  return isTable(value) && foreignLetterOf(value) === undefined;
 }
 
 /**
@@ -524,12 +628,21 @@ export function withLongHeader(native: Buffer, name: string, value: number): Buf
 
 // A requester's correlation must come back from responders that copy the native field alone.
 function showCorrelation(properties: Properties, headers: Map<string, Value>): string | undefined {
-  const { correlationId, replyTo } = properties;
-  const isText = correlationId === undefined || typeof correlationId === 'string';
-  if (replyTo === undefined || isText || toOctets(correlationId).length > spelledMax) {
+  const { correlationId } = properties;
+  if (correlationId === undefined || typeof correlationId === 'string' || !isNativeCorrelation(properties)) {
     return shortOrHeader(correlationId, correlationHeader, headers);
   }
   return spellCorrelation(correlationId);
+}
+
+// In the field of its own, as it is or spelled.
+function isNativeCorrelation({ correlationId, replyTo }: Properties): boolean {
+  if (correlationId === undefined || typeof correlationId === 'string') return isShortText(correlationId);
+  return replyTo !== undefined && toOctets(correlationId).length <= spelledMax;
+}
+
+function isShortText(id: string | Buffer | TypedValue | undefined): id is string {
+  return typeof id === 'string' && isShort(id);
 }
 
 /** Octets whose spelling as text still fits into a short string. */
@@ -553,7 +666,7 @@ function shortOrHeader(
   header: string,
   headers: Map<string, Value>,
 ): string | undefined {
-  if (typeof id === 'string' && encodeText(id).length <= 255) return id;
+  if (isShortText(id)) return id;
   if (id !== undefined) headers.set(header, id);
   return undefined;
 }

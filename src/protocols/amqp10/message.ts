@@ -5,6 +5,7 @@ import { isTyped as isTypedValue, type Properties, type TypedValue, type Value }
 import type { ReplyAddress } from '../../core/reply.ts';
 import { addResidue, residueHeader, takeResidue } from '../../core/residue.ts';
 import { read, readTypes, spell, spellType, typesHeader } from '../../core/typed-text.ts';
+import { keepHeaders, restoreHeaders, UnspelledFields } from '../../core/unspelled.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { parseAddress, queueAddress } from './address.ts';
 import { SectionCode, Sections, type Segment } from './sections.ts';
@@ -191,6 +192,10 @@ function decodeProperties(native: Buffer, message: Message): Properties {
   decodeList(section(sections.properties), properties, message, residue);
   decodeAnnotations(section(sections.messageAnnotations), properties, headers, residue);
   decodeApplicationProperties(section(sections.applicationProperties), headers, residue);
+  if (headers.has(residueHeader)) {
+    UnspelledFields.restore(headers, properties, isSymbol);
+    restoreHeaders(headers, (name) => name.isWellFormed() && annotationOf(name) === undefined);
+  }
   if (sections.deliveryAt >= 0) residue.delivery = native.subarray(sections.deliveryAt, sections.deliveryEnd);
   if (shape !== null) {
     residue.shape = native.subarray(0, shape.bytes);
@@ -244,7 +249,8 @@ function decodeField(index: number, item: Any, properties: Properties, message: 
     case 7:
       return setText(properties, 'contentEncoding', textOf(item));
     case 9:
-      if (!isTyped(item) || item.type !== 'timestamp' || item.value < 0n || item.value >= 2n ** 49n) return false;
+      if (!isTyped(item) || item.type !== 'timestamp' || item.value < 0n) return false;
+      if (item.value > BigInt(Number.MAX_SAFE_INTEGER)) return false;
       properties.timestampMs = Number(item.value);
       return true;
     case 10:
@@ -376,8 +382,9 @@ function encodeProperties(properties: Properties, message: Message): Buffer {
   const annotations: [Any, Any][] = [];
   const application: [Any, Any][] = [];
   const types: string[] = [];
-  if (properties.appId !== undefined) annotations.push([symbol(appIdAnnotation), properties.appId]);
-  if (properties.type !== undefined) annotations.push([symbol(typeAnnotation), properties.type]);
+  const said = keepUnspelled(properties, headers);
+  if (said.appId !== undefined) annotations.push([symbol(appIdAnnotation), said.appId]);
+  if (said.type !== undefined) annotations.push([symbol(typeAnnotation), said.type]);
   if (properties.textPayload !== undefined) annotations.push([symbol(textPayloadAnnotation), properties.textPayload]);
   const isDead = message.deaths.length > 0;
   for (const [name, value] of headers) {
@@ -402,9 +409,73 @@ function encodeProperties(properties: Properties, message: Message): Buffer {
     section(SectionCode.header, encodeHeader(properties), 0x45),
     residue.delivery,
     mapSection(SectionCode.messageAnnotations, annotations),
-    section(SectionCode.properties, encodeListOf(properties, message, residue, isEncoded), 0x45),
+    section(SectionCode.properties, encodeListOf(said, message, residue, isEncoded), 0x45),
     mapSection(SectionCode.applicationProperties, application),
   ]);
+}
+
+/** Symbols are ASCII, and strings UTF-8 [§1.6.20] [§1.6.21]. */
+const isSymbol = (text: string): boolean => !/[^\0-\x7f]/.test(text);
+const isString = (text: string): boolean => text.isWellFormed();
+const spellsField = {
+  contentType: isSymbol,
+  contentEncoding: isSymbol,
+  type: isString,
+  appId: isString,
+  subject: isString,
+  to: isString,
+  groupId: isString,
+  replyToGroupId: isString,
+  messageId: isString,
+  correlationId: isString,
+} as const satisfies Partial<Record<keyof Properties, (text: string) => boolean>>;
+
+/**
+ * What has no spelling goes into the residue: fields, headers with octets in their names, and those that would be
+ * annotations of another meaning or with values that AMQP 1.0 has no type for.
+ * @returns the fields that have one; `headers` keeps those that do
+ */
+function keepUnspelled(properties: Properties, headers: Map<string, Value>): Properties {
+  const said = { ...properties };
+  const fields = new UnspelledFields();
+  for (const [field, spells] of Object.entries(spellsField) as [keyof typeof spellsField, typeof isString][]) {
+    const text = properties[field];
+    if (typeof text !== 'string' || spells(text)) continue;
+    fields.add(field, text);
+    delete said[field];
+  }
+  const unspelled = new Map<string, Value>();
+  for (const [name, value] of headers) {
+    if (name === residueHeader) continue;
+    const annotation = annotationOf(name);
+    const isLost = annotation === undefined ? !name.isWellFormed() : isTakenAnnotation(name) || !isNative(value);
+    if (isLost) unspelled.set(name, value);
+  }
+  for (const name of unspelled.keys()) headers.delete(name);
+  fields.keep(headers);
+  keepHeaders(headers, unspelled);
+  return said;
+}
+
+function isTakenAnnotation(header: string): boolean {
+  return takenAnnotations.has(header) || headerOfAnnotation.has(header);
+}
+
+const takenAnnotations: ReadonlySet<string> = new Set([
+  ...[appIdAnnotation, typeAnnotation, textPayloadAnnotation, deathsAnnotation],
+  ...[otherAnnotationPrefix + exchangeAnnotation, otherAnnotationPrefix + routingKeyAnnotation],
+]);
+
+/** True for what AMQP 1.0 has a type for, all through. */
+function isNative(value: Value): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  if (Array.isArray(value)) return value.every(isNative);
+  if (value instanceof Map) return [...value].every(([name, item]) => name.isWellFormed() && isNative(item));
+  if (value === null || typeof value === 'boolean' || Buffer.isBuffer(value) || !isTypedValue(value as Value))
+    return true;
+  const typed = value as TypedValue;
+  if (typed.type === 'symbol') return isSymbol(typed.value);
+  return typed.type !== 'decimal' && (typed.type !== 'timestamp' || typed.value < 2n ** 63n);
 }
 
 function annotationOf(header: string): string | undefined {
@@ -417,8 +488,7 @@ function annotationOf(header: string): string | undefined {
 // Application properties are simple values [§3.2.5]: a table or list travels as JSON.
 function addApplicationProperty(pairs: [Any, Any][], types: string[], header: string, value: Value): void {
   const name = toPropertyName(header);
-  const isSimple =
-    !(value instanceof Map) && !Array.isArray(value) && !(isTypedValue(value) && value.type === 'decimal');
+  const isSimple = !(value instanceof Map) && !Array.isArray(value) && isNative(value);
   if (isSimple) pairs.push([name, value as Any]);
   else {
     const { text, letter } = spell(value);

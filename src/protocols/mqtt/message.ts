@@ -14,6 +14,7 @@ import { retainHeader } from '../../core/retained.ts';
 import { TextHeaders } from '../../core/text-headers.ts';
 import { addType, letterOf, readTypes, textOrBinary, typesHeader } from '../../core/typed-text.ts';
 import { UnspelledFields } from '../../core/unspelled.ts';
+import { decodeText } from '../../lib/bytes.ts';
 import { Reader } from './decode.ts';
 import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
 import { findQueueName, isTopicName, type Spelling, spellingOf } from './topic.ts';
@@ -176,6 +177,7 @@ function readCorrelationData(octets: Buffer, letter: string | undefined): string
   const id = textOrBinary(octets);
   if (letter === letterOf.uuid && octets.length === 16) return { type: 'uuid', value: octets };
   if (letter === binaryLetter) return octets;
+  if (letter === textLetter) return decodeText(octets, 0, octets.length);
   if (typeof id !== 'string') return id;
   if (letter === letterOf.ulong && /^\d{1,20}$/.test(id)) return { type: 'ulong', value: BigInt(id) };
   return readCorrelation(id) ?? id;
@@ -187,12 +189,15 @@ function readCorrelationData(octets: Buffer, letter: string | undefined): string
  */
 function showCorrelationData(id: string | Buffer | TypedValue, isRequest: boolean): [octets: Buffer, letter: string] {
   const octets = toOctets(id);
-  if (typeof id === 'string' || (Buffer.isBuffer(id) && !isUtf8(id))) return [octets, ''];
+  if (typeof id === 'string') return [octets, id.isWellFormed() ? '' : textLetter];
+  if (Buffer.isBuffer(id) && !isUtf8(id)) return [octets, ''];
   if (isRequest) return [Buffer.from(spellCorrelation(id), 'utf8'), ''];
   return [octets, Buffer.isBuffer(id) ? binaryLetter : letterOf[id.type]];
 }
 
 const binaryLetter = 'b64';
+/** Octets that are text all the same. */
+const textLetter = 'S64';
 
 const protocol = 'mqtt';
 const residuePart = 'm';
