@@ -2,23 +2,33 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Result, run } from '../perf/run.ts';
-import { type Peer, type PeerName, peers, rosetta } from './peers.ts';
+import { Fleet } from './fleet.ts';
+import { type Peer, type PeerName, peers, type RunningPeer, rosetta } from './peers.ts';
 import { type LatencyRow, type Report, type Row, toJson, toMarkdown } from './report.ts';
 import { type Comparison, canRun, comparisons, latencyRows } from './scenarios.ts';
-import { type Figure, measureBacklog, measureConnections, measureQueues } from './special.ts';
+import {
+  type Figure,
+  measureBacklog,
+  measureConnections,
+  measureQueues,
+  quickSizes,
+  type Sizes,
+  sizes,
+} from './special.ts';
 
 const help = `Usage: npm run bench:compare -- [options]
 
-Runs the same load, from this process, on RosettaMQ and on every other broker that is installed, each started afresh for
-every run, and writes the medians as a table (Markdown) and JSON.
+Runs the same load, from this process, on RosettaMQ and on every other broker that is installed, each started with a
+fresh directory, and writes the medians, the goals and which of them are met as Markdown and JSON. Some 20 minutes.
 
+  --quick            a few minutes: one round of 1 s each, a tenth of the connections, queues and backlog
   --peers A,B        only these (RosettaMQ is always there): ${peers
     .slice(1)
     .map(({ name }) => name)
     .join(', ')}
-  --only TEXT        only scenarios whose names contain it; repeatable
+  --only TEXT        only what has it in its name: scenarios, connections, queues, backlog; repeatable
   --rounds N         of each (3)
-  --seconds S        measured time of each run (3), after --warmup S (1)
+  --seconds S        measured time of each run (1.5), after --warmup S (0.7)
   --no-special       without idle connections, connect storm, queues and backlog
   --no-latency       without latencies at equal load
   --out DIR          where compare.md and compare.json go (bench/compare/results)
@@ -26,11 +36,12 @@ every run, and writes the medians as a table (Markdown) and JSON.
 
 const { values: flags } = parseArgs({
   options: {
+    quick: { type: 'boolean', default: false },
     peers: { type: 'string' },
     only: { type: 'string', multiple: true, default: [] },
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '3' },
-    warmup: { type: 'string', default: '1' },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    warmup: { type: 'string' },
     'no-special': { type: 'boolean', default: false },
     'no-latency': { type: 'boolean', default: false },
     out: { type: 'string', default: 'bench/compare/results' },
@@ -38,26 +49,28 @@ const { values: flags } = parseArgs({
   },
 });
 
+const rounds = Number(flags.rounds ?? (flags.quick ? 1 : 3));
+const seconds = Number(flags.seconds ?? (flags.quick ? 1 : 1.5));
+const warmupSeconds = Number(flags.warmup ?? (flags.quick ? 0.5 : 0.7));
+/** Beside a run's own time: connecting hundreds, and waiting for what is under way. */
+const runTimeoutMs = (seconds + warmupSeconds + 60) * 1000;
+const specialTimeoutMs = 240_000;
+
+const fleet = new Fleet();
+
 if (flags.help) process.stdout.write(help);
 else await main();
 
 async function main(): Promise<void> {
-  const rounds = Number(flags.rounds);
   const present = peers.filter((peer) => peer === rosetta || isWanted(peer));
   for (const peer of present) say(`${peer.name} ${peer.version()}: ${peer.settings}`);
-  const scenarios = comparisons(Number(flags.warmup), Number(flags.seconds)).filter(({ name }) => isAskedFor(name));
-  const rows: Row[] = [];
-  for (const comparison of scenarios) rows.push(await compare(comparison, present, rounds));
-  const latencies: LatencyRow[] = [];
-  if (!flags['no-latency']) {
-    for (const comparison of scenarios.filter(({ name }) => latencyRows.has(name))) {
-      const row = rows.find(({ name }) => name === comparison.name)!;
-      latencies.push(...(await compareLatency(comparison, row, present)));
-    }
-  }
+  const scenarios = comparisons(warmupSeconds, seconds).filter(({ name }) => isAskedFor(name));
+  const rows = await compareAll(scenarios, present);
+  const latencies = flags['no-latency'] ? [] : await compareLatencies(scenarios, rows, present);
+  await fleet.endRound();
   const figures = new Map<PeerName, Figure[]>();
-  if (!flags['no-special']) for (const peer of present) figures.set(peer.name, await special(peer));
-  const report: Report = { peers: present, rounds, seconds: Number(flags.seconds), rows, latencies, figures };
+  if (!flags['no-special']) for (const peer of present) figures.set(peer.name, await measureSpecial(peer));
+  const report: Report = { peers: present, rounds, seconds, rows, latencies, figures };
   mkdirSync(flags.out, { recursive: true });
   writeFileSync(join(flags.out, 'compare.json'), toJson(report));
   writeFileSync(join(flags.out, 'compare.md'), toMarkdown(report));
@@ -76,16 +89,40 @@ function isAskedFor(name: string): boolean {
   return flags.only.length === 0 || flags.only.some((part) => name.includes(part));
 }
 
-/** All brokers in turn, round after round, so that what else the machine does meets all of them. */
-async function compare({ name, scenario }: Comparison, present: readonly Peer[], rounds: number): Promise<Row> {
-  const runs = new Map<PeerName, Result[]>();
+/** All brokers in turn, scenario after scenario and round after round, so that what else the machine does meets all. */
+async function compareAll(scenarios: readonly Comparison[], present: readonly Peer[]): Promise<Row[]> {
+  const runs = new Map(scenarios.map(({ name }) => [name, new Map<PeerName, Result[]>()]));
   for (let round = 0; round < rounds; round++) {
-    for (const peer of present.filter((candidate) => canRun(candidate, scenario))) {
-      const result = await runOn(peer, name, scenario);
-      if (result !== null) runs.set(peer.name, [...(runs.get(peer.name) ?? []), result]);
+    for (const { name, scenario } of scenarios) {
+      for (const peer of present.filter((candidate) => canRun(candidate, scenario))) {
+        const results = runs.get(name)!;
+        const result = await runOn(peer, name, scenario);
+        results.set(peer.name, [...(results.get(peer.name) ?? []), ...(result === null ? [] : [result])]);
+      }
     }
+    await fleet.endRound();
   }
-  return { name, results: new Map([...runs].map(([peer, results]) => [peer, median(results)])) };
+  return scenarios.map(({ name }) => {
+    const results = [...runs.get(name)!];
+    return {
+      name,
+      results: new Map(results.flatMap(([peer, of]) => (of.length === 0 ? [] : [[peer, median(of)] as const]))),
+      failed: results.filter(([, of]) => of.length === 0).map(([peer]) => peer),
+    };
+  });
+}
+
+async function compareLatencies(
+  scenarios: readonly Comparison[],
+  rows: readonly Row[],
+  present: readonly Peer[],
+): Promise<LatencyRow[]> {
+  const latencies: LatencyRow[] = [];
+  for (const comparison of scenarios.filter(({ name }) => latencyRows.has(name))) {
+    const row = rows.find(({ name }) => name === comparison.name)!;
+    latencies.push(...(await compareLatency(comparison, row, present)));
+  }
+  return latencies;
 }
 
 async function compareLatency(
@@ -100,52 +137,49 @@ async function compareLatency(
     if (peer === rosetta || ours === undefined || theirs === undefined) continue;
     const rate = Math.round(Math.min(ours.messagesPerSecond, theirs.messagesPerSecond) / 5);
     const paced = { ...scenario, rate };
-    const results = [
+    const [theirResult, ourResult] = [
       await runOn(peer, `${name} at ${rate}/s`, paced),
       await runOn(rosetta, `${name} at ${rate}/s`, paced),
     ];
-    if (results[0] != null && results[1] != null) {
-      rows.push({ name, peer: peer.name, rate, theirs: results[0], ours: results[1] });
+    if (theirResult !== null && ourResult !== null) {
+      rows.push({ name, peer: peer.name, rate, theirs: theirResult, ours: ourResult });
     }
   }
   return rows;
 }
 
+/** What fails is tried once more, on one started anew. */
 async function runOn(peer: Peer, name: string, scenario: Comparison['scenario']): Promise<Result | null> {
-  const running = await peer.start();
-  try {
-    const result = await run(scenario, running.target);
-    const { messagesPerSecond, brokerCpuMicrosPerMessage, generatorCpu, lost } = result;
-    say(
-      `${name.padEnd(44)} ${peer.name.padEnd(12)} ${Math.round(messagesPerSecond).toString().padStart(9)}/s ` +
-        `${brokerCpuMicrosPerMessage.toFixed(2).padStart(7)} µs, generator ${(generatorCpu * 100).toFixed(0)} %` +
-        `${lost > 0 ? `, ${lost} lost` : ''}`,
-    );
-    return result;
-  } catch (error) {
-    say(`${name.padEnd(44)} ${peer.name.padEnd(12)} failed: ${error instanceof Error ? error.message : error}`);
-    return null;
-  } finally {
-    await running.stop();
-  }
-}
-
-async function special(peer: Peer): Promise<Figure[]> {
-  const figures: Figure[] = [];
-  const measures = [
-    ...(peer.speaks.includes('mqtt') ? [measureConnections] : []),
-    ...(peer.speaks.includes('amqp') ? [measureQueues, measureBacklog] : []),
-  ];
-  for (const measure of measures) {
+  for (const trial of [1, 2]) {
     try {
-      for (const figure of await measure(peer)) {
-        say(`${figure.name.padEnd(44)} ${peer.name.padEnd(12)} ${figure.value.toFixed(1)} ${figure.unit}`);
-        figures.push(figure);
-      }
+      const result = await fleet.use(peer, runTimeoutMs, ({ target }) => run(scenario, target));
+      if (result.messages === 0) throw new Error('nothing arrived');
+      say(`${labelOf(name, peer)} ${summaryOf(result)}`);
+      return result;
     } catch (error) {
-      say(`${measure.name} ${peer.name} failed: ${error instanceof Error ? error.message : error}`);
+      say(`${labelOf(name, peer)} failed (${trial}): ${error instanceof Error ? error.message : error}`);
     }
   }
+  return null;
+}
+
+async function measureSpecial(peer: Peer): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  const measure = async (name: string, work: (running: RunningPeer, of: Sizes) => Promise<Figure[]>) => {
+    if (!isAskedFor(name)) return;
+    try {
+      const measured = await fleet.useFresh(peer, specialTimeoutMs, { inspect: true }, (running) =>
+        work(running, flags.quick ? quickSizes : sizes),
+      );
+      for (const figure of measured) say(`${labelOf(figure.name, peer)} ${figure.value.toFixed(1)} ${figure.unit}`);
+      figures.push(...measured);
+    } catch (error) {
+      say(`${labelOf(name, peer)} failed: ${error instanceof Error ? error.message : error}`);
+    }
+  };
+  if (peer.speaks.includes('mqtt')) await measure('connections', measureConnections);
+  if (peer.speaks.includes('amqp')) await measure('queues', measureQueues);
+  if (peer.speaks.includes('amqp')) await measure('backlog', measureBacklog);
   return figures;
 }
 
@@ -153,6 +187,17 @@ async function special(peer: Peer): Promise<Figure[]> {
 function median(results: readonly Result[]): Result {
   const sorted = [...results].sort((a, b) => a.brokerCpuMicrosPerMessage - b.brokerCpuMicrosPerMessage);
   return sorted[Math.floor(sorted.length / 2)]!;
+}
+
+function labelOf(name: string, peer: Peer): string {
+  return `${name.padEnd(44)} ${peer.name.padEnd(12)}`;
+}
+
+function summaryOf({ messagesPerSecond, brokerCpuMicrosPerMessage, generatorCpu, lost }: Result): string {
+  return (
+    `${Math.round(messagesPerSecond).toString().padStart(9)}/s ${brokerCpuMicrosPerMessage.toFixed(2).padStart(7)} µs, ` +
+    `generator ${(generatorCpu * 100).toFixed(0)} %${lost > 0 ? `, ${lost} lost` : ''}`
+  );
 }
 
 function say(line: string): void {

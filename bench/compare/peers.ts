@@ -11,7 +11,7 @@ import type { ProtocolName, Target } from '../perf/run.ts';
 
 export type PeerName = 'RosettaMQ' | 'Mosquitto' | 'nats-server' | 'RabbitMQ' | 'ActiveMQ' | 'aedes';
 
-/** A broker that scenarios are run on: started for one scenario, with a fresh directory, and ended after it. */
+/** A broker that scenarios are run on, started with a fresh directory. */
 export interface Peer {
   readonly name: PeerName;
   readonly speaks: readonly ProtocolName[];
@@ -20,6 +20,8 @@ export interface Peer {
   version(): string;
   /** What differs from its defaults, for the reader of the table. */
   readonly settings: string;
+  /** In seconds: it is started once for several scenarios. */
+  readonly startsSlowly: boolean;
   installed(): boolean;
   start(options?: StartOptions): Promise<RunningPeer>;
 }
@@ -33,7 +35,12 @@ export interface RunningPeer {
   readonly target: Target & { readonly pid: number };
   /** RosettaMQ's process, for what is measured inside it. */
   readonly broker: BrokerProcess | null;
+  /** It gets no CPU until `resume`. */
+  suspend(): void;
+  resume(): void;
   stop(): Promise<void>;
+  /** At once, when this process ends before it could stop it. */
+  kill(): void;
 }
 
 const host = '127.0.0.1';
@@ -44,6 +51,7 @@ export const rosetta: Peer = {
   qosMax: 2,
   version: () => `Node ${process.versions.node}`,
   settings: 'none: the default configuration',
+  startsSlowly: false,
   installed: () => true,
   async start(options = {}) {
     const broker = await BrokerProcess.start({ nodeArgs: options.inspect ? inspectable.slice(0, 2) : [] });
@@ -52,7 +60,10 @@ export const rosetta: Peer = {
     return {
       target: { host, ports, pid: broker.pid, user: 'guest', password: 'guest' },
       broker,
+      suspend: () => process.kill(broker.pid, 'SIGSTOP'),
+      resume: () => process.kill(broker.pid, 'SIGCONT'),
       stop: () => broker.remove(),
+      kill: () => process.kill(broker.pid, 'SIGKILL'),
     };
   },
 };
@@ -63,6 +74,7 @@ const mosquitto: Peer = {
   qosMax: 2,
   version: () => versionOf('mosquitto', ['-h'], /mosquitto version (\S+)/),
   settings: 'allow_anonymous true, max_inflight_messages 0, max_queued_messages 0 (no limits), log_type error',
+  startsSlowly: false,
   installed: () => findProgram('mosquitto') !== undefined,
   start: () =>
     startPeer(['mqtt'], async (directory, ports) => {
@@ -85,6 +97,7 @@ const nats: Peer = {
   qosMax: 1,
   version: () => versionOf('nats-server', ['--version'], /v(\d\S*)/),
   settings: 'JetStream in the fresh directory, MQTT max_ack_pending 65535',
+  startsSlowly: false,
   installed: () => findProgram('nats-server') !== undefined,
   start: () =>
     startPeer(['mqtt'], async (directory, ports) => {
@@ -110,6 +123,7 @@ const rabbit: Peer = {
     return directory?.replace('rabbitmq_server-', '') ?? 'unknown';
   },
   settings: 'plugins rabbitmq_mqtt and rabbitmq_stomp, mqtt.prefetch 1000, log at error',
+  startsSlowly: true,
   installed: () => findProgram('rabbitmq-server') !== undefined,
   start: () =>
     startPeer(['amqp', 'mqtt', 'stomp'], async (directory, ports) => {
@@ -153,6 +167,7 @@ const active: Peer = {
     spawnSync('dpkg-query', ['-W', '-f', '${' + 'Version}', 'activemq'], { encoding: 'utf8' }).stdout.trim() ||
     'unknown',
   settings: 'Debian’s configuration with a STOMP connector; KahaDB in the fresh directory; 1 GiB of heap',
+  startsSlowly: true,
   installed: () => existsSync(activeJar) && findProgram('java') !== undefined,
   start: () =>
     startPeer(['stomp'], async (directory, ports) => {
@@ -182,6 +197,7 @@ const aedes: Peer = {
   qosMax: 2,
   version: () => (JSON.parse(readFileSync('node_modules/aedes/package.json', 'utf8')) as { version: string }).version,
   settings: 'in memory, as its README starts it',
+  startsSlowly: false,
   installed: () => existsSync('node_modules/aedes/package.json'),
   start: () =>
     startPeer(['mqtt'], async (_directory, ports) => ({
@@ -218,11 +234,15 @@ async function startPeer(
     detached: true, // a group of its own: a script and what it started are ended together
     env: { ...process.env, ...command.env },
   });
+  // A group that is gone already is none to be told.
+  const signal = (name: NodeJS.Signals) => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid!, name);
+  };
   const stop = async () => {
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    if (child.exitCode === null) {
-      process.kill(-child.pid!, 'SIGTERM');
-      const kill = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 30_000);
+    if (child.exitCode === null && child.signalCode === null) {
+      signal('SIGTERM');
+      const kill = setTimeout(() => signal('SIGKILL'), 15_000);
       await ended;
       clearTimeout(kill);
     }
@@ -236,7 +256,14 @@ async function startPeer(
     throw error;
   }
   const pid = command.worker === undefined ? child.pid! : findInGroup(child.pid!, command.worker);
-  return { target: { host, ports, pid, user: 'guest', password: 'guest' }, broker: null, stop };
+  return {
+    target: { host, ports, pid, user: 'guest', password: 'guest' },
+    broker: null,
+    suspend: () => signal('SIGSTOP'),
+    resume: () => signal('SIGCONT'),
+    stop,
+    kill: () => signal('SIGKILL'),
+  };
 }
 
 function findInGroup(group: number, name: string): number {

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
 import type { Result } from '../perf/run.ts';
+import { type Judgement, judgeLatency, judgeMemory, judgeRow } from './goals.ts';
 import type { Peer, PeerName } from './peers.ts';
 import type { Figure } from './special.ts';
 
@@ -8,6 +9,8 @@ export interface Row {
   readonly name: string;
   /** The median of the rounds. */
   readonly results: ReadonlyMap<PeerName, Result>;
+  /** Who was to be measured and could not be. */
+  readonly failed: readonly PeerName[];
 }
 
 export interface LatencyRow {
@@ -31,28 +34,33 @@ export function toJson(report: Report): string {
   const { rows, latencies, figures, rounds, seconds } = report;
   return JSON.stringify(
     {
-      machine: machine(),
+      ...machine(),
       rounds,
       seconds,
       peers: report.peers.map(({ name, version, settings }) => ({ name, version: version(), settings })),
-      rows: rows.map(({ name, results }) => ({ name, results: Object.fromEntries(results) })),
+      rows: rows.map(({ name, results, failed }) => ({ name, results: Object.fromEntries(results), failed })),
       latencies,
       figures: Object.fromEntries(figures),
+      goals: judgements(report),
     },
     null,
     2,
   );
 }
 
+function judgements({ rows, latencies, figures }: Report): Judgement[] {
+  return [...rows.flatMap(judgeRow), ...latencies.map(judgeLatency), ...judgeMemory(figures)];
+}
+
 export function toMarkdown(report: Report): string {
   const { peers } = report;
   const parts = [
-    `${machine()}; medians of ${report.rounds} rounds of ${report.seconds} s.`,
+    `${Object.values(machine()).join(', ')}; medians of ${report.rounds} rounds of ${report.seconds} s.`,
     peers.map((peer) => `- ${peer.name} ${peer.version()}: ${peer.settings}`).join('\n'),
   ];
   if (report.rows.length > 0) {
     parts.push(
-      'Messages/s · broker µs a message (ratio of rates; ratio of CPU, both in favour of RosettaMQ). *g*: the generator was at its limit.',
+      'Messages/s · broker µs a message (ratio of rates; ratio of CPU, both in favour of RosettaMQ). *g 95 %*: the generator used so much of its core, and may be what is measured.',
       table(
         ['scenario', ...peers.map(({ name }) => name)],
         report.rows.map((row) => [row.name, ...cells(row, peers)]),
@@ -75,8 +83,8 @@ export function toMarkdown(report: Report): string {
     );
   }
   if (report.figures.size > 0) {
+    const shown = peers.filter(({ name }) => (report.figures.get(name)?.length ?? 0) > 0);
     const names = [...new Set([...report.figures.values()].flat().map(({ name, unit }) => `${name}, ${unit}`))];
-    const shown = peers.filter(({ name }) => report.figures.has(name));
     parts.push(
       table(
         ['', ...shown.map(({ name }) => name)],
@@ -84,15 +92,25 @@ export function toMarkdown(report: Report): string {
       ),
     );
   }
+  const judged = judgements(report);
+  if (judged.length > 0) {
+    parts.push(
+      'Goals: ours beside the peer’s in this run; of rate and CPU a message the better one counts, for what else the machine does disturbs the other.',
+      table(
+        ['', 'peer', 'goal', 'measured', 'met'],
+        judged.map(({ what, peer, goal, measured, met }) => [what, peer, goal, measured, met ? 'yes' : '**no**']),
+      ),
+    );
+  }
   return `${parts.join('\n\n')}\n`;
 }
 
-function cells({ results }: Row, peers: readonly Peer[]): string[] {
+function cells({ results, failed }: Row, peers: readonly Peer[]): string[] {
   const ours = results.get('RosettaMQ');
   return peers.map(({ name }) => {
     const result = results.get(name);
-    if (result === undefined) return '–';
-    const limit = result.generatorCpu >= 0.9 ? ' *g*' : '';
+    if (result === undefined) return failed.includes(name) ? 'failed' : '–';
+    const limit = result.generatorCpu >= 0.9 ? ` *g ${(result.generatorCpu * 100).toFixed(0)} %*` : '';
     const text = `${grouped(result.messagesPerSecond)} · ${result.brokerCpuMicrosPerMessage.toFixed(2)}${limit}`;
     if (ours === undefined || result === ours) return text;
     const rate = ours.messagesPerSecond / result.messagesPerSecond;
@@ -120,8 +138,11 @@ function grouped(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
-function machine(): string {
+function machine(): { commit: string; machine: string; node: string } {
   const [cpu] = cpus();
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-  return `${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, Linux ${release()}, Node ${process.versions.node}, commit ${commit}`;
+  return {
+    commit: execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim(),
+    machine: `${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, Linux ${release()}`,
+    node: `Node ${process.versions.node}`,
+  };
 }

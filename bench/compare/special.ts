@@ -6,7 +6,7 @@ import { Latencies } from '../perf/latency.ts';
 import { type Load, Topic } from '../perf/link.ts';
 import { MqttLink } from '../perf/mqtt.ts';
 import { Wire } from '../perf/wire.ts';
-import type { Peer, RunningPeer } from './peers.ts';
+import type { RunningPeer } from './peers.ts';
 
 /** A figure that no steady stream of messages gives. */
 export interface Figure {
@@ -27,71 +27,69 @@ const load: Load = {
   run: 'compare',
 };
 
-/** Connections that are counted; so many more before them pay for what a broker makes once. */
-const idleConnections = 10_000;
-const idleBefore = 2_000;
-const stormConnections = 2_000;
-const queues = 10_000;
-const backlog = 1_000_000;
+/** How many of what is counted; a tenth of it for a quick look. */
+export interface Sizes {
+  readonly idle: number;
+  readonly storm: number;
+  readonly queues: number;
+  readonly backlog: number;
+}
 
-export async function measureConnections(peer: Peer): Promise<Figure[]> {
-  const running = await peer.start({ inspect: true });
+export const sizes: Sizes = { idle: 10_000, storm: 2_000, queues: 10_000, backlog: 1_000_000 };
+export const quickSizes: Sizes = { idle: 1_000, storm: 500, queues: 1_000, backlog: 100_000 };
+
+export const idleMemory = 'idle MQTT connection: memory';
+
+// Those that connect as fast as they can stay, and have paid for what a broker makes once when the idle ones come.
+export async function measureConnections(running: RunningPeer, { idle, storm }: Sizes): Promise<Figure[]> {
   const { pid } = running.target;
   const inspector = running.broker === null ? null : await Inspector.of(running.broker);
   const wires: Wire[] = [];
   try {
-    await open(running, wires, idleBefore);
+    const stormed = stopwatch(pid);
+    await open(running, wires, storm);
+    const { seconds, micros } = stormed();
     const before = await resting(pid, inspector);
-    await open(running, wires, idleConnections);
+    await open(running, wires, idle);
     const after = await resting(pid, inspector);
     const idleFrom = cpuMicros(pid);
     await sleep(5000);
     const idleMicros = (cpuMicros(pid) - idleFrom) / 5;
-    for (const wire of wires.splice(0)) wire.close();
-    await sleep(2000);
-    const startMs = performance.now();
-    const startMicros = cpuMicros(pid);
-    await open(running, wires, stormConnections);
-    const seconds = (performance.now() - startMs) / 1000;
     return [
-      figure('idle MQTT connection: memory', 'KiB', (after - before) / 1024 / idleConnections),
-      figure(`${idleConnections + idleBefore} idle MQTT connections: CPU a second`, 'µs', idleMicros),
-      figure('connect storm: rate', '/s', stormConnections / seconds),
-      figure('connect storm: CPU a connection', 'µs', (cpuMicros(pid) - startMicros) / stormConnections),
+      figure(idleMemory, 'KiB', (after - before) / 1024 / idle),
+      figure('idle MQTT connections: CPU a second for all', 'µs', idleMicros),
+      figure('connect storm: rate', '/s', storm / seconds),
+      figure('connect storm: CPU a connection', 'µs', micros / storm),
     ];
   } finally {
     inspector?.close();
     for (const wire of wires) wire.close();
-    await running.stop();
   }
 }
 
-export async function measureQueues(peer: Peer): Promise<Figure[]> {
-  const running = await peer.start();
+export async function measureQueues(running: RunningPeer, { queues }: Sizes): Promise<Figure[]> {
   const { host, ports, pid, user, password } = running.target;
   const connection = await connect({ hostname: host, port: ports.amqp, username: user, password });
+  connection.on('error', () => {}); // the broker is ended when this took too long
   try {
     const channel = await connection.createChannel();
-    const startMs = performance.now();
-    const startMicros = cpuMicros(pid);
+    const stop = stopwatch(pid);
     for (let i = 0; i < queues; i += 100) {
       const names = Array.from({ length: 100 }, (_, k) => `compare-${i + k}`);
       await Promise.all(names.map((name) => channel.assertQueue(name, { durable: true })));
     }
-    const seconds = (performance.now() - startMs) / 1000;
+    const { seconds, micros } = stop();
     return [
-      figure(`${queues} durable queues declared`, 'queues/s', queues / seconds),
-      figure('a durable queue declared: CPU', 'µs', (cpuMicros(pid) - startMicros) / queues),
+      figure('durable queues declared', 'queues/s', queues / seconds),
+      figure('a durable queue declared: CPU', 'µs', micros / queues),
     ];
   } finally {
     await connection.close().catch(() => {});
-    await running.stop();
   }
 }
 
 /** Persistent messages that nobody consumes, then drained by one consumer with acknowledgements. */
-export async function measureBacklog(peer: Peer): Promise<Figure[]> {
-  const running = await peer.start();
+export async function measureBacklog(running: RunningPeer, { backlog }: Sizes): Promise<Figure[]> {
   const { target } = running;
   const latencies = new Latencies();
   const topic = new Topic(0);
@@ -104,6 +102,9 @@ export async function measureBacklog(peer: Peer): Promise<Figure[]> {
     await made.open();
     return made;
   };
+  const demandOpen = () => {
+    if (wires.some(({ closed }) => closed)) throw new Error('a connection was lost');
+  };
   try {
     const consumer = await link();
     await consumer.declare();
@@ -112,18 +113,22 @@ export async function measureBacklog(peer: Peer): Promise<Figure[]> {
     const before = residentBytes(target.pid);
     const fill = stopwatch(target.pid);
     while (topic.confirmed < backlog) {
+      demandOpen();
       const room = Math.min(batch, 10_000 - (topic.published - topic.confirmed), backlog - topic.published);
       if (room > 0 && !publisher.wire.busy) publisher.publish(room);
-      await nextTurn();
+      await (room > 0 ? nextTurn() : sleep(1));
     }
     const filled = fill();
     const resident = residentBytes(target.pid) - before;
     const drain = stopwatch(target.pid);
     await consumer.consume();
-    while (topic.delivered < backlog) await nextTurn();
+    while (topic.delivered < backlog) {
+      demandOpen();
+      await sleep(1);
+    }
     const drained = drain();
     return [
-      figure('backlog of 1,000,000 persistent: fill', 'messages/s', backlog / filled.seconds),
+      figure('backlog of persistent messages: fill', 'messages/s', backlog / filled.seconds),
       figure('backlog: fill, CPU a message', 'µs', filled.micros / backlog),
       figure('backlog: memory over the empty broker', 'MiB', resident / 1024 / 1024),
       figure('backlog: drain', 'messages/s', backlog / drained.seconds),
@@ -131,7 +136,6 @@ export async function measureBacklog(peer: Peer): Promise<Figure[]> {
     ];
   } finally {
     for (const wire of wires) wire.close();
-    await running.stop();
   }
 }
 
