@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer, TLSSocket, type Server as TlsServer } from 'node:tls';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
+import { type Handle, isHandle } from './handle.ts';
 import type { Protocol } from './protocol.ts';
 import { type Remote, Stream } from './stream.ts';
 import type { Certificate } from './tls.ts';
@@ -136,9 +137,9 @@ export class Listener {
   private accept(accepted: Socket): void {
     const remote = remoteOf(accepted, false);
     if (!this.enter(remote.address, accepted)) return;
-    const { socket, attach } = takeOver(accepted);
+    const { socket, handle, attach } = takeOver(accepted);
     socket.setNoDelay(true);
-    attach(this.adopt(socket, remote));
+    attach(this.adopt(socket, remote, handle));
     socket.resume();
   }
 
@@ -170,9 +171,9 @@ export class Listener {
     return false;
   }
 
-  private adopt(duplex: Duplex, remote: Remote): Stream {
+  private adopt(duplex: Duplex, remote: Remote, handle: Handle | null = null): Stream {
     const { clock, log, protocol, addresses } = this.parts;
-    const stream = new Stream(duplex, clock, log, remote);
+    const stream = new Stream(duplex, clock, log, remote, handle);
     this.streams.add(stream);
     duplex.once('close', () => {
       this.streams.delete(stream);
@@ -205,6 +206,8 @@ function hasCertificate(socket: TLSSocket): boolean {
 
 interface Taken {
   readonly socket: Socket;
+  /** To be written to; null: the socket is. */
+  readonly handle: Handle | null;
   attach(stream: Stream): void;
 }
 
@@ -233,6 +236,7 @@ function takeOver(accepted: Socket): Taken {
   handle[owner] = socket;
   return {
     socket,
+    handle: isHandle(handle) ? handle : null,
     attach(stream) {
       receive = (bytes) => stream.receive(readBuffer, bytes);
     },
@@ -242,6 +246,7 @@ function takeOver(accepted: Socket): Taken {
 function readByEvents(socket: Socket): Taken {
   return {
     socket,
+    handle: null,
     attach(stream) {
       socket.on('data', (chunk: Buffer) => stream.receive(chunk, chunk.length));
     },

@@ -3,6 +3,7 @@ import { emptyBuffer } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { Ring } from '../lib/ring.ts';
+import { type Handle, writeError, writeTo } from './handle.ts';
 
 /** The protocol's side of a connection. */
 export interface StreamHandler {
@@ -124,6 +125,8 @@ export class Stream {
   readonly certificateName: string;
 
   private readonly duplex: Duplex;
+  /** What the duplex reads and we write; null: it is written to as well. */
+  private readonly handle: Handle | null;
   private readonly clock: Clock;
   private readonly log: Logger;
   private used = 0;
@@ -133,7 +136,7 @@ export class Stream {
   private sending: Ring<Buffer> | null = null;
   /** Writes taken at once whose callbacks are still to come: all before those of `sending`. */
   private sentAtOnce = 0;
-  private readonly written = (): void => this.onWritten();
+  private readonly written: (status: number) => void;
   private rest: Buffer = emptyBuffer;
   private restBytes = 0;
   private holds = 0;
@@ -148,8 +151,10 @@ export class Stream {
   private linger: NodeJS.Timeout | null = null;
   private state: 'open' | 'ending' | 'closed' = 'open';
 
-  constructor(duplex: Duplex, clock: Clock, log: Logger, remote: Remote) {
+  constructor(duplex: Duplex, clock: Clock, log: Logger, remote: Remote, handle: Handle | null = null) {
     this.duplex = duplex;
+    this.handle = handle;
+    this.written = handle === null ? () => this.onWritten() : (status) => this.onTaken(status);
     this.clock = clock;
     this.log = log;
     this.lastReadMs = clock.nowMs;
@@ -300,8 +305,13 @@ export class Stream {
 
   // — inside: out —————————————————————————————————————————————————————————————————————————————————————————————————
 
+  /** Octets that were sent and that the kernel has not taken. */
+  private get queuedBytes(): number {
+    return this.handle === null ? this.duplex.writableLength : this.handle.writeQueueSize;
+  }
+
   private drained(): void {
-    if (!this.blocked || this.duplex.writableLength > drainedBelow) return;
+    if (!this.blocked || this.queuedBytes > drainedBelow) return;
     this.blocked = false;
     this.clock.refresh();
     if (this.state !== 'open') return;
@@ -339,18 +349,36 @@ export class Stream {
     const batch = this.out;
     this.bytesOut += this.used;
     this.lastWriteMs = this.clock.nowMs;
-    const { duplex } = this;
-    duplex.write(batch.subarray(0, this.used), this.written);
+    const bytes = batch.subarray(0, this.used);
     this.used = 0;
-    const queued = duplex.writableLength;
-    if (queued === 0) {
-      this.sentAtOnce += 1;
-      return;
-    }
+    const queued = this.handle === null ? this.writeThrough(bytes) : writeTo(this.handle, bytes, this.written);
+    if (queued === 0) return;
+    if (queued < 0) return this.broken(queued);
     this.sending ??= new Ring();
     this.sending.push(batch);
     this.out = emptyBuffer;
     if (queued > blockedFrom) this.blocked = true;
+  }
+
+  private writeThrough(bytes: Buffer): number {
+    const { duplex } = this;
+    duplex.write(bytes, this.written as () => void);
+    const queued = duplex.writableLength;
+    if (queued === 0) this.sentAtOnce += 1;
+    return queued;
+  }
+
+  // The handle's: what it took at once is not told.
+  private onTaken(status: number): void {
+    const batch = this.sending?.shift();
+    if (batch !== undefined) recycle(batch);
+    if (status < 0) this.broken(status);
+    else this.drained();
+  }
+
+  // Told in a turn of its own, as a stream does: somebody may be about to write.
+  private broken(status: number): void {
+    this.duplex.destroy(new Error(writeError(status)));
   }
 
   private onWritten(): void {
@@ -477,9 +505,9 @@ export class Stream {
 
   // Who reads slowly gets all that was written for it; who reads nothing for so long is not waited for.
   private lingerOn(): void {
-    const { writableLength } = this.duplex;
+    const { queuedBytes } = this;
     this.linger = setTimeout(() => {
-      if (this.duplex.writableLength < writableLength) this.lingerOn();
+      if (this.queuedBytes < queuedBytes) this.lingerOn();
       else this.destroy();
     }, lingerMs);
     this.linger.unref();
