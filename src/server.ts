@@ -154,6 +154,7 @@ export class Server {
     broker.onVhostDeleted.push((vhost) => server.sessions.forget(vhost));
     try {
       await server.loadDefinitions();
+      broker.startSchedules();
       for (const [name, listener] of Object.entries(allListeners(config))) {
         if (listener.enabled) await server.listen(name, listener);
       }

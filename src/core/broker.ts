@@ -14,6 +14,7 @@ import { Pager, type PagingLimits } from './queue/pager.ts';
 import { redeliveryKind } from './queue/redelivery.ts';
 import type { ReplyAddress } from './reply.ts';
 import { type RetainedLimits, retainedKind } from './retained.ts';
+import { repeatKind, type Schedule, scheduleKind } from './schedule.ts';
 import type { TopicMapping } from './topic.ts';
 import { headersFromJson } from './typed-text.ts';
 import { noMetadata, replyKind, Vhost, type VhostHost, type VhostMetadata } from './vhost.ts';
@@ -109,8 +110,20 @@ export class Broker implements VhostHost {
         : new Pager({ ...parts.paging, timers: parts.timers, log: parts.log, queues: () => this.queues() });
   }
 
-  private *queues(): Iterable<LocalQueue> {
+  private *queues(): Iterable<LocalQueue | Schedule> {
     for (const vhost of this.vhosts.values()) yield* vhost.queues.values();
+    yield* this.schedules();
+  }
+
+  private *schedules(): Iterable<Schedule> {
+    for (const vhost of this.vhosts.values()) {
+      for (const { schedule } of vhost.exchanges.values()) if (schedule !== null) yield schedule;
+    }
+  }
+
+  /** Messages whose time came while the broker was down are routed: everybody who may want them is there again. */
+  startSchedules(): void {
+    for (const schedule of this.schedules()) schedule.start();
   }
 
   get nowMs(): number {
@@ -281,12 +294,32 @@ export class Broker implements VhostHost {
       const [id, message] = definitions.splitKey(key);
       byId.get(Number(id))?.restoreDeduplication(message, value);
     }
+    const schedules = this.restoreSchedules(recovered);
     for (const each of recovered.queues()) {
       const queue = byId.get(each.id);
-      if (queue === undefined || this.pager === null) recovered.forget(each);
-      else queue.restore(each, this.pager);
+      const schedule = schedules.get(each.id);
+      if (this.pager !== null && queue !== undefined) queue.restore(each, this.pager);
+      else if (this.pager !== null && schedule !== undefined) schedule.restore(each, this.pager.store);
+      else recovered.forget(each);
     }
     this.journal.restored();
+  }
+
+  private restoreSchedules(recovered: Recovered): Map<number, Schedule> {
+    const byId = new Map<number, Schedule>();
+    for (const [key, value] of recovered.entries(scheduleKind)) {
+      const [vhostName, exchangeName] = definitions.splitKey(key);
+      const vhost = this.addVhost(vhostName);
+      const id = Number(value.toString('latin1'));
+      this.queueId = Math.max(this.queueId, id);
+      const exchange = vhost.exchanges.get(exchangeName);
+      if (exchange !== undefined) byId.set(id, vhost.addSchedule(exchange, id));
+    }
+    for (const [key, value] of recovered.entries(repeatKind)) {
+      const [id, sequence] = definitions.splitKey(key);
+      byId.get(Number(id))?.restoreRepeat(Number(sequence), value);
+    }
+    return byId;
   }
 
   private restoreBinding(key: string, value: Buffer): void {

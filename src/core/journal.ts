@@ -1,6 +1,6 @@
 import type { Condition } from './errors.ts';
 import type { RecoveredQueue } from './queue/cold-store.ts';
-import type { QueueEntry } from './queue/entry.ts';
+import type { KeptEntry } from './queue/entry.ts';
 
 /** Number of a record in the order of appending; grows for ever. */
 export type Position = number;
@@ -32,9 +32,9 @@ export interface Journal {
    * One record however many durable queues: `first` and the entries chained behind it by `sibling`.
    * Entries settled before their group is written are left out; a message with none left is never written.
    */
-  publish(first: QueueEntry): Position;
+  publish(first: KeptEntry): Position;
   /** The entry was acked, expired or otherwise removed; nothing is written if its message was not. */
-  settle(entry: QueueEntry): Position;
+  settle(entry: KeptEntry): Position;
   /** State that is the last value of a key: topology, sessions, retained messages; replayed by kind. */
   put(kind: string, key: string, value: Buffer): Position;
   delete(kind: string, key: string): Position;

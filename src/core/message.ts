@@ -5,6 +5,7 @@ import type { MessageFormat } from './format.ts';
 import { conversionLosses, takeLosses } from './losses.ts';
 import type { Properties } from './properties.ts';
 import type { ReplyAliases } from './reply.ts';
+import type { Timing } from './timing.ts';
 import { TranslationMemo } from './translation-memo.ts';
 
 /** One row of `x-death`: what the broker knows of how a message died, never written into `native`. */
@@ -68,6 +69,8 @@ export class Message {
   sequence = 0;
   /** Of its virtual host, for formats that show a reply address to another protocol; given when it is routed. */
   replies: ReplyAliases | null = null;
+  /** When it is to be routed, as its publisher said; null: as it comes. */
+  timing: Timing | null = null;
   resting = false;
   private decoded: Properties | null = null;
   /** The first translation asked for: most messages need one at most. */

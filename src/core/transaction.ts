@@ -91,7 +91,12 @@ export class Transaction {
     const { writable } = this.vhost.journal;
     const sums = new Map<Queue, { count: number; bytes: number }>();
     for (const [i, message] of this.messages.entries()) {
-      const targets: readonly Target[] = this.vhost.targetsOf(routes[i]!, message);
+      const route = routes[i]!;
+      if ((message.timing !== null || route.exchange.delays) && this.vhost.findTiming(route, message) !== null) {
+        if (!writable && message.durable && route.exchange.spec.durable) return true;
+        continue; // no queue gets it yet
+      }
+      const targets: readonly Target[] = this.vhost.targetsOf(route, message);
       for (const { queue } of targets) {
         if (!writable && message.durable && queue.id !== 0) return true;
         const sum = sums.get(queue) ?? { count: 0, bytes: 0 };

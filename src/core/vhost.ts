@@ -1,4 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
+import type { Logger } from '../lib/log.ts';
 import type { Timers } from '../lib/timers.ts';
 import { demand, type Operation, type Resource } from './auth.ts';
 import type { Client } from './client.ts';
@@ -6,11 +7,12 @@ import { isCycle } from './deaths.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
 import type { Binding, Match, SubscriptionOptions, Target } from './exchange/binding.ts';
+import { findDelay, spendDelay } from './exchange/delay.ts';
 import { checkBinding, Exchange, type ExchangeSpec } from './exchange/exchange.ts';
 import { bindingId } from './exchange/identity.ts';
 import { computeRoute, type Route, Router } from './exchange/route.ts';
 import type { Journal, Position, PublishReceipt } from './journal.ts';
-import type { DeathReason, Message } from './message.ts';
+import { copyMessage, type DeathReason, type Message } from './message.ts';
 import { operatorPolicyKind, Policies, policyKind } from './policies.ts';
 import { type Headers, noHeaders } from './properties.ts';
 import {
@@ -30,6 +32,8 @@ import type { Queue } from './queue/queue.ts';
 import type { QueueSpec } from './queue/spec.ts';
 import { aliasQueuePrefix, type ReplyAddress, ReplyAliases, type ReplyHouse, replyDefaults } from './reply.ts';
 import { asksForRetained, asksToBeRetained, copyOf, Retained, type RetainedLimits } from './retained.ts';
+import { Schedule, type ScheduleOwner, scheduleKind } from './schedule.ts';
+import { dueMaxMs, type Timing } from './timing.ts';
 import { type Pattern, parsePattern, type TopicMapping } from './topic.ts';
 
 /** What became of a publish: `unroutable` is for the publisher that asked, and is confirmed all the same. */
@@ -41,6 +45,7 @@ export interface VhostHost {
   readonly nowMs: number;
   readonly timers: Timers;
   readonly clock: Clock;
+  readonly log: Logger;
   /** Text that nobody guesses, of letters, digits, `-` and `_`. */
   createToken(): string;
   /** Whose retained messages MQTT's subscribers get: what is published to another exchange is not retained. */
@@ -85,7 +90,7 @@ export const noVhostLimits: VhostLimits = {
  * Cold operations are checked against the client's access and journaled; publishing is one call, from message to
  * queues, with nothing between.
  */
-export class Vhost implements QueueOwner, ReplyHouse {
+export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
   readonly name: string;
   readonly topicMapping: TopicMapping;
   readonly journal: Journal;
@@ -244,9 +249,21 @@ export class Vhost implements QueueOwner, ReplyHouse {
 
   /**
    * Gives the message to every queue of the route, and tells the receipt (null: nobody asked) at once or when the
-   * journal has it. The message may be a view into the chunk being read: who keeps it copies it.
+   * journal has it. The message may be a view into the chunk being read: who keeps it copies it. One that is for later
+   * is kept until then, whatever its queues are now.
+   * @param mandatory one that is for later is not kept when no queue would get it now
    */
-  publish(route: Route, message: Message, receipt: PublishReceipt | null, tag: number): PublishResult {
+  publish(
+    route: Route,
+    message: Message,
+    receipt: PublishReceipt | null,
+    tag: number,
+    mandatory = false,
+  ): PublishResult {
+    if (message.timing !== null || route.exchange.delays) {
+      const timing = this.findTiming(route, message);
+      if (timing !== null) return this.publishLater(route, message, timing, receipt, tag, mandatory);
+    }
     route.exchange.publishedIn += 1;
     const targets = this.targetsOf(route, message);
     if (!route.exchange.spec.internal) {
@@ -261,6 +278,71 @@ export class Vhost implements QueueOwner, ReplyHouse {
     }
     if (retained) return this.publishRetained(targets, message, receipt, tag);
     return this.give(targets, message, receipt, tag, 0);
+  }
+
+  /** When the message is to be routed; null: now. */
+  findTiming(route: Route, message: Message): Timing | null {
+    const { timing } = message;
+    if (timing !== null) return timing.dueMs > this.nowMs || timing.repeat !== null ? timing : null;
+    if (!route.exchange.delays) return null;
+    const delayMs = findDelay(message);
+    return delayMs === 0 ? null : { dueMs: Math.min(this.nowMs + delayMs, dueMaxMs), repeat: null };
+  }
+
+  private publishLater(
+    route: Route,
+    message: Message,
+    timing: Timing,
+    receipt: PublishReceipt | null,
+    tag: number,
+    mandatory: boolean,
+  ): PublishResult {
+    const { exchange } = route;
+    exchange.publishedIn += 1;
+    this.publishedIn += 1;
+    if (mandatory && this.targetsOf(route, message).length === 0) {
+      this.unroutable += 1;
+      if (receipt !== null) this.journal.confirm(0, receipt, tag);
+      return 'unroutable';
+    }
+    if (message.durable && exchange.spec.durable && !this.journal.writable) {
+      receipt?.refused(tag, 'resource-limit-exceeded');
+      return 'refused';
+    }
+    message.replies = this.replies;
+    // whether it may be retained is asked while its publisher is there
+    const own = this.isRetained(message) && !message.retain ? copyMessage(message, { retain: true }) : message;
+    const kept = message.timing === null ? spendDelay(own, timing.dueMs - this.nowMs) : own;
+    const position = this.scheduleOf(exchange).hold(kept, timing, route.routingKeys.length > 1);
+    if (receipt !== null) this.journal.confirm(position, receipt, tag);
+    return 'routed';
+  }
+
+  private scheduleOf(exchange: Exchange): Schedule {
+    if (exchange.schedule !== null) return exchange.schedule;
+    const id = exchange.spec.durable ? this.host.nextQueueId() : 0;
+    if (id !== 0) {
+      this.journal.put(scheduleKind, definitions.nameKey(this.name, exchange.name), Buffer.from(String(id), 'latin1'));
+    }
+    exchange.schedule = new Schedule(id, this);
+    return exchange.schedule;
+  }
+
+  release(message: Message, copies: boolean): void {
+    const exchange = this.exchanges.get(message.exchange);
+    if (exchange === undefined) return;
+    const route = copies
+      ? computeRoute(this, exchange, message.deathKeys, message)
+      : this.router.routeFor(exchange, message.routingKey);
+    const targets = this.targetsOf(route, message);
+    if (targets.length === 0) this.unroutable += 1;
+    if (this.isRetained(message)) this.publishRetained(targets, message, null, 0);
+    else this.give(targets, message, null, 0, 0);
+  }
+
+  readFailed(why: Error, again: () => void): void {
+    this.host.log.error({ vhost: this.name, err: why.message }, 'messages that are due cannot be read: tried again');
+    this.timers.after(readAgainMs, again);
   }
 
   /** Gives a message to one queue that is known already: a retained message to a new subscriber. */
@@ -352,6 +434,7 @@ export class Vhost implements QueueOwner, ReplyHouse {
       this.createQueue({ name: to.queue, durable, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
     }
     const dead = makeDeadLetter(message, queue.name, reason, to, this.nowMs);
+    if (exchange.delays && this.delayDead(exchange, dead)) return;
     const { targets } = computeRoute(this, exchange, dead.deathKeys, dead);
     exchange.publishedIn += 1;
     this.give(
@@ -361,6 +444,16 @@ export class Vhost implements QueueOwner, ReplyHouse {
       0,
       0,
     );
+  }
+
+  private delayDead(exchange: Exchange, dead: Message): boolean {
+    const delayMs = findDelay(dead);
+    if (delayMs === 0) return false;
+    exchange.publishedIn += 1;
+    dead.replies = this.replies;
+    const timing = { dueMs: Math.min(this.nowMs + delayMs, dueMaxMs), repeat: null };
+    this.scheduleOf(exchange).hold(spendDelay(dead, delayMs), timing, dead.deathKeys.length > 1);
+    return true;
   }
 
   confirmsAfter(position: Position): void {
@@ -583,7 +676,7 @@ export class Vhost implements QueueOwner, ReplyHouse {
   bind(client: Client, source: string, destination: Queue | Exchange, key: string, args: Headers): void {
     this.demandBinding(client, source, destination instanceof Exchange ? 'exchange' : 'queue', destination.name, key);
     const exchange = this.getExchange(source);
-    checkBinding(exchange.spec.type, key, args);
+    checkBinding(exchange.spec, key, args);
     const isNew = !exchange.bindings.has(bindingId(destination, key, args));
     const { pattern } = this.addBinding(exchange, destination, key, parsePattern(key), args, null);
     if (isNew && asksForRetained(args)) this.replayRetained(exchange, destination, pattern);
@@ -645,6 +738,11 @@ export class Vhost implements QueueOwner, ReplyHouse {
     this.governExchange(exchange);
     this.router.change();
     return exchange;
+  }
+
+  addSchedule(exchange: Exchange, id: number): Schedule {
+    exchange.schedule = new Schedule(id, this);
+    return exchange.schedule;
   }
 
   addQueue(spec: QueueSpec, id: number): LocalQueue {
@@ -712,10 +810,20 @@ export class Vhost implements QueueOwner, ReplyHouse {
   private removeExchange(exchange: Exchange): void {
     if (exchange.deleted) return;
     exchange.deleted = true;
+    this.removeSchedule(exchange);
     for (const binding of [...exchange.bindings.values(), ...exchange.sources]) this.removeBinding(binding);
     this.exchanges.delete(exchange.name);
     this.router.change();
     if (exchange.spec.durable) this.journal.delete('exchange', definitions.nameKey(this.name, exchange.name));
+  }
+
+  // What waits there has no way left.
+  private removeSchedule(exchange: Exchange): void {
+    const { schedule } = exchange;
+    if (schedule === null) return;
+    exchange.schedule = null;
+    schedule.clear();
+    if (schedule.id !== 0) this.journal.delete(scheduleKind, definitions.nameKey(this.name, exchange.name));
   }
 
   private demandUnlocked(queue: LocalQueue, client: Client): void {
@@ -733,6 +841,8 @@ function needsJournal(targets: readonly Target[]): boolean {
   for (const { queue } of targets) if (queue.id !== 0) return true;
   return false;
 }
+
+const readAgainMs = 1000;
 
 const predeclared = [
   ['', 'direct'],

@@ -1,4 +1,4 @@
-import type { QueueEntry } from '../core/queue/entry.ts';
+import type { KeptEntry } from '../core/queue/entry.ts';
 import { ColdTable, type Home, type Place } from './cold-table.ts';
 import { segmentHeaderBytes, segmentName } from './segment.ts';
 
@@ -18,7 +18,7 @@ export class Segment implements Home {
   /** Length of the file: what has been written. */
   bytes = segmentHeaderBytes;
   /** Living entries in memory whose message was written here; in no order. */
-  readonly entries: QueueEntry[] = [];
+  readonly entries: KeptEntry[] = [];
   /** Living entries that have left memory, and the number that the table of them knows this segment by. */
   cold = 0;
   coldId = -1;
@@ -92,7 +92,7 @@ export class Catalog {
   }
 
   /** The entry's message is in `segment`: newly written or moved there, as a record that `shares` queues share. */
-  place(entry: QueueEntry, segment: Segment, offset: number, length: number, shares: number): void {
+  place(entry: KeptEntry, segment: Segment, offset: number, length: number, shares: number): void {
     if (entry.home !== null) this.release(entry, segment);
     entry.homeAt = offset;
     entry.homeBytes = length;
@@ -102,7 +102,7 @@ export class Catalog {
   }
 
   /** The entry is needed no more where it was, as a record in `by` says. */
-  release(entry: QueueEntry, by: Segment): void {
+  release(entry: KeptEntry, by: Segment): void {
     const segment = entry.home as Segment;
     this.leave(segment, entry);
     this.charge(segment, -shareOf(entry));
@@ -110,7 +110,7 @@ export class Catalog {
   }
 
   /** The entry leaves memory; it may be in a file that is no segment. @returns its slot */
-  freeze(entry: QueueEntry): number {
+  freeze(entry: KeptEntry): number {
     const home = entry.home as Home;
     const { homeAt, homeBytes } = entry;
     if (home instanceof Segment) this.leave(home, entry);
@@ -119,7 +119,7 @@ export class Catalog {
   }
 
   /** The entry is in memory again. @returns where its message is */
-  thaw(slot: number, entry: QueueEntry): Home {
+  thaw(slot: number, entry: KeptEntry): Home {
     const { cold } = this;
     const home = cold.home(slot);
     if (home instanceof Segment) {
@@ -151,7 +151,7 @@ export class Catalog {
     if (segment !== by) by.overrules.add(segment);
   }
 
-  private leave(segment: Segment, entry: QueueEntry): void {
+  private leave(segment: Segment, entry: KeptEntry): void {
     entry.home = null;
     const last = segment.entries.pop()!;
     if (last === entry) return;
@@ -221,14 +221,14 @@ export class Catalog {
   }
 }
 
-function enter(segment: Segment, entry: QueueEntry): void {
+function enter(segment: Segment, entry: KeptEntry): void {
   entry.home = segment;
   entry.homeIndex = segment.entries.length;
   segment.entries.push(entry);
 }
 
 /** Of a record that several queues share, the octets that count as this entry's. */
-function shareOf(entry: QueueEntry): number {
+function shareOf(entry: KeptEntry): number {
   return entry.homeShares === 1 ? entry.homeBytes : Math.floor(entry.homeBytes / entry.homeShares);
 }
 

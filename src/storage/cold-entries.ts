@@ -1,6 +1,6 @@
 import type { ColdStore, Slot } from '../core/queue/cold-store.ts';
-import { QueueEntry } from '../core/queue/entry.ts';
-import type { Queue } from '../core/queue/queue.ts';
+import { type KeptEntry, QueueEntry } from '../core/queue/entry.ts';
+import type { EntryKeeper } from '../core/queue/queue.ts';
 import { type Catalog, Segment } from './catalog.ts';
 import { ColdReader, type Span, type Wanted } from './cold-reader.ts';
 import type { Home } from './cold-table.ts';
@@ -30,21 +30,21 @@ export class ColdEntries implements ColdStore {
     this.scratch = new Scratch(disk, (file) => this.reader.forget(file));
   }
 
-  holds(entry: QueueEntry): boolean {
+  holds(entry: KeptEntry): boolean {
     const home = entry.home as Home | null;
     if (home === null || entry.homeAt >= home.bytes) return false;
     return !(home instanceof Segment && home.listed);
   }
 
-  spill(entries: readonly QueueEntry[]): Promise<void> {
+  spill(entries: readonly KeptEntry[]): Promise<void> {
     return this.scratch.spill(entries);
   }
 
-  freeze(entry: QueueEntry): Slot {
+  freeze(entry: KeptEntry): Slot {
     return this.catalog.freeze(entry);
   }
 
-  async read(queue: Queue, slots: Uint32Array, from: number, to: number): Promise<QueueEntry[]> {
+  async read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<QueueEntry<K>[]> {
     const { cold } = this.catalog;
     for (;;) {
       const wanted: Wanted[] = [];
@@ -77,7 +77,7 @@ export class ColdEntries implements ColdStore {
     }
   }
 
-  thaw(slot: Slot, entry: QueueEntry): void {
+  thaw(slot: Slot, entry: KeptEntry): void {
     const home = this.catalog.thaw(slot, entry);
     if (!(home instanceof Segment)) this.collectLater(home);
   }
@@ -107,7 +107,12 @@ export class ColdEntries implements ColdStore {
 /** About what one read brings. */
 const readBytes = 1024 * 1024;
 
-function toEntry(queue: Queue, span: Span, { file, offset, length }: Wanted, sequence: number): QueueEntry {
+function toEntry<K extends EntryKeeper>(
+  queue: K,
+  span: Span,
+  { file, offset, length }: Wanted,
+  sequence: number,
+): QueueEntry<K> {
   const record = publishedAt(span.bytes, offset - span.offset);
   if (record.sequence !== sequence || record.length !== length) {
     throw new Error(`${file} at offset ${offset}: message ${sequence} is not there`);

@@ -1,4 +1,4 @@
-import type { QueueEntry } from '../core/queue/entry.ts';
+import type { KeptEntry } from '../core/queue/entry.ts';
 import type { Catalog, Segment, StateRecord } from './catalog.ts';
 import type { ColdReader, Span } from './cold-reader.ts';
 
@@ -11,7 +11,7 @@ const survivorsASlice = 16_384;
 /** What the compactor asks of the journal: records into the group that is being encoded. */
 export interface MoveWriter {
   /** Writes the message of `entries`, which are all its living ones in memory, anew. @returns octets */
-  moveEntries(entries: readonly QueueEntry[]): number;
+  moveEntries(entries: readonly KeptEntry[]): number;
   /** Writes the message whose record stands at `start` of `source` anew, for entries that left memory. @returns octets */
   moveCold(slots: readonly number[], source: Buffer, start: number): number;
   /** Writes the value anew. @returns octets */
@@ -23,7 +23,7 @@ export interface MoveWriter {
 export interface SurvivorsPart {
   readonly first: boolean;
   readonly last: boolean;
-  readonly entries: readonly QueueEntry[];
+  readonly entries: readonly KeptEntry[];
   /** Of entries that have left memory. */
   readonly slots: readonly number[];
   readonly state: readonly StateRecord[];
@@ -281,7 +281,7 @@ class Listing {
 }
 
 /** The entries of one message that live beside `entry`, and itself: siblings are a ring once they are written. */
-function livingSiblings(entry: QueueEntry): QueueEntry[] {
+function livingSiblings(entry: KeptEntry): KeptEntry[] {
   const living = [entry];
   for (let next = entry.sibling; next !== null && next !== entry; next = next.sibling) {
     if (next.home === entry.home) living.push(next);

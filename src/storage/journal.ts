@@ -1,6 +1,6 @@
 import type { Journal, Position, PublishReceipt } from '../core/journal.ts';
 import type { Message } from '../core/message.ts';
-import type { QueueEntry } from '../core/queue/entry.ts';
+import type { KeptEntry } from '../core/queue/entry.ts';
 import { emptyBuffer, encodeText } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
@@ -71,8 +71,8 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   private syncedUnit: number;
   private syncDue: Timer | null = null;
 
-  private published: QueueEntry[] = [];
-  private settled: QueueEntry[] = [];
+  private published: KeptEntry[] = [];
+  private settled: KeptEntry[] = [];
   private settledCold: number[] = [];
   private changes: StateChange[] = [];
   /** Receipts in the order of their positions: three rings are one without an object an item. */
@@ -96,7 +96,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   private batchAt = 0;
   private readonly queueIds: number[] = [];
   private readonly expiries: number[] = [];
-  private readonly living: QueueEntry[] = [];
+  private readonly living: KeptEntry[] = [];
   private readonly way = {
     exchange: emptyBuffer,
     key: emptyBuffer,
@@ -151,9 +151,9 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     this.schedule();
   }
 
-  publish(first: QueueEntry): Position {
+  publish(first: KeptEntry): Position {
     let bytes = recordOverhead + first.message.end - first.message.start;
-    for (let entry: QueueEntry | null = first; entry !== null; entry = entry.sibling) {
+    for (let entry: KeptEntry | null = first; entry !== null; entry = entry.sibling) {
       entry.journal = 'pending';
       bytes += 4;
     }
@@ -161,7 +161,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     return this.appended(bytes);
   }
 
-  settle(entry: QueueEntry): Position {
+  settle(entry: KeptEntry): Position {
     this.settled.push(entry);
     return this.appended(8);
   }
@@ -416,7 +416,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     if (this.writer.at > batchHeaderBytes) this.endBatch();
   }
 
-  moveEntries(entries: readonly QueueEntry[]): number {
+  moveEntries(entries: readonly KeptEntry[]): number {
     this.encodeEntries(entries[0]!.message, entries);
     return entries[0]!.homeBytes;
   }
@@ -464,11 +464,11 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     }
   }
 
-  private encodePublished(first: QueueEntry): void {
+  private encodePublished(first: KeptEntry): void {
     const { living } = this;
     living.length = 0;
     let last = first;
-    for (let entry: QueueEntry | null = first; entry !== null; entry = entry.sibling) {
+    for (let entry: KeptEntry | null = first; entry !== null; entry = entry.sibling) {
       last = entry;
       if (entry.state === 'settled') continue;
       entry.journal = 'written';
@@ -480,7 +480,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   }
 
   /** Writes the message for the queues of `entries`, which live there from now on. */
-  private encodeEntries(message: Message, entries: readonly QueueEntry[]): void {
+  private encodeEntries(message: Message, entries: readonly KeptEntry[]): void {
     const { queueIds, expiries } = this;
     queueIds.length = 0;
     expiries.length = 0;

@@ -1,5 +1,5 @@
 import type { Journal, Position, PublishReceipt } from '../core/journal.ts';
-import type { QueueEntry } from '../core/queue/entry.ts';
+import type { KeptEntry } from '../core/queue/entry.ts';
 
 /** Remembers nothing: everything is as durable as it will ever be at once. */
 export class MemoryJournal implements Journal {
@@ -12,11 +12,11 @@ export class MemoryJournal implements Journal {
     return this.position;
   }
 
-  publish(_first: QueueEntry): Position {
+  publish(_first: KeptEntry): Position {
     return ++this.position;
   }
 
-  settle(_entry: QueueEntry): Position {
+  settle(_entry: KeptEntry): Position {
     return ++this.position;
   }
 

@@ -156,6 +156,7 @@ export class RecoveredState implements RecordVisitor, Recovered {
     return [...slots].map(([id, own]) => ({
       id,
       slots: inOrder(own, (slot) => cold.sequence(slot)),
+      sequence: (slot) => cold.sequence(slot),
       bodyBytes: (slot) => details.bodyBytes(slot),
       priority: (slot) => details.priority(slot),
       expiresAtMs: (slot) => details.expiresAtMs(slot),

@@ -1,4 +1,4 @@
-import type { QueueEntry } from '../core/queue/entry.ts';
+import type { KeptEntry } from '../core/queue/entry.ts';
 import { emptyBuffer, encodeText } from '../lib/bytes.ts';
 import type { Home } from './cold-table.ts';
 import type { AppendFile, Disk } from './disk.ts';
@@ -43,7 +43,7 @@ export class Scratch {
   }
 
   /** Writes the entries' messages, and says in each where; one after another. */
-  spill(entries: readonly QueueEntry[]): Promise<void> {
+  spill(entries: readonly KeptEntry[]): Promise<void> {
     const spilled = this.last.then(() => this.write(entries));
     this.last = spilled.catch(() => {});
     return spilled;
@@ -66,7 +66,7 @@ export class Scratch {
     this.full.clear();
   }
 
-  private async write(entries: readonly QueueEntry[]): Promise<void> {
+  private async write(entries: readonly KeptEntry[]): Promise<void> {
     const ways = entries.map(({ message, queue, expiresAtMs }) => ({
       exchange: encodeText(message.exchange),
       key: encodeText(message.routingKey),

@@ -1,16 +1,25 @@
 import type { Message } from '../message.ts';
 import { mergeDefinitions, type Policy, type PolicyDefinition } from '../policies.ts';
 import type { Headers } from '../properties.ts';
+import type { Schedule } from '../schedule.ts';
 import type { Binding } from './binding.ts';
 import { ConsistentHashMatcher, readHashOn } from './consistent-hash.ts';
+import { delayedType, routingTypeOf } from './delay.ts';
 import { DirectMatcher } from './direct.ts';
 import { FanoutMatcher } from './fanout.ts';
 import { checkMode, HeadersMatcher } from './headers.ts';
 import { TopicMatcher } from './topic.ts';
 
-export type ExchangeType = 'direct' | 'topic' | 'fanout' | 'headers' | 'x-consistent-hash';
+export type ExchangeType = 'direct' | 'topic' | 'fanout' | 'headers' | 'x-consistent-hash' | 'x-delayed-message';
 
-export const exchangeTypes: readonly ExchangeType[] = ['direct', 'topic', 'fanout', 'headers', 'x-consistent-hash'];
+export const exchangeTypes: readonly ExchangeType[] = [
+  'direct',
+  'topic',
+  'fanout',
+  'headers',
+  'x-consistent-hash',
+  delayedType,
+];
 
 /** How one exchange type finds the bindings that match. */
 export interface Matcher {
@@ -36,6 +45,10 @@ export interface ExchangeSpec {
 export class Exchange {
   readonly spec: ExchangeSpec;
   readonly matcher: Matcher;
+  /** What it is to route at a later time; made when the first such message comes. */
+  schedule: Schedule | null = null;
+  /** Messages may say with a header that they are for later. */
+  readonly delays: boolean;
   /** Bindings from this exchange, by destination, key and arguments. */
   readonly bindings = new Map<string, Binding>();
   /** Bindings from other exchanges to this one. */
@@ -48,6 +61,7 @@ export class Exchange {
 
   constructor(spec: ExchangeSpec) {
     this.spec = spec;
+    this.delays = spec.type === delayedType;
     this.matcher = createMatcher(spec);
   }
 
@@ -67,14 +81,16 @@ export class Exchange {
   }
 }
 
-/** @throws BrokerError precondition-failed when a binding from an exchange of the type cannot be meant so */
-export function checkBinding(type: ExchangeType, key: string, args: Headers): void {
+/** @throws BrokerError precondition-failed when a binding from such an exchange cannot be meant so */
+export function checkBinding(spec: ExchangeSpec, key: string, args: Headers): void {
+  const type = routingTypeOf(spec.type, spec.arguments, exchangeTypes);
   if (type === 'x-consistent-hash') ConsistentHashMatcher.checkWeight(key);
   else if (type === 'headers') checkMode(args);
 }
 
+/** @throws BrokerError precondition-failed */
 function createMatcher({ type, arguments: args }: ExchangeSpec): Matcher {
-  switch (type) {
+  switch (routingTypeOf(type, args, exchangeTypes)) {
     case 'direct':
       return new DirectMatcher();
     case 'topic':
@@ -85,5 +101,7 @@ function createMatcher({ type, arguments: args }: ExchangeSpec): Matcher {
       return new HeadersMatcher();
     case 'x-consistent-hash':
       return new ConsistentHashMatcher(readHashOn(args));
+    case delayedType:
+      throw new Error('a delayed exchange routes as another type does');
   }
 }

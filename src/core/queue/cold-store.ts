@@ -1,5 +1,5 @@
-import type { QueueEntry } from './entry.ts';
-import type { Queue } from './queue.ts';
+import type { KeptEntry, QueueEntry } from './entry.ts';
+import type { EntryKeeper } from './queue.ts';
 
 /** The number that a store gave an entry which has left memory. */
 export type Slot = number;
@@ -10,18 +10,18 @@ export type Slot = number;
  */
 export interface ColdStore {
   /** True when the entry's message can be read back. */
-  holds(entry: QueueEntry): boolean;
+  holds(entry: KeptEntry): boolean;
   /** Writes messages that are not durable to where they can be read back from; a restart forgets them. */
-  spill(entries: readonly QueueEntry[]): Promise<void>;
+  spill(entries: readonly KeptEntry[]): Promise<void>;
   /** Takes an entry that it holds; the caller forgets the entry. */
-  freeze(entry: QueueEntry): Slot;
+  freeze(entry: KeptEntry): Slot;
   /**
    * Makes entries anew, in the order of `slots[from, to)`: as many as are read at a time, at least one; none
    * when the first slot is free meanwhile. They are cold until each is thawed, and may be forgotten instead.
    */
-  read(queue: Queue, slots: Uint32Array, from: number, to: number): Promise<QueueEntry[]>;
+  read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<QueueEntry<K>[]>;
   /** The entry that was read is its queue's again; the slot is free. */
-  thaw(slot: Slot, entry: QueueEntry): void;
+  thaw(slot: Slot, entry: KeptEntry): void;
   /** The entry is settled where it is. */
   settle(slot: Slot): void;
 }
@@ -31,6 +31,7 @@ export interface RecoveredQueue {
   readonly id: number;
   /** In the order of their messages. */
   readonly slots: Uint32Array;
+  sequence(slot: Slot): number;
   bodyBytes(slot: Slot): number;
   /** As published, −1 = none. */
   priority(slot: Slot): number;

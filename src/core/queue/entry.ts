@@ -1,7 +1,7 @@
 import type { Match } from '../exchange/binding.ts';
 import type { Message } from '../message.ts';
 import type { DeadLetterAddress } from './dead-letter.ts';
-import type { Consumer, Queue } from './queue.ts';
+import type { Consumer, EntryKeeper, Queue } from './queue.ts';
 
 /** ready → unacked → (waiting → ready …) → settled; a waiting entry is invisible, a settled one nobody's. */
 export type EntryState = 'ready' | 'unacked' | 'waiting' | 'settled';
@@ -9,10 +9,13 @@ export type EntryState = 'ready' | 'unacked' | 'waiting' | 'settled';
 /** What the journal knows of an entry: nothing, waiting to be written with its group, on disk. */
 export type JournalState = 'none' | 'pending' | 'written';
 
+/** An entry of whatever keeps it. */
+export type KeptEntry = QueueEntry<EntryKeeper>;
+
 /** A message's place in one queue. */
-export class QueueEntry {
+export class QueueEntry<K extends EntryKeeper = Queue> {
   message: Message;
-  readonly queue: Queue;
+  readonly queue: K;
   /** Options of the subscriptions that matched, for sessions of MQTT. */
   match: Match | null;
   /** Times that it was handed to a consumer and came back. */
@@ -26,7 +29,7 @@ export class QueueEntry {
   /** Who has it while it is unacked; null for one that was fetched. */
   consumer: Consumer | null = null;
   /** The next durable queue's entry of the same message; a ring once the journal has written it. */
-  sibling: QueueEntry | null = null;
+  sibling: KeptEntry | null = null;
   /** Where the journal has the entry: its own business. */
   home: object | null = null;
   homeIndex = 0;
@@ -36,7 +39,7 @@ export class QueueEntry {
   /** The queues that shared the record when it was written. */
   homeShares = 1;
 
-  constructor(queue: Queue, message: Message, match: Match | null) {
+  constructor(queue: K, message: Message, match: Match | null) {
     this.queue = queue;
     this.message = message;
     this.match = match;

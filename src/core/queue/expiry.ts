@@ -30,6 +30,7 @@ export class HeadAlarm {
   cancel(): void {
     this.timer?.cancel();
     this.timer = null;
+    this.dueMs = Number.POSITIVE_INFINITY;
   }
 }
 

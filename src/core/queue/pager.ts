@@ -22,12 +22,21 @@ export interface Paging {
   failed(queue: LocalQueue, why: Error, again: () => void): void;
 }
 
+/** Whatever keeps entries in memory that can leave it. */
+export interface Pageable {
+  /** Octets of bodies, and entries, that are in memory. */
+  readonly memoryBytes: number;
+  readonly memoryEntries: number;
+  /** Lets entries behind the first `keep` leave memory, a slice of them. @returns true when there is more to do */
+  page(paging: Paging, keep: number): boolean;
+}
+
 export interface PagerParts {
   readonly store: ColdStore;
   readonly limits: PagingLimits;
   readonly timers: Timers;
   readonly log: Logger;
-  queues(): Iterable<LocalQueue>;
+  queues(): Iterable<Pageable>;
 }
 
 /** Of the heap, for an entry that waits and its message. */
@@ -93,7 +102,7 @@ export class Pager implements Paging {
   }
 
   // What a queue may take, so that all of them together keep to the budgets.
-  private allowance(queues: readonly LocalQueue[]): number {
+  private allowance(queues: readonly Pageable[]): number {
     const { limits } = this.parts;
     let bodyBytes = 0;
     let entries = 0;
@@ -116,6 +125,6 @@ export class Pager implements Paging {
   }
 }
 
-function memoryOf(queue: LocalQueue): number {
+function memoryOf(queue: Pageable): number {
   return queue.memoryBytes + queue.memoryEntries * entryBytes;
 }

@@ -5,7 +5,7 @@ import type { DeathReason, Message } from '../message.ts';
 import type { Headers } from '../properties.ts';
 import type { QueueOptions } from './arguments.ts';
 import type { DeadLetterAddress } from './dead-letter.ts';
-import type { QueueEntry } from './entry.ts';
+import type { KeptEntry, QueueEntry } from './entry.ts';
 import type { QueueSpec } from './spec.ts';
 
 /** refused: the queue will not have it; pending: the queue's owner will tell the receipt. */
@@ -51,12 +51,23 @@ export interface QueueCounts {
   readonly consumers: number;
 }
 
+/** Where entries have their places: a queue, or a schedule of what is not due yet. */
+export interface EntryKeeper {
+  /** If it is durable: the number that the journal knows it by; 0 for others. */
+  readonly id: number;
+  settle(entry: KeptEntry): void;
+  requeue(entry: KeptEntry, counted: boolean): void;
+  /**
+   * @param otherwise where it goes if the queue has no dead letter address of its own
+   * @param reason rejected, if it is not said
+   */
+  reject(entry: KeptEntry, otherwise: DeadLetterAddress | null, reason?: DeathReason): void;
+}
+
 /** Cold operations answer at once or by a promise: nobody may assume that a queue is local. */
-export interface Queue {
+export interface Queue extends EntryKeeper {
   readonly spec: QueueSpec;
   readonly name: string;
-  /** Durable queues: the number that the journal knows it by; 0 for others. */
-  readonly id: number;
   readonly bindings: Set<Binding>;
   readonly deleted: boolean;
   readonly counts: QueueCounts;
@@ -69,13 +80,6 @@ export interface Queue {
   accepts(count: number, bytes: number): boolean;
   /** The entry made by the last `publish` that journals it; null when there is nothing to write. */
   takeUnwritten(): QueueEntry | null;
-  settle(entry: QueueEntry): void;
-  requeue(entry: QueueEntry, counted: boolean): void;
-  /**
-   * @param otherwise where it goes if the queue has no dead letter address of its own
-   * @param reason rejected, if it is not said
-   */
-  reject(entry: QueueEntry, otherwise: DeadLetterAddress | null, reason?: DeathReason): void;
   /** A consumer became ready. */
   wake(): void;
 

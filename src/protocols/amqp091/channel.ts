@@ -224,7 +224,7 @@ export class Channel {
     const confirms = this.confirms;
     if (confirms !== null) confirms.published += 1;
     if ((flags & 1) !== 0 && this.isUnroutable(route, message)) this.return(message);
-    vhost.publish(route, message, confirms, confirms === null ? 0 : confirms.published);
+    vhost.publish(route, message, confirms, confirms === null ? 0 : confirms.published, (flags & 1) !== 0);
   }
 
   // CC, BCC and a reply-to that stands for a queue of the broker's: the properties are written anew.

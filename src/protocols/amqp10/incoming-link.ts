@@ -1,4 +1,4 @@
-import type { Condition } from '../../core/errors.ts';
+import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import type { PublishReceipt } from '../../core/journal.ts';
 import { Message, noDeaths } from '../../core/message.ts';
@@ -12,6 +12,7 @@ import { RoutingFacts, Sections } from './sections.ts';
 import type { Session } from './session.ts';
 import type { SuspendedLink } from './suspended.ts';
 import type { TargetNode } from './target.ts';
+import { findTiming } from './timing.ts';
 import type { OpenTransaction } from './transactions.ts';
 import type { Transfer } from './transfer.ts';
 import { AmqpMap, Decoder } from './types.ts';
@@ -229,6 +230,8 @@ export class IncomingLink implements Link, PublishReceipt {
     if (facts.userIdAt >= 0) this.demandUser(bytes, facts.userIdAt);
     const route = this.findRoute(bytes, number, settled);
     if (route === null) return;
+    const timed = bytes;
+    const annotationsAt = sections.messageAnnotations;
     let nativeEnd = sections.bodyAt;
     let { dataStart, dataEnd } = sections;
     if (!sections.plain) {
@@ -259,6 +262,7 @@ export class IncomingLink implements Link, PublishReceipt {
       bodyStart: dataStart,
       bodyEnd: dataEnd,
     });
+    if (annotationsAt >= 0 && !this.findTiming(message, timed, annotationsAt, number, settled)) return;
     if (transaction !== null) {
       transaction.publish(route, message);
       return;
@@ -268,12 +272,24 @@ export class IncomingLink implements Link, PublishReceipt {
       return;
     }
     if (vhost.targetsOf(route, message).length === 0) {
-      vhost.publish(route, message, null, 0); // to be counted
+      vhost.publish(route, message, null, 0, true); // to be counted
       this.answer(number, this.unroutable());
       return;
     }
     this.unconfirmed += 1;
     vhost.publish(route, message, this, number);
+  }
+
+  // What names no time is its own outcome. @returns false when it was given
+  private findTiming(message: Message, bytes: Buffer, at: number, number: number, settled: boolean): boolean {
+    try {
+      message.timing = findTiming(bytes, at, bytes.length, this.session.connection.vhost.nowMs);
+      return true;
+    } catch (error) {
+      if (settled || !(error instanceof BrokerError)) throw error;
+      this.answer(number, rejected(error.condition, error.message));
+      return false;
+    }
   }
 
   private unroutable(): Composite {

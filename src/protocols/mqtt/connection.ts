@@ -39,7 +39,7 @@ import type { Reauthentication } from './reauthentication.ts';
 import { queueName, type Session } from './session.ts';
 import { sharedQueueName } from './shared.ts';
 import { isSystemFilter, readFilter, retainedMatchOf, type Subscription, type Wanted } from './subscription.ts';
-import { isPublishable, isTopicName, type Spelling, spellingOf } from './topic.ts';
+import { findDelayedTopic, isPublishable, isTopicName, type Spelling, spellingOf } from './topic.ts';
 import { TopicAliases } from './topic-alias.ts';
 import type { Will } from './will.ts';
 
@@ -119,6 +119,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private lastTopic: Buffer = emptyBuffer;
   private lastTopicBytes = -1;
   private lastRoute: Route | null = null;
+  /** When what is being read is to be published, in milliseconds since the epoch; 0: now. */
+  private dueMs = 0;
 
   constructor(stream: Stream, door: Mqtt, { listener, clientId, will, user, vhost, access, mechanism }: Login) {
     this.stream = stream;
@@ -407,6 +409,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       bodyStart,
       bodyEnd,
     });
+    if (this.dueMs > 0) {
+      message.timing = { dueMs: this.dueMs, repeat: null };
+      this.dueMs = 0;
+    }
     this.publishedIn += 1;
     this.door.publishedIn += 1;
     this.door.payloadBytesIn += bodyEnd - bodyStart;
@@ -433,7 +439,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     }
     this.unconfirmed += 1;
     if (message.qos === 2) session.addIncoming(packetId);
-    if (route.targets.length === 0 && !route.readsHeaders) tag |= unmatchedBit;
+    if (route.targets.length === 0 && !route.readsHeaders && message.timing === null) tag |= unmatchedBit;
     this.vhost.publish(route, message, this, tag);
   }
 
@@ -490,10 +496,15 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   }
 
   private findRoute(chunk: Buffer, start: number, bytes: number): Route {
-    const topic = new Reader(chunk, start - 2, start + bytes).text();
-    if (topic === '' && this.version === 5)
+    const named = new Reader(chunk, start - 2, start + bytes).text();
+    if (named === '' && this.version === 5)
       throw new ProtocolError(ReasonCode.protocolError, 'no topic and no topic alias');
-    if (!isTopicName(topic)) throw new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${topic}'`); // [MQTT-3.3.2-2]
+    const delayed = findDelayedTopic(named, this.door.broker.nowMs);
+    // [MQTT-3.3.2-2]
+    if (!isTopicName(named) || delayed === null)
+      throw new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${named}'`);
+    this.dueMs = delayed === undefined ? 0 : delayed.dueMs;
+    const topic = delayed === undefined ? named : delayed.topic;
     const { vhost } = this;
     const reply = topic.startsWith(aliasTopicPrefix)
       ? vhost.findReplyRoute(this, topic.slice(aliasTopicPrefix.length))
@@ -504,6 +515,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     }
     const [exchange, routingKey] = this.spelling.addressOf(topic, this.door.options.exchange);
     const route = vhost.routeFrom(this, exchange, routingKey);
+    if (delayed !== undefined) {
+      this.lastRoute = null; // the time is told anew each time
+      return route;
+    }
     this.lastTopic = Buffer.from(chunk.subarray(start, start + bytes));
     this.lastTopicBytes = bytes;
     this.lastRoute = route;

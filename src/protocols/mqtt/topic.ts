@@ -59,6 +59,31 @@ export function isPublishable(topic: string): boolean {
   return isTopicName(topic) && !/^\$(SYS|share|delayed)(\/|$)/.test(topic);
 }
 
+const delayedPrefix = '$delayed/';
+/** More seconds than this are no delay but a time: so many since the epoch. */
+const delayMaxSeconds = 999_999_999;
+
+/** A topic that a message is to be published to later. */
+export interface DelayedTopic {
+  readonly topic: string;
+  /** Milliseconds since the epoch. */
+  readonly dueMs: number;
+}
+
+/**
+ * `$delayed/<seconds>/<topic>` [EMQX: delayed publish]; undefined for any other topic, null for one that is meant to be
+ * such and names no time or no topic.
+ */
+export function findDelayedTopic(topic: string, nowMs: number): DelayedTopic | null | undefined {
+  if (!topic.startsWith(delayedPrefix)) return undefined;
+  const end = topic.indexOf('/', delayedPrefix.length);
+  const time = topic.slice(delayedPrefix.length, end < 0 ? undefined : end);
+  if (end < 0 || end + 1 === topic.length || !/^\d{1,12}$/.test(time)) return null;
+  const seconds = Number(time);
+  const dueMs = seconds <= delayMaxSeconds ? nowMs + seconds * 1000 : seconds * 1000;
+  return { topic: topic.slice(end + 1), dueMs };
+}
+
 const queuePrefix = '$queue-of/';
 
 /** The queue that a topic or filter names instead of a topic; null when it does not. */

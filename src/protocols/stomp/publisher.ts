@@ -2,10 +2,12 @@ import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import type { PublishReceipt } from '../../core/journal.ts';
 import { Message, noDeaths } from '../../core/message.ts';
+import type { Timing } from '../../core/timing.ts';
 import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Connection } from './connection.ts';
 import { type FrameReader, ProtocolError } from './frame.ts';
 import { formats, type Mark } from './message.ts';
+import { ScheduledHeaders } from './scheduled.ts';
 import { missingDestination } from './subscriptions.ts';
 import { escapeText } from './versions.ts';
 
@@ -24,6 +26,7 @@ const names = {
   redelivered: Buffer.from('redelivered'),
   subscription: Buffer.from('subscription'),
   contentLength: Buffer.from('content-length'),
+  scheduledJobId: Buffer.from('scheduledJobId'),
 };
 const refusal = 'the message was refused';
 const lineFeed = Buffer.from('\n');
@@ -52,6 +55,10 @@ export class Publisher implements PublishReceipt {
   private replyTo = -1;
   private userId = -1;
   private messageId = -1;
+  private scheduledJobId = -1;
+  private readonly scheduled = new ScheduledHeaders();
+  /** When the message is to be routed; null: as it comes. */
+  private timing: Timing | null = null;
   /** The headers that are the message's own lie between these, and are so many. */
   private first = -1;
   private last = -1;
@@ -82,6 +89,11 @@ export class Publisher implements PublishReceipt {
     const transaction =
       this.transaction < 0 ? null : connection.transactions.get(frame.value(this.transaction, version));
     const receipt = this.receipt < 0 ? null : frame.raw(this.receipt, version);
+    // [ActiveMQ] what was scheduled before is not scheduled again
+    this.timing =
+      this.scheduled.given && this.scheduledJobId < 0
+        ? this.scheduled.findTiming(frame, version, connection.vhost.nowMs)
+        : null;
     for (let i = 0; i < routes.length; i++) {
       const message = this.makeMessage(chunk, routes[i]!, replyTo);
       if (transaction !== null) transaction.publish(routes[i]!, message);
@@ -143,6 +155,8 @@ export class Publisher implements PublishReceipt {
     const { frame } = this;
     this.destination = this.receipt = this.transaction = this.messageId = -1;
     this.persistent = this.priority = this.expiration = this.expires = this.replyTo = this.userId = -1;
+    this.scheduledJobId = -1;
+    this.scheduled.reset();
     this.first = this.last = -1;
     this.kept = 0;
     for (let i = 0; i < frame.count; i++) {
@@ -191,7 +205,12 @@ export class Publisher implements PublishReceipt {
       case 12:
         return frame.isName(i, names.subscription);
       case 14:
+        if (this.scheduledJobId < 0 && frame.isName(i, names.scheduledJobId)) this.scheduledJobId = i;
         return frame.isName(i, names.contentLength);
+      case 18:
+      case 19:
+      case 20:
+        return this.scheduled.take(frame, i);
       default:
         return false;
     }
@@ -204,8 +223,10 @@ export class Publisher implements PublishReceipt {
     let nativeStart = frame.bodyStart;
     let nativeEnd = frame.bodyStart;
     let { bodyStart, bodyEnd } = frame;
-    if (replyTo !== null || (this.kept > 0 && (frame.hasCr || this.kept !== this.last - this.first + 1))) {
-      const native = this.gather(chunk, replyTo);
+    const { timing } = this;
+    const jobId = timing === null ? 0 : vhost.nextSequence();
+    if (replyTo !== null || jobId > 0 || (this.kept > 0 && (frame.hasCr || this.kept !== this.last - this.first + 1))) {
+      const native = this.gather(chunk, replyTo, jobId);
       bytes = Buffer.concat([native, chunk.subarray(bodyStart, bodyEnd)]);
       nativeStart = 0;
       nativeEnd = native.length;
@@ -216,7 +237,7 @@ export class Publisher implements PublishReceipt {
       nativeStart = frame.nameAt[this.first]!;
       nativeEnd = frame.lineEnd[this.last]! + 1;
     }
-    return new Message({
+    const message = new Message({
       format: formats[this.mark()][version],
       exchange: route.exchange.name,
       routingKey: route.routingKey,
@@ -235,6 +256,11 @@ export class Publisher implements PublishReceipt {
       bodyStart,
       bodyEnd,
     });
+    if (jobId > 0) {
+      message.timing = timing;
+      message.sequence = jobId;
+    }
+    return message;
   }
 
   // A counted body is a bytes message to ActiveMQ, another one text; to RabbitMQ it says nothing.
@@ -244,7 +270,7 @@ export class Publisher implements PublishReceipt {
   }
 
   // The lines of the message's own where others lie between them, and the reply address as others may call it.
-  private gather(chunk: Buffer, replyTo: Buffer | null): Buffer {
+  private gather(chunk: Buffer, replyTo: Buffer | null, jobId: number): Buffer {
     const { frame } = this;
     const parts: Buffer[] = [];
     for (let i = 0; i < frame.count; i++) {
@@ -253,6 +279,7 @@ export class Publisher implements PublishReceipt {
         parts.push(chunk.subarray(frame.nameAt[i]!, frame.lineEnd[i]!), lineFeed);
       }
     }
+    if (jobId > 0) parts.push(Buffer.from(`${names.scheduledJobId}:${jobId}\n`));
     return Buffer.concat(parts);
   }
 

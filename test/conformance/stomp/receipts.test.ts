@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Position, PublishReceipt } from '../../../src/core/journal.ts';
-import type { QueueEntry } from '../../../src/core/queue/entry.ts';
+import type { KeptEntry } from '../../../src/core/queue/entry.ts';
 import { MemoryJournal } from '../../../src/storage/memory.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
 import { StompRig } from '../../support/stomp-rig.ts';
@@ -15,8 +15,8 @@ class SlowJournal extends MemoryJournal {
     return this.done;
   }
 
-  override publish(first: QueueEntry): Position {
-    for (let entry: QueueEntry | null = first; entry !== null; entry = entry.sibling) entry.journal = 'written';
+  override publish(first: KeptEntry): Position {
+    for (let entry: KeptEntry | null = first; entry !== null; entry = entry.sibling) entry.journal = 'written';
     return super.publish(first);
   }
 
