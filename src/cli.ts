@@ -9,6 +9,7 @@ import { logLevel } from './cli/log-level.ts';
 import { permissions, topicPermissions } from './cli/permissions.ts';
 import { operatorPolicies, policies } from './cli/policies.ts';
 import { queues } from './cli/queues.ts';
+import { scheduled } from './cli/scheduled.ts';
 import { start } from './cli/start.ts';
 import { status } from './cli/status.ts';
 import { ProcessTerminal } from './cli/terminal.ts';
@@ -29,6 +30,7 @@ const commands: readonly (Command | Group)[] = [
   policies,
   operatorPolicies,
   queues,
+  scheduled,
   explain,
   connections,
   definitions,

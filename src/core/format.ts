@@ -16,6 +16,8 @@ export interface MessageFormat {
    * @returns octets of their own, which nobody writes to
    */
   encode(properties: Properties, message: Message): Buffer;
+  /** `native` with another value of a text header that it has; without it the properties are encoded. */
+  replaceHeader?(native: Buffer, name: string, value: string): Buffer;
   /** `native` with the headers that deaths are shown in, all else as it was; without it the properties are encoded. */
   encodeDead?(native: Buffer, deaths: readonly Death[]): Buffer;
 }

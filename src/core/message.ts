@@ -203,6 +203,15 @@ export class Message {
   }
 }
 
+/** The same message anew, its octets shared: its place in the order is still to be given. It is at rest. */
+export function repeatMessage(message: Message): Message {
+  message.rest();
+  const again = new Message(message);
+  again.resting = true;
+  again.replies = message.replies;
+  return again;
+}
+
 /** The same message, its octets shared, with other facts; it is at rest. Its place in the order is still to be given. */
 export function copyMessage(message: Message, facts: Partial<MessageFacts>): Message {
   message.rest();

@@ -1,7 +1,7 @@
 import { DueHeap } from '../lib/due-heap.ts';
 import type { Timers } from '../lib/timers.ts';
 import type { Journal, Position } from './journal.ts';
-import { copyMessage, type Message } from './message.ts';
+import { copyMessage, type Message, repeatMessage } from './message.ts';
 import type { ColdStore, RecoveredQueue, Slot } from './queue/cold-store.ts';
 import { QueueEntry } from './queue/entry.ts';
 import { HeadAlarm } from './queue/expiry.ts';
@@ -78,12 +78,13 @@ export class Schedule implements EntryKeeper {
   readonly id: number;
   private readonly owner: ScheduleOwner;
   private readonly heap = new DueHeap<Held>();
-  private readonly held = new Map<number, Held>();
   private readonly alarm: HeadAlarm;
   private readonly repeats = new Map<number, Timing>();
+  /** How many wait. */
+  count = 0;
   private store: ColdStore | null = null;
-  /** Cold ones are being read. */
-  private reading = false;
+  /** What is due and being read back; null: nothing is. */
+  private reading: readonly Held[] | null = null;
   private cold = 0;
   private coldBytes = 0;
   private bodyBytes = 0;
@@ -96,18 +97,13 @@ export class Schedule implements EntryKeeper {
     this.alarm = new HeadAlarm(owner.timers, () => this.releaseDue());
   }
 
-  /** How many wait. */
-  get count(): number {
-    return this.held.size;
-  }
-
   /** Octets of the bodies that are in memory. */
   get memoryBytes(): number {
     return this.bodyBytes - this.coldBytes;
   }
 
   get memoryEntries(): number {
-    return this.held.size - this.cold;
+    return this.count - this.cold;
   }
 
   /**
@@ -136,9 +132,13 @@ export class Schedule implements EntryKeeper {
     return owner.journal.publish(entry);
   }
 
+  has(id: number): boolean {
+    return this.find(id) !== undefined;
+  }
+
   /** @returns false when there is none of the id */
   cancel(id: number): boolean {
-    const held = this.held.get(id);
+    const held = this.find(id);
     if (held === undefined) return false;
     this.forget(held);
     return true;
@@ -146,7 +146,7 @@ export class Schedule implements EntryKeeper {
 
   /** All are cancelled. */
   clear(): void {
-    for (const held of [...this.held.values()]) this.forget(held);
+    for (const held of [...this.all()]) this.forget(held);
     this.heap.clear();
     this.alarm.cancel();
   }
@@ -167,11 +167,22 @@ export class Schedule implements EntryKeeper {
     });
   }
 
+  // A map from id to message would cost each of a million half as much again as it does now.
+  private find(id: number): Held | undefined {
+    for (const held of this.all()) if (held.id === id) return held;
+    return undefined;
+  }
+
+  private *all(): Iterable<Held> {
+    for (const held of this.reading ?? []) if (!held.cancelled) yield held;
+    for (const held of this.heap) if (!held.cancelled) yield held;
+  }
+
   // One pass: what is far behind is cut off whenever enough has gathered.
   private firstOf(count: number, afterMs: number, afterId: number): Held[] {
     let first: Held[] = [];
     let untilMs = Number.POSITIVE_INFINITY;
-    for (const held of this.held.values()) {
+    for (const held of this.all()) {
       if (held.dueMs > untilMs || held.dueMs < afterMs || (held.dueMs === afterMs && held.id <= afterId)) continue;
       first.push(held);
       if (first.length < count * 2 + 1024) continue;
@@ -193,7 +204,7 @@ export class Schedule implements EntryKeeper {
   }
 
   private releaseDue(): void {
-    if (this.reading) return;
+    if (this.reading !== null) return;
     const { nowMs, journal } = this.owner;
     if (!journal.writable) {
       this.owner.timers.after(retryMs, () => this.releaseDue());
@@ -217,20 +228,19 @@ export class Schedule implements EntryKeeper {
       if (held === undefined) break;
       due.push(held);
     }
-    this.reading = true;
+    this.reading = due;
     try {
       await this.thaw(due);
     } catch (error) {
-      for (const held of due) if (!held.cancelled) this.heap.add(held.dueMs, held);
-      this.owner.readFailed(error as Error, () => this.releaseAgain());
+      this.owner.readFailed(error as Error, () => {
+        this.reading = null;
+        for (const held of due) if (!held.cancelled) this.heap.add(held.dueMs, held);
+        this.watch();
+      });
       return;
     }
+    this.reading = null;
     for (const held of due) if (held.entry !== null && !held.cancelled) this.release(held, held.entry);
-    this.releaseAgain();
-  }
-
-  private releaseAgain(): void {
-    this.reading = false;
     this.watch();
   }
 
@@ -238,7 +248,9 @@ export class Schedule implements EntryKeeper {
     const { owner } = this;
     const { message } = entry;
     const next = nextTiming(held, owner.nowMs);
-    const copy = copyMessage(message, { expiresAtMs: laterBy(message, held.dueMs - held.firstDueMs) });
+    const laterMs = held.dueMs - held.firstDueMs;
+    const copy =
+      laterMs === 0 ? repeatMessage(message) : copyMessage(message, { expiresAtMs: laterBy(message, laterMs) });
     if (held.repeat?.cron && held.repeat.times !== 0) this.holdSeries(held, held.repeat, copy);
     else owner.release(copy, held.copies);
     if (held.cancelled) return; // what it set off deleted the exchange
@@ -259,15 +271,15 @@ export class Schedule implements EntryKeeper {
   }
 
   private add(held: Held): void {
-    this.held.set(held.id, held);
     this.heap.add(held.dueMs, held);
+    this.count += 1;
     this.bodyBytes += held.bodyBytes;
   }
 
   // Done with, or cancelled.
   private forget(held: Held): void {
     held.cancelled = true;
-    this.held.delete(held.id);
+    this.count -= 1;
     this.bodyBytes -= held.bodyBytes;
     if (held.entry !== null) this.settle(held.entry);
     else {
@@ -277,7 +289,7 @@ export class Schedule implements EntryKeeper {
     }
     if (held.repeat !== null && this.id !== 0) this.owner.journal.delete(repeatKind, repeatKey(this.id, held.id));
     // What is cancelled waits in the heap for its time, unless it is most of it.
-    if (this.heap.length > 64 && this.heap.length > this.held.size * 2) this.heap.filter((each) => !each.cancelled);
+    if (this.heap.length > 64 && this.heap.length > this.count * 2) this.heap.filter((each) => !each.cancelled);
   }
 
   settle(entry: QueueEntry<Schedule>): void {
@@ -320,7 +332,7 @@ export class Schedule implements EntryKeeper {
     const { store } = paging;
     const fromMs = this.owner.nowMs + warmMs;
     this.store ??= store;
-    this.pager ??= this.held.values();
+    this.pager ??= this.heap[Symbol.iterator]();
     for (let left = paging.sliceEntries; left > 0; left--) {
       const next = this.pager.next();
       if (next.done) {
@@ -329,7 +341,8 @@ export class Schedule implements EntryKeeper {
       }
       const held = next.value;
       const { entry } = held;
-      if (entry === null || held.dueMs < fromMs || entry.journal !== 'written' || !store.holds(entry)) continue;
+      if (entry === null || held.cancelled || held.dueMs < fromMs || entry.journal !== 'written' || !store.holds(entry))
+        continue;
       held.slot = store.freeze(entry);
       held.entry = null;
       this.cold += 1;

@@ -19,6 +19,7 @@ import { addPermissions } from './resources/permissions.ts';
 import { addPolicies } from './resources/policies.ts';
 import { addQueues } from './resources/queues.ts';
 import { addRetained } from './resources/retained.ts';
+import { addScheduled } from './resources/scheduled.ts';
 import { addUsers } from './resources/users.ts';
 import { addVhosts } from './resources/vhosts.ts';
 import { Views } from './views.ts';
@@ -70,6 +71,7 @@ const resources: readonly ((app: FastifyInstance, management: Management, views:
   addQueues,
   addBindings,
   addRetained,
+  addScheduled,
   addHealth,
   addLogLevel,
   addExplain,

@@ -181,6 +181,7 @@ export class Views {
       ...(exchange.publishedIn > 0
         ? { message_stats: this.rates.detail(exchange, { publish_in: exchange.publishedIn }) }
         : {}),
+      ...(exchange.delays || exchange.schedule !== null ? { messages_delayed: exchange.schedule?.count ?? 0 } : {}),
       name: exchange.name,
       policy: exchange.policy?.name ?? null,
       type: spec.type,

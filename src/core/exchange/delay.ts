@@ -41,11 +41,7 @@ function toNumber(value: Value | undefined): number {
  * it on, delays it a second time; whoever gets it sees that it was.
  */
 export function spendDelay(message: Message, delayMs: number): Message {
-  const { properties } = message;
-  const headers = new Map(properties.headers);
-  headers.set(header, negated(headers.get(header), delayMs));
-  if (properties.blindCopies !== undefined) headers.set('BCC', properties.blindCopies);
-  const native = message.format.encode({ ...properties, headers }, message);
+  const native = encodeSpent(message, delayMs);
   const bytes = Buffer.concat([native, message.body]);
   return copyMessage(message, {
     bytes,
@@ -56,6 +52,17 @@ export function spendDelay(message: Message, delayMs: number): Message {
     bodyStart: native.length,
     bodyEnd: bytes.length,
   });
+}
+
+function encodeSpent(message: Message, delayMs: number): Buffer {
+  const { format, native, properties } = message;
+  const spent = negated(properties.headers.get(header), delayMs);
+  if (format.replaceHeader !== undefined && typeof spent === 'string') {
+    return format.replaceHeader(native, header, spent);
+  }
+  const headers = new Map(properties.headers).set(header, spent);
+  if (properties.blindCopies !== undefined) headers.set('BCC', properties.blindCopies);
+  return format.encode({ ...properties, headers }, message);
 }
 
 // Text stays text: that is what protocols without numbers carry.

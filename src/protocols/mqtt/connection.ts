@@ -473,7 +473,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   }
 
   // [MQTT-3.3.2-12] an alias is given with its topic first, and then stands for it
-  private findAliased(chunk: Buffer, start: number, bytes: number, alias: number): Route {
+  private findAliased(chunk: Buffer, start: number, bytes: number, alias: number): Route | null {
     const { aliases } = this;
     if (aliases === null || alias > this.door.options.topicAliasMaximum) {
       throw new ProtocolError(ReasonCode.topicAliasInvalid, `topic alias ${alias} is above the maximum`);
@@ -495,14 +495,17 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     return topic.length - 2 === this.lastTopicBytes && startsWith(topic, 2, this.lastTopic, this.lastTopicBytes);
   }
 
-  private findRoute(chunk: Buffer, start: number, bytes: number): Route {
+  // null: it was refused.
+  private findRoute(chunk: Buffer, start: number, bytes: number): Route | null {
     const named = new Reader(chunk, start - 2, start + bytes).text();
     if (named === '' && this.version === 5)
       throw new ProtocolError(ReasonCode.protocolError, 'no topic and no topic alias');
+    if (!isTopicName(named)) throw new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${named}'`); // [MQTT-3.3.2-2]
     const delayed = findDelayedTopic(named, this.door.broker.nowMs);
-    // [MQTT-3.3.2-2]
-    if (!isTopicName(named) || delayed === null)
-      throw new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${named}'`);
+    if (delayed === null) {
+      this.refusePublish(new ProtocolError(ReasonCode.topicNameInvalid, `topic name '${named}'`));
+      return null;
+    }
     this.dueMs = delayed === undefined ? 0 : delayed.dueMs;
     const topic = delayed === undefined ? named : delayed.topic;
     const { vhost } = this;

@@ -80,6 +80,11 @@ class StompFormat implements MessageFormat {
     return writeLines(deaths.length === 0 ? lines : deadLines(lines, deaths), this.version);
   }
 
+  replaceHeader(native: Buffer, name: string, value: string): Buffer {
+    const lines = readLines(native, this.version).map((line): Line => (line[0] === name ? [name, value] : line));
+    return writeLines(lines, this.version);
+  }
+
   encodeDead(native: Buffer, deaths: readonly Death[]): Buffer {
     return writeLines(deadLines(readLines(native, this.version), deaths), this.version);
   }

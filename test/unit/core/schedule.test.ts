@@ -1,13 +1,28 @@
 import { expect, test } from 'vitest';
+import { spendDelay } from '../../../src/core/exchange/delay.ts';
 import type { Exchange } from '../../../src/core/exchange/exchange.ts';
+import type { MessageFormat } from '../../../src/core/format.ts';
 import type { PublishReceipt } from '../../../src/core/journal.ts';
+import { Message } from '../../../src/core/message.ts';
 import type { Value } from '../../../src/core/properties.ts';
 import type { QueueEntry } from '../../../src/core/queue/entry.ts';
 import { timingOf, type Wish } from '../../../src/core/timing.ts';
 import { Transaction } from '../../../src/core/transaction.ts';
+import { amqp10Format } from '../../../src/protocols/amqp10/message.ts';
+import { amqp091Format } from '../../../src/protocols/amqp091/message.ts';
+import { mqtt5Format } from '../../../src/protocols/mqtt/message.ts';
+import { formats as stompFormats } from '../../../src/protocols/stomp/message.ts';
 import { Core, createMessage, drain, int } from '../../support/core.ts';
 import { JournaledBroker } from '../../support/journaled.ts';
 import { SimulatedDisk } from '../../support/simulated-disk.ts';
+
+/** A header `x-delay` of 50. */
+const headerOf: Record<string, [MessageFormat, Buffer]> = {
+  'AMQP 0-9-1': [amqp091Format, createMessage('', { properties: { headers: new Map([['x-delay', int(50)]]) } }).native],
+  'AMQP 1.0': [amqp10Format, Buffer.from('005374c10c02a107782d64656c61795432', 'hex')],
+  'MQTT 5': [mqtt5Format, Buffer.from('\x26\0\x07x-delay\0\x0250', 'latin1')],
+  'STOMP 1.2': [stompFormats.text['1.2'], Buffer.from('a:1\nx-delay:50\nb:2\n')],
+};
 
 const hourMs = 3_600_000;
 const yearMs = 365 * 24 * hourMs;
@@ -92,6 +107,24 @@ test('consumers see the delay negated; what was not delayed is as it was', () =>
     ['text', '-80'],
     ['far', { type: 'long', value: -3_000_000_000n }],
   ]);
+});
+
+test.each(Object.entries(headerOf))('the delay is negated in %s', (_name, [format, native]) => {
+  const bytes = Buffer.concat([native, Buffer.from('b')]);
+  const message = new Message({
+    ...createMessage('b', { exchange: 'later' }),
+    format,
+    bytes,
+    end: bytes.length,
+    nativeEnd: native.length,
+    bodyStart: native.length,
+    bodyEnd: bytes.length,
+  });
+  const spent = spendDelay(message, 50);
+  expect(spent.body.toString()).toBe('b');
+  const value = spent.properties.headers.get('x-delay');
+  expect(Number(typeof value === 'object' && value !== null && 'value' in value ? value.value : value)).toBe(-50);
+  expect(spent.as(amqp091Format)).not.toEqual(message.as(amqp091Format));
 });
 
 test('it is routed as the other type does, by the bindings of then', () => {

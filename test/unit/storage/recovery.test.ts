@@ -37,7 +37,9 @@ test('a short record at the end of its unit is read behind one with a long routi
   expect((await JournaledBroker.open(SimulatedDisk.holding(disk.contents()))).bodies('q')).toEqual(['a', 'b']);
 });
 
-test('a log cut at any octet opens to the state after one of its units, never a later one than a longer cut', async () => {
+test('a log cut at any octet opens to the state after one of its units, never a later one than a longer cut', {
+  timeout: 60_000,
+}, async () => {
   const contents = (await threeUnits()).contents();
   const log = contents.get(segment)!;
   let reached = 0;
