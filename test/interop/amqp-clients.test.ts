@@ -7,6 +7,7 @@ import { amqpToolsSuite } from '../suites/amqp-tools.ts';
 import { amqplibSuite } from '../suites/amqplib.ts';
 import type { Endpoint } from '../suites/interop.ts';
 import { pikaSuite } from '../suites/pika.ts';
+import { tutorialsSuite } from '../suites/tutorials.ts';
 import { workersSuite } from '../suites/workers.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { findProgram, type LocalBroker, startRabbitMq } from '../support/local-brokers.ts';
@@ -17,6 +18,7 @@ const hasTools = findProgram('amqp-publish') !== undefined;
 function suites(endpoint: () => Endpoint): void {
   describe('amqplib', () => amqplibSuite(endpoint));
   describe('@cloudamqp/amqp-client', () => amqpClientSuite(endpoint));
+  describe('RabbitMQ’s tutorials', () => tutorialsSuite(endpoint));
   describe('workers', () => workersSuite(endpoint));
   describe.skipIf(!hasPika)(hasPika ? 'pika' : 'pika: not run, python3-pika is not installed', () =>
     pikaSuite(endpoint),

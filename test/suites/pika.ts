@@ -6,12 +6,14 @@ import { test } from 'vitest';
 import type { Endpoint } from './interop.ts';
 
 const run = promisify(execFile);
-const script = join(import.meta.dirname, 'pika_checks.py');
-const checks = [...readFileSync(script, 'utf8').matchAll(/^def check_(\w+)/gm)].map((match) => match[1] as string);
 
-/** pika, for Python: the checks are functions of a script of its own. */
+/** pika, for Python: the checks are functions of scripts of its own. */
 export function pikaSuite(endpoint: () => Endpoint): void {
-  test.each(checks)('%s', async (check) => {
-    await run('/usr/bin/python3', [script, String(endpoint().port), check], { timeout: 30_000 });
-  });
+  for (const name of ['pika_checks.py', 'pika_tutorials.py']) {
+    const script = join(import.meta.dirname, name);
+    const checks = [...readFileSync(script, 'utf8').matchAll(/^def check_(\w+)/gm)].map((match) => match[1] as string);
+    test.each(checks)('%s', async (check) => {
+      await run('/usr/bin/python3', [script, String(endpoint().port), check], { timeout: 30_000 });
+    });
+  }
 }
