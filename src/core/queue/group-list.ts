@@ -482,10 +482,11 @@ export class GroupList {
     this.rest.demand();
   }
 
-  browse(after: number, count: number): QueueEntry[] | Promise<QueueEntry[]> {
-    const found = this.window.browse(after, count) as QueueEntry[]; // it is in memory
+  browse(after: QueueEntry | null, count: number): QueueEntry[] | Promise<QueueEntry[]> {
+    const isInWindow = after === null || this.parked.has(after);
+    const found = isInWindow ? (this.window.browse(after, count) as QueueEntry[]) : []; // it is in memory
     if (found.length >= count) return found;
-    const more = this.rest.browse(after, count - found.length);
+    const more = this.rest.browse(isInWindow ? null : after, count - found.length);
     return more instanceof Promise ? more.then((read) => [...found, ...read]) : [...found, ...more];
   }
 

@@ -583,7 +583,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     return new Promise((resolve) => this.getting.push(resolve));
   }
 
-  browse(after: number, count: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]> {
+  browse(after: QueueEntry | null, count: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]> {
     const found = this.ready.browse(after, count);
     if (this.lastValues === null) return found;
     const isThere = (entry: QueueEntry): boolean => this.lastValues?.isStale(entry) !== true;

@@ -105,16 +105,21 @@ export class PriorityList {
     this.first()?.demand();
   }
 
-  browse(after: number, count: number): QueueEntry[] | Promise<QueueEntry[]> {
+  browse(after: QueueEntry | null, count: number): QueueEntry[] | Promise<QueueEntry[]> {
     const levels: ReadyList[] = [];
-    for (let priority = this.max; priority >= 0; priority--) {
+    const from = after === null ? null : this.levelOf(after.message.priority);
+    for (
+      let priority = after === null ? this.max : this.priorityOf(after.message.priority);
+      priority >= 0;
+      priority--
+    ) {
       const level = this.levels[priority];
       if (level !== undefined) levels.push(level);
     }
     const found: QueueEntry[] = [];
     const next = (): QueueEntry[] | Promise<QueueEntry[]> => {
       for (let level = levels.shift(); level !== undefined; level = levels.shift()) {
-        const some = level.browse(after, count - found.length);
+        const some = level.browse(level === from ? after : null, count - found.length);
         if (some instanceof Promise) {
           return some.then((read) => {
             found.push(...read);
@@ -144,8 +149,12 @@ export class PriorityList {
   }
 
   // A message without a priority has the lowest, one above the highest has the highest.
+  private priorityOf(published: number): number {
+    return Math.min(Math.max(published, 0), this.max);
+  }
+
   private levelOf(published: number): ReadyList {
-    const priority = Math.min(Math.max(published, 0), this.max);
+    const priority = this.priorityOf(published);
     let level = this.levels[priority];
     if (level === undefined) {
       level = new ReadyList();

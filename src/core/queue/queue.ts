@@ -89,10 +89,10 @@ export interface Queue extends EntryKeeper {
   /** Takes the first ready entry; undefined when there is none. */
   get(): QueueEntry | undefined | Promise<QueueEntry | undefined>;
   /**
-   * Looks without taking: at most `count` ready entries of messages behind the sequence number `after` (0: from the
+   * Looks without taking: at most `count` ready entries behind `after`, the last one that was seen (null: from the
    * head), in the order in which they would be delivered. They stay the queue's: nobody settles them.
    */
-  browse(after: number, count: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]>;
+  browse(after: QueueEntry | null, count: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]>;
   /** @returns how many ready entries were removed. */
   purge(): number | Promise<number>;
 }

@@ -177,10 +177,11 @@ export class ReadyList {
     if (this.warmPlaces === 0) this.cold?.demand();
   }
 
-  /** At most `count` entries of messages behind `after`, in order; those that are cold are read for it, and stay cold. */
-  browse(after: number, count: number): QueueEntry[] | Promise<QueueEntry[]> {
+  /** At most `count` entries behind `after`, in order; those that are cold are read for it, and stay cold. */
+  browse(last: QueueEntry | null, count: number): QueueEntry[] | Promise<QueueEntry[]> {
     this.fill();
     const { cold } = this;
+    const after = last === null ? 0 : last.message.sequence;
     const found: QueueEntry[] = [];
     if (cold === null) return browse(this, after, count, found);
     browse(this.warm(), after, count, found);

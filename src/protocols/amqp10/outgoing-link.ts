@@ -66,8 +66,8 @@ export class OutgoingLink implements Link, Consumer {
   private unsettled = 0;
   private readonly head: Buffer;
   private readonly address = new AddressAnnotations();
-  /** Of a browser: the message that it saw last. */
-  private seen = 0;
+  /** Of a browser: what it saw last. */
+  private seen: QueueEntry | null = null;
   private browsing = false;
 
   constructor(session: Session, attach: Values<'attach'>, source: SourceNode, resumed: SuspendedLink | null) {
@@ -310,9 +310,10 @@ export class OutgoingLink implements Link, Consumer {
 
   private show(entries: readonly QueueEntry[]): void {
     const { predicate } = this.source;
-    for (const { message } of entries) {
+    for (const entry of entries) {
+      const { message } = entry;
       if (!this.ready) break;
-      this.seen = message.sequence;
+      this.seen = entry;
       if (predicate === null || predicate(message)) this.send(message, copied, null);
     }
     if (this.open && this.ready && entries.length === browseCount) this.browse();

@@ -4,6 +4,7 @@ import type { Queue } from '../../core/queue/queue.ts';
 import { compileSelector } from '../../core/selector.ts';
 import type { Pattern } from '../../core/topic.ts';
 import { type Settlement, settleEntry } from '../../core/transaction.ts';
+import { Browser } from './browser.ts';
 import type { Connection } from './connection.ts';
 import type { Destination } from './destination.ts';
 import { type Durable, findDurableName, isDurable, type TextHeaders } from './endpoints.ts';
@@ -25,6 +26,8 @@ const replyPrefix = '/temp-queue/';
 
 interface Subscribed {
   readonly subscription: Subscription;
+  /** It takes nothing of its queues. */
+  readonly browser: Browser | null;
   readonly destination: string;
   /** The queue of a durable subscription, by name. */
   readonly durable: string | null;
@@ -65,11 +68,18 @@ export class Subscriptions {
       );
     }
     showDialect(connection, headers);
-    if (isTrue(headers.get('browser'))) {
-      throw new ProtocolError('Not implemented', 'browsing: a subscription would take what it shows');
+    const browses = isTrue(headers.get('browser'));
+    if (browses && connection.version === '1.0') {
+      throw new ProtocolError('Not supported', 'Queue Browser feature only valid for Stomp v1.1+ clients!');
     }
-    const ackMode = parseAckMode(headers.get('ack'));
+    const ackMode = browses ? 'auto' : parseAckMode(headers.get('ack'));
     const parsed = connection.endpoints.parse(destination);
+    if (browses && parsed.some(({ kind }) => kind === 'exchange')) {
+      throw new ProtocolError(
+        'Invalid destination',
+        `'${destination}' is no queue: nothing waits there to be browsed\n`,
+      );
+    }
     const durable = connection.endpoints.durableOf(headers, destination);
     const isTopic = parsed.every(({ kind }) => kind === 'exchange');
     const wildcards = parsed.map(wildcardOf).filter((wildcard) => wildcard !== null);
@@ -78,17 +88,25 @@ export class Subscriptions {
       .map((each) => connection.endpoints.sourceOf(each, headers, isTopic ? durable : null));
     for (const wildcard of wildcards) this.addMatching(sources, wildcard);
     for (const { queue } of sources) this.endReplies(queue);
+    const filter = this.filterOf(headers, sources, wildcards.length > 0);
     const subscription = new Subscription(connection, {
       id,
       key,
       ackMode,
       prefetch: readInteger(headers, ['prefetch-count', 'activemq.prefetchSize'], 0),
       priority: readInteger(headers, ['x-priority', 'activemq.priority'], 0),
-      filter: this.filterOf(headers, sources, wildcards.length > 0),
+      filter: browses ? null : filter,
       sources,
-      wildcards,
+      wildcards: browses ? [] : wildcards,
     });
-    this.byKey.set(key, { subscription, destination, durable: isTopic ? (durable?.queue ?? null) : null });
+    const browser = browses ? new Browser(connection, subscription, destination, filter) : null;
+    this.byKey.set(key, { subscription, browser, destination, durable: isTopic ? (durable?.queue ?? null) : null });
+    if (browser !== null) {
+      return connection.whenSafe(before, receipt, () => {
+        subscription.started = true;
+        browser.show();
+      });
+    }
     if (wildcards.length > 0) this.watchQueues();
     this.attach(subscription, key, () => {
       connection.whenSafe(before, receipt, () => {
@@ -117,7 +135,7 @@ export class Subscriptions {
       wildcards: [],
     });
     subscription.started = true;
-    this.byKey.set(key, { subscription, destination: id, durable: null });
+    this.byKey.set(key, { subscription, browser: null, destination: id, durable: null });
     this.attach(subscription, key, () => {});
   }
 
@@ -247,7 +265,8 @@ export class Subscriptions {
     const subscribed = this.byKey.get(key);
     if (subscribed === undefined) return;
     this.byKey.delete(key);
-    const { subscription } = subscribed;
+    const { subscription, browser } = subscribed;
+    browser?.stop();
     if (subscription.wildcards.length > 0) this.watchQueues();
     const returned = this.connection.dialect === 'activemq' ? this.unacked.takeAll(subscription) : [];
     for (const { queue } of subscription.sources) queue.detach(subscription);
@@ -334,7 +353,10 @@ export class Subscriptions {
   // — flow, and the end ———————————————————————————————————————————————————————————————————————————————————————————
 
   wake(): void {
-    for (const { subscription } of this.byKey.values()) subscription.wake();
+    for (const { subscription, browser } of this.byKey.values()) {
+      if (browser === null) subscription.wake();
+      else browser.show();
+    }
   }
 
   /** The connection is gone: what was delivered and not settled goes back. */

@@ -74,7 +74,7 @@ test('[STOMP 1.2 §SUBSCRIBE-1][STOMP 1.2 §SUBSCRIBE-2] without destination, or
     ['destination:/queue/q\nx-max-length:many\n', 'Invalid header'],
     ['destination:/queue/q\nx-overflow:nonsense\n', 'precondition_failed'],
     ['destination:/queue/amq.mine\n', 'access_refused'],
-    ['destination:/queue/q\nbrowser:true\n', 'Not implemented'],
+    ['destination:/topic/t\nbrowser:true\n', 'Invalid destination'],
     ['destination:/queue/q,/topic/t\nselector:a = 1\n', 'Not implemented'],
   ] as const) {
     const peer = await new StompRig().login();

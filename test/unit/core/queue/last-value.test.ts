@@ -34,7 +34,7 @@ class Rig {
   }
 
   get bodies(): string[] {
-    return (this.queue.browse(0, 100) as readonly QueueEntry[]).map(({ message }) => message.body.toString());
+    return (this.queue.browse(null, 100) as readonly QueueEntry[]).map(({ message }) => message.body.toString());
   }
 }
 

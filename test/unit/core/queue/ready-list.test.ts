@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { QueueEntry } from '../../../../src/core/queue/entry.ts';
+import { PriorityList } from '../../../../src/core/queue/priority-list.ts';
 import type { Queue } from '../../../../src/core/queue/queue.ts';
 import { ReadyList } from '../../../../src/core/queue/ready-list.ts';
 import { createMessage } from '../../../support/core.ts';
 
-function createEntry(sequence: number): QueueEntry {
-  const message = createMessage(String(sequence));
+function createEntry(sequence: number, priority = -1): QueueEntry {
+  const message = createMessage(String(sequence), { priority });
   message.sequence = sequence;
   return new QueueEntry(null as unknown as Queue, message, null);
 }
@@ -17,7 +18,7 @@ function sequences(entries: Iterable<QueueEntry>): number[] {
 
 test('what is taken out of the middle is passed over, and has its place when it comes back', () => {
   const list = new ReadyList();
-  const entries = [1, 2, 3, 4].map(createEntry);
+  const entries = [1, 2, 3, 4].map((each) => createEntry(each));
   for (const entry of entries) list.push(entry);
   list.remove(entries[0]!);
   list.remove(entries[2]!);
@@ -32,6 +33,20 @@ const step = fc.oneof(
   fc.record({ op: fc.constantFrom('remove' as const, 'restore' as const), at: fc.nat(1000) }),
   fc.constantFrom({ op: 'shift' as const }, { op: 'peek' as const }, { op: 'browse' as const }),
 );
+
+test('browsing goes on behind what was seen last, also when that is of a higher priority', async () => {
+  const list = new PriorityList(9, null);
+  for (let sequence = 1; sequence <= 30; sequence++) list.push(createEntry(sequence, sequence % 3));
+  const seen: number[] = [];
+  for (let last: QueueEntry | null = null; ; ) {
+    const entries: QueueEntry[] = await list.browse(last, 4);
+    if (entries.length === 0) break;
+    seen.push(...sequences(entries));
+    last = entries.at(-1)!;
+  }
+  const of = (rest: number) => Array.from({ length: 30 }, (_, i) => i + 1).filter((each) => each % 3 === rest);
+  expect(seen).toEqual([...of(2), ...of(1), ...of(0)]);
+});
 
 test('however entries come, go and come back, they stand in the order of their messages', () => {
   fc.assert(
@@ -73,7 +88,7 @@ test('however entries come, go and come back, they stand in the order of their m
             expect(list.peek()).toBe(inside[0]);
             break;
           case 'browse':
-            expect(list.browse(0, 5)).toEqual(inside.slice(0, 5));
+            expect(list.browse(null, 5)).toEqual(inside.slice(0, 5));
             break;
         }
         expect(list.length).toBe(inside.length);
