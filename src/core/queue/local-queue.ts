@@ -854,13 +854,19 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   // Remembers that the message is for somebody who is not ready: without such, waking need not look at all that waits.
   private nextSelecting(message: Message): Consumer | null {
+    if (this.rateLimit !== null && !this.rateLimit.isOpen(this.owner.nowMs)) {
+      this.hasSelected = true;
+      return null;
+    }
     const consumer = this.served.nextFor(message);
-    if (consumer === null && !this.hasSelected) this.hasSelected = this.served.wants(message);
+    if (consumer === null) this.hasSelected ||= this.served.wants(message);
+    else if (this.rateLimit !== null) this.rateLimit.spend();
     return consumer;
   }
 
   private wakeSelecting(): void {
-    if (!this.hasSelected || !this.served.all.some(({ ready }) => ready)) return;
+    if (!this.hasSelected || !this.served.isReady()) return;
+    if (this.rateLimit !== null && !this.rateLimit.isOpen(this.owner.nowMs)) return;
     this.dispatching = true;
     if (this.headAlarm !== null) this.dropExpired();
     this.hasSelected = false;

@@ -1,19 +1,47 @@
 import { describe } from 'vitest';
-import { noHeaders } from '../../../../src/core/properties.ts';
-import { queueSuite } from '../../../suites/queue.ts';
+import type { LocalQueue } from '../../../../src/core/queue/local-queue.ts';
+import { lastingQueueSuite, type QueueHarness, queueSuite, specOf } from '../../../suites/queue.ts';
 import { Core, createMessage } from '../../../support/core.ts';
+import { JournaledBroker } from '../../../support/journaled.ts';
+import { SimulatedDisk } from '../../../support/simulated-disk.ts';
 
-describe.each([{ durable: false }, { durable: true }])('a local queue, durable: $durable', ({ durable }) => {
-  queueSuite(() => {
-    const { vhost, client } = new Core();
-    const spec = { name: 'q', durable, autoDelete: false, exclusiveTo: null, arguments: noHeaders };
-    const queue = vhost.declareQueue(client, spec);
-    return {
-      queue,
-      client,
-      publish(body, options = {}) {
-        vhost.publish(vhost.routeFor('', 'q'), createMessage(body, { durable, ...options }), null, 0);
-      },
-    };
-  });
-});
+const firstMs = new Core().clock.nowMs;
+
+async function turns(): Promise<void> {
+  for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+}
+
+async function withoutJournal(durable: boolean): Promise<QueueHarness> {
+  return harness(new Core(), durable);
+}
+
+async function withJournal(disk = new SimulatedDisk(), sinceMs = 0): Promise<QueueHarness> {
+  const core = await JournaledBroker.openCold(disk, { segmentBytes: 64 * 1024, sinceMs });
+  return {
+    ...harness(core, true),
+    kill: async () => {
+      await core.durable();
+      return withJournal(SimulatedDisk.holding(disk.contents()), core.clock.nowMs - firstMs);
+    },
+  };
+}
+
+function harness({ vhost, client, clock }: Core | JournaledBroker, durable: boolean): QueueHarness {
+  return {
+    vhost,
+    client,
+    clock,
+    declare: (name, args = {}) => vhost.declareQueue(client, specOf(name, durable, args)) as LocalQueue,
+    publish(queue, body, properties = {}) {
+      const expiresAtMs = properties.ttlMs === undefined ? 0 : clock.nowMs + properties.ttlMs;
+      const message = createMessage(body, { key: queue, durable, properties, expiresAtMs });
+      return vhost.publish(vhost.routeFor('', queue), message, null, 0);
+    },
+    idle: turns,
+  };
+}
+
+describe('a local queue, transient', () => queueSuite(() => withoutJournal(false)));
+describe('a local queue, durable, without a journal', () => queueSuite(() => withoutJournal(true)));
+describe('a local queue with a journal', () => queueSuite(() => withJournal()));
+describe('a local queue, over a kill', () => lastingQueueSuite(() => withJournal()));
