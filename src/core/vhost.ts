@@ -635,6 +635,13 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     return queue;
   }
 
+  /** A queue of the broker's own making outlives a crash from now on, with what is published from now on. */
+  makeDurable(queue: LocalQueue): void {
+    if (queue.spec.durable) return;
+    queue.becomeDurable(this.host.nextQueueId());
+    this.putQueue(queue);
+  }
+
   /** @returns how many ready messages were deleted with it; 0 when there is no such queue */
   deleteQueue(client: Client, name: string, ifUnused: boolean, ifEmpty: boolean): number {
     this.demand(client, 'configure', 'queue', name);

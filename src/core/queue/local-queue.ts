@@ -50,7 +50,7 @@ const nothing = (): void => {};
 export class LocalQueue implements Queue, LastValueOwner {
   /** As declared, or as migrated by a later declaration. */
   spec: QueueSpec;
-  readonly id: number;
+  id: number;
   readonly bindings = new Set<Binding>();
   deleted = false;
   publishedIn = 0;
@@ -79,7 +79,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   options: QueueOptions;
 
   private readonly owner: QueueOwner;
-  private readonly journaled: boolean;
+  private journaled: boolean;
   private readonly served: ConsumerList;
   private ready: ReadyList | PriorityList | GroupList;
   /** `ready` with x-message-groups, else null. */
@@ -145,6 +145,13 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.operatorPolicy = operatorPolicy;
     this.policyDefinition = mergeDefinitions(policy?.definition ?? {}, operatorPolicy?.definition ?? {});
     this.configure();
+  }
+
+  /** From now on it outlives a crash, with what is published from now on. */
+  becomeDurable(id: number): void {
+    this.spec = { ...this.spec, durable: true };
+    this.id = id;
+    this.journaled = true;
   }
 
   /** Declared again with other arguments, where that changes them. */

@@ -8,8 +8,9 @@ import { spellingOf } from './topic.ts';
 
 const queuePrefix = 'mqtt-shared.';
 
+/** A dot in a group is coded: behind the first the filter begins. */
 export function sharedQueueName(group: string, filter: string): string {
-  return `${queuePrefix}${group}.${filter}`;
+  return `${queuePrefix}${group.replaceAll('%', '%25').replaceAll('.', '%2E')}.${filter}`;
 }
 
 interface Share {
@@ -19,9 +20,9 @@ interface Share {
 }
 
 /**
- * The shared subscriptions of a virtual host [MQTT 5.0 §4.8.2]: each is a durable queue
- * `mqtt-shared.<group>.<filter>`, from which its members take turns, and which consumers of other protocols may join.
- * It lives while a session is a member, connected or not.
+ * The shared subscriptions of a virtual host [MQTT 5.0 §4.8.2]: each is a queue `mqtt-shared.<group>.<filter>`, from
+ * which its members take turns, and which consumers of other protocols may join. It lives while a session is a member,
+ * connected or not, and is durable from the first member on that outlives its connection.
  */
 export class SharedGroups {
   private readonly vhost: Vhost;
@@ -35,7 +36,7 @@ export class SharedGroups {
     this.keepsQos0 = keepsQos0;
   }
 
-  join(member: object, group: string, filter: string): LocalQueue {
+  join(member: { readonly durable: boolean }, group: string, filter: string): LocalQueue {
     const name = sharedQueueName(group, filter);
     let share = this.shares.get(name);
     if (share === undefined || share.queue.deleted) {
@@ -43,6 +44,7 @@ export class SharedGroups {
       this.shares.set(name, share);
     }
     share.members.add(member);
+    if (member.durable) this.vhost.makeDurable(share.queue);
     return share.queue;
   }
 
@@ -64,7 +66,7 @@ export class SharedGroups {
   private open(name: string, filter: string): Share {
     const queue =
       this.vhost.queues.get(name) ??
-      this.vhost.createQueue({ name, durable: true, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
+      this.vhost.createQueue({ name, durable: false, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
     const pattern = spellingOf(this.vhost.topicMapping).toPattern(filter);
     const members = new Set<object>();
     // Each share is a subscriber of its own: a session that is a member and subscribes itself gets both copies.

@@ -208,6 +208,49 @@ describe('MQTT 5', () => {
     await other.peer.nothing();
   });
 
+  test('a share is durable from the first member on that outlives its connection, and goes with the last', async () => {
+    const queues = () => [...house.vhost.queues.values()].map(({ name, spec }) => [name, spec.durable]);
+    const { peer } = await house.connect();
+    await peer.subscribe('$share/g/s', { qos: 1 });
+    expect(queues()).toEqual([['mqtt-shared.g.s', false]]);
+    const { peer: sender } = await house.connect();
+    const first = await house.connect(lasting);
+    await first.peer.subscribe('$share/g/s', { qos: 1 });
+    expect(queues()).toEqual([['mqtt-shared.g.s', true]]);
+    await first.peer.leave();
+    await peer.leave();
+    sender.publish('s', 'kept', { qos: 1, messageId: 1 });
+    await sender.nextOf('puback');
+    house = await house.crash();
+    const again = await house.connect(lasting);
+    expect(await again.peer.nextOf('publish')).toMatchObject({ payload: Buffer.from('kept') });
+    again.peer.send({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: ['$share/g/s'] });
+    await again.peer.nextOf('unsuback');
+    expect(queues()).toEqual([]);
+  });
+
+  test('a share of clients that are gone is gone, and writes nothing', async () => {
+    const before = house.journal.position;
+    const { peer } = await house.connect();
+    await peer.subscribe('$share/g/s', { qos: 1 });
+    peer.publish('s', 'x', { qos: 1, messageId: 1 });
+    await Promise.all([peer.next(), peer.next()]);
+    expect(house.journal.position).toBe(before);
+    await peer.leave();
+    expect(house.vhost.queues.size).toBe(0);
+  });
+
+  test('groups whose names have dots are others', async () => {
+    const { peer } = await house.connect();
+    await peer.subscribe('$share/a/b.c', { qos: 0 });
+    await peer.subscribe('$share/a.b/c', { qos: 0 });
+    peer.publish('c', 'x');
+    expect(await peer.nextOf('publish')).toMatchObject({ topic: 'c' });
+    peer.publish('b.c', 'x');
+    expect(await peer.nextOf('publish')).toMatchObject({ topic: 'b.c' });
+    expect([...house.vhost.queues.keys()]).toEqual(['mqtt-shared.a.b.c', 'mqtt-shared.a%2Eb.c']);
+  });
+
   test('[MQTT-4.8.2-4] [MQTT-4.8.2-5] QoS 2 that a member began is completed with it, or is nobody’s when its session ends', async () => {
     const first = await house.connect(lasting);
     await first.peer.subscribe('$share/g/s', { qos: 2 });
