@@ -260,9 +260,9 @@ export class Session {
     for (const item of this.inflight) {
       const { entry } = item;
       this.erase(outgoingKind, item.packetId);
-      if (entry === null || entry.queue === this.queue1) continue;
-      // [MQTT-4.8.2-5] QoS 2 that was begun is for nobody else
-      if (item.qos === 2) entry.ack();
+      if (entry === null) continue;
+      // [MQTT-4.8.2-5] QoS 2 that was begun is for nobody else; what is the session's own goes with it
+      if (item.qos === 2 || entry.queue === this.queue1) entry.ack();
       else entry.requeue();
     }
     if (this.incoming !== null) for (const packetId of this.incoming.keys()) this.erase(incomingKind, packetId);

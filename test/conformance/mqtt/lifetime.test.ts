@@ -208,6 +208,22 @@ describe('MQTT 5', () => {
     await other.peer.nothing();
   });
 
+  test('a session that ends with deliveries under way leaves nothing on the disk', async () => {
+    const body = Buffer.alloc(400_000);
+    for (let life = 0; life < 10; life++) {
+      const { peer } = await house.connect(lasting);
+      await peer.subscribe('s', { qos: 1 });
+      for (const messageId of [1, 2, 3]) {
+        peer.publish('s', body, { qos: 1, messageId });
+        await Promise.all([peer.next(), peer.next()]); // the delivery is not acknowledged
+      }
+      await peer.leave({ sessionExpiryInterval: 0 });
+      await house.durable();
+    }
+    const bytes = () => [...house.disk.contents().values()].reduce((sum, { length }) => sum + length, 0);
+    await expect.poll(bytes).toBeLessThan(4_000_000);
+  });
+
   test('a share is durable from the first member on that outlives its connection, and goes with the last', async () => {
     const queues = () => [...house.vhost.queues.values()].map(({ name, spec }) => [name, spec.durable]);
     const { peer } = await house.connect();
