@@ -105,7 +105,7 @@ export function explain(
   const { exchange } = vhost.routeFrom(client, address.exchange, address.routingKey);
   const { message, copies } = conversionLosses.aside(() => compose(broker, client, source, description, address));
   if (exchange.spec.type === 'topic') {
-    for (const key of copies) vhost.demand(client, 'write', 'topic', key, exchange.name);
+    for (const key of copies) vhost.demandTopic(client, key, exchange.name);
   }
   const routingKeys = [address.routingKey, ...copies];
   const steps: RouteStep[] = [];

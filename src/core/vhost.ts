@@ -85,6 +85,9 @@ export const noVhostLimits: VhostLimits = {
   queues: Number.POSITIVE_INFINITY,
 };
 
+/** Keys that stand for something else where MQTT reads them as topics. */
+const reservedKeys = /^\$(SYS|share|reply|delayed|queue-of)(\.|$)/;
+
 /**
  * One namespace of exchanges, queues and bindings: what a name means is decided here, and so is who may use it.
  * Cold operations are checked against the client's access and journaled; publishing is one call, from message to
@@ -184,8 +187,16 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
         `cannot publish to internal exchange '${exchange}' in vhost '${this.name}'`,
       );
     }
-    if (spec.type === 'topic') this.demand(client, 'write', 'topic', routingKey, exchange);
+    if (spec.type === 'topic') this.demandTopic(client, routingKey, exchange);
     return this.routeFor(exchange, routingKey);
+  }
+
+  /** @throws BrokerError unauthorized-access for a key of a topic exchange that is not the client's to publish to */
+  demandTopic(client: Client, routingKey: string, exchange: string): void {
+    this.demand(client, 'write', 'topic', routingKey, exchange);
+    if (exchange === this.host.retainedExchange && reservedKeys.test(routingKey)) {
+      throw new BrokerError('unauthorized-access', `key '${routingKey}' is reserved`);
+    }
   }
 
   /**

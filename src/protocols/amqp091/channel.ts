@@ -250,7 +250,7 @@ export class Channel {
       if (copies.blind) format = blindCopyFormat;
       const { vhost } = this.connection;
       if (route.exchange.spec.type === 'topic') {
-        for (const key of copies.keys) vhost.demand(this.connection, 'write', 'topic', key, route.exchange.name);
+        for (const key of copies.keys) vhost.demandTopic(this.connection, key, route.exchange.name);
       }
       to = vhost.routeForAll(route.exchange.name, [route.routingKey, ...copies.keys]);
     }

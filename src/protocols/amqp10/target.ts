@@ -148,9 +148,7 @@ class ExchangeTarget implements TargetNode {
     if (exchange === '' && this.vhost.isReplyAlias(key)) return this.vhost.routeFrom(this.session.connection, '', key);
     this.demandExchange(exchange); // first: who may not is not told what is there
     const route = this.vhost.routeFor(exchange, key);
-    if (route.exchange.spec.type === 'topic') {
-      this.vhost.demand(this.session.connection, 'write', 'topic', key, exchange);
-    }
+    if (route.exchange.spec.type === 'topic') this.vhost.demandTopic(this.session.connection, key, exchange);
     return route;
   }
 }

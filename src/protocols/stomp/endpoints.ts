@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { BrokerError } from '../../core/errors.ts';
 import type { Exchange } from '../../core/exchange/exchange.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import { type Headers, noHeaders, type Value } from '../../core/properties.ts';
@@ -60,9 +59,6 @@ const subscribeHeaders: ReadonlySet<string> = new Set([
 /** Queues that stand for subscriptions: a wildcard that could mean anything does not mean them. */
 const ownPrefixes = ['amq.', 'stomp-subscription-', 'mqtt-subscription-', 'mqtt-shared.'];
 
-/** Keys that stand for something else where MQTT reads them. */
-const reservedKeys = ['$SYS', '$share', '$reply', '$delayed', '$queue-of'];
-
 /** What destinations lead to, for one connection: routes, queues declared on first use, its temporary ones. */
 export class Endpoints {
   private readonly connection: Connection;
@@ -86,11 +82,7 @@ export class Endpoints {
     const { connection } = this;
     const { vhost } = connection;
     const [exchange, key] = this.addressOf(destination, headers);
-    const route = vhost.routeFrom(connection, exchange, key);
-    if (exchange === topicExchange && reservedKeys.some((word) => key === word || key.startsWith(`${word}.`))) {
-      throw new BrokerError('unauthorized-access', `key '${key}' is reserved`);
-    }
-    return route;
+    return vhost.routeFrom(connection, exchange, key);
   }
 
   private addressOf(destination: Destination, headers: TextHeaders): [exchange: string, key: string] {

@@ -1,0 +1,243 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { AmqpMap } from '../../src/protocols/amqp10/types.ts';
+import { methods } from '../../src/protocols/amqp091/spec.ts';
+import { AmqpPeer } from '../support/amqp-peer.ts';
+import { Amqp10Peer, data, section, sectionsOf } from '../support/amqp10-peer.ts';
+import { defs } from '../support/amqplib-codec.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
+import { MqttPeer } from '../support/mqtt-peer.ts';
+import { type Name, names, openers, type Script } from '../support/scripts.ts';
+import { StompWire } from '../support/stomp-wire.ts';
+
+/** Nothing that comes from a client is trusted because it has our prefix, and no peer suffers from what another one wrote. */
+const topic = 'trust.all';
+let broker: BrokerProcess;
+const scripts = new Map<Name, Script>();
+
+beforeAll(async () => {
+  broker = await BrokerProcess.start();
+  for (const name of names) scripts.set(name, await openers[name](broker, topic));
+});
+
+afterAll(async () => {
+  for (const script of scripts.values()) script.close();
+  await broker?.remove();
+});
+
+/** What all hear of what one says; that all hear of it shows that nobody's connection came to harm. */
+async function hear(from: Name, words: object): Promise<Record<Name, Record<string, unknown>>> {
+  await scripts.get(from)!.publish(topic, words as never, Buffer.from('body'));
+  const heard: Partial<Record<Name, Record<string, unknown>>> = {};
+  for (const [name, script] of scripts) heard[name] = (await script.next()).words as Record<string, unknown>;
+  return heard as Record<Name, Record<string, unknown>>;
+}
+
+describe('a companion that says what is not so', () => {
+  const lies: [why: string, value: string, letter: string][] = [
+    ['a long of thirty digits', '9'.repeat(30), 'l'],
+    ['a long beyond its range', '9223372036854775808', 'l'],
+    ['an unsigned long below zero', '-1', 'L'],
+    ['a byte of 128', '128', 'b'],
+    ['an int with a fraction', '1.5', 'I'],
+    ['an int of words', 'many', 'I'],
+    ['an int of exponents', '1e3', 'I'],
+    ['a decimal of scale 256', '1e-256', 'D'],
+    ['a decimal beyond its range', '99999999999e-1', 'D'],
+    ['a timestamp beyond all time', '9'.repeat(23), 'T'],
+    ['a uuid of three octets', 'abcdef', 'U'],
+    ['a uuid that is no hex', 'z'.repeat(32), 'U'],
+    ['a character of two', 'ab', 'c'],
+    ['a double of words', 'big', 'd'],
+    ['JSON that is none', '{', 'json'],
+    ['a letter that nobody knows', 'x', 'Q'],
+  ];
+
+  test.each(lies)('%s is text', async (_why, value, letter) => {
+    for (const from of ['M5', 'ST'] as const) {
+      const lines = { n: value, 'x-rosetta-types': `n=${letter}` };
+      const heard = await hear(from, from === 'M5' ? { userProperties: lines } : lines);
+      expect(heard['091']).toMatchObject({ headers: { n: value } });
+      expect(heard['1.0']).toMatchObject({ application: { n: value } });
+    }
+  });
+
+  test('JSON with letters that do not fit it is read as far as they do', async () => {
+    const lines = { obj: '{"a":[300,1,"x"],"b":2}', 'x-rosetta-types': 'obj=json(b.b)' };
+    const heard = await hear('M5', { userProperties: lines });
+    expect(heard['091']).toMatchObject({ headers: { obj: { a: ['300', 1, 'x'], b: 2 } } });
+  });
+
+  test.each([
+    ['a message id of no type', 'message-id', 'V'],
+    ['a message id that is a list', 'message-id', 'json'],
+    ['a correlation that is a truth value', 'correlation-id', 't'],
+  ])('%s is text', async (_why, name, letter) => {
+    const own = name === 'message-id' ? 'amqp-message-id' : name;
+    const heard = await hear('ST', { [own]: '[]', 'x-rosetta-types': `${own}=${letter}` });
+    expect(heard['091'][name === 'message-id' ? 'message_id' : 'correlation_id']).toBe('[]');
+    expect(heard['1.0'][name]).toBe('[]');
+  });
+
+  test.each(['9999999999', '-1', 'x'])('a group sequence of %s is a header', async (value) => {
+    const heard = await hear('M5', { userProperties: { 'x-group-sequence': value } });
+    expect(heard['091']).toMatchObject({ headers: { 'x-group-sequence': value } });
+    expect(heard['1.0']).toMatchObject({ application: { 'x-group-sequence': value } });
+  });
+
+  test.each(['a', 'kbm90IGpzb24', 'kW251bGxd', 'fbnVsbA', 'pbnVsbA', 'aAFNzwBMKQEBA', 'm', 'k.k.k'])(
+    'a residue of %s does no harm',
+    async (residue) => {
+      for (const from of ['091', '1.0', 'M5', 'ST'] as const) {
+        const words = {
+          '091': { headers: { 'x-rosetta-residue': residue } },
+          '1.0': { application: { 'x-rosetta-residue': residue } },
+          M5: { userProperties: { 'x-rosetta-residue': residue } },
+          ST: { 'x-rosetta-residue': residue },
+        };
+        await hear(from, words[from]);
+      }
+    },
+  );
+});
+
+describe('a residue restores nothing that its sender could not have said', () => {
+  const part = (letter: string, json: unknown) => letter + Buffer.from(JSON.stringify(json)).toString('base64url');
+
+  test('no user id, for that is checked', async () => {
+    const residue = `${part('f', { userId: 'admin' })}.${part('k', [['user-id', 'admin']])}`;
+    const heard = await hear('M5', { userProperties: { 'x-rosetta-residue': residue } });
+    expect(heard['091']).not.toHaveProperty('user_id');
+    expect(heard['1.0']).not.toHaveProperty('user-id');
+    expect(heard.ST).not.toHaveProperty('user-id');
+  });
+
+  test('no header that it could have written as one', async () => {
+    const heard = await hear('M5', { userProperties: { 'x-rosetta-residue': part('k', [['note', 'hidden']]) } });
+    expect(heard['091']['headers'] ?? {}).not.toHaveProperty('note');
+  });
+});
+
+describe('headers that only the broker writes', () => {
+  test.each(['message-id', 'subscription', 'ack', 'redelivered', 'destination', 'content-length'])(
+    'a STOMP subscriber gets its own %s, whatever a publisher wrote',
+    async (name) => {
+      const wire = await StompWire.login(broker.port('stomp'));
+      await wire.subscribe('mine', `/topic/${topic}`);
+      await hear('091', { headers: { [name]: 'forged' } });
+      const { headers, lines } = await wire.next();
+      expect(headers[name]).not.toBe('forged');
+      expect(lines.filter((line) => line.startsWith(`${name}:`)).length).toBeLessThan(2);
+      expect(headers[`x-rosetta-h.${name}`]).toBe('forged');
+      wire.destroy();
+    },
+  );
+
+  test('a SEND sets neither redelivered nor subscription', async () => {
+    const wire = await StompWire.login(broker.port('stomp'));
+    await wire.subscribe('mine', `/topic/${topic}`);
+    await hear('ST', { redelivered: 'true', subscription: 'other', ack: 'other' });
+    const { headers } = await wire.next();
+    expect(headers).toMatchObject({ redelivered: 'false', subscription: 'mine' });
+    expect(headers).not.toHaveProperty('ack');
+    wire.destroy();
+  });
+
+  test('where an AMQP 1.0 message was published to', async () => {
+    const peer = await Amqp10Peer.openSession(broker.port('amqp'));
+    await peer.receiver(0, `/exchanges/amq.topic/${topic}`, 1);
+    await hear('1.0', { annotations: { 'x-exchange': 'forged', 'x-routing-key': 'forged' } });
+    const annotations = sectionsOf((await peer.message()).octets).get(0x72) as AmqpMap;
+    expect(annotations.get('x-exchange')).toBe('amq.topic');
+    expect(annotations.get('x-routing-key')).toBe(topic);
+    peer.destroy();
+  });
+
+  test('deaths, once the message has died', async () => {
+    const peer = await AmqpPeer.openChannel(broker.port('amqp'));
+    const args = new Map<string, string>([
+      ['x-dead-letter-exchange', ''],
+      ['x-dead-letter-routing-key', 'trust-dead'],
+    ]);
+    await peer.declare('trust-dying', { arguments: args });
+    await peer.declare('trust-dead');
+    const wire = await StompWire.login(broker.port('stomp'));
+    await wire.publish('/amq/queue/trust-dying', 'x', 'x-death:forged\nx-first-death-reason:forged\n');
+    const { args: got } = (await peer.get('trust-dying', false))!;
+    peer.send(1, methods.basicReject, { deliveryTag: got.number('deliveryTag'), requeue: false });
+    await peer.expectNothing();
+    const { headers } = defs.decode(60, (await peer.get('trust-dead'))!.native) as { headers: Record<string, unknown> };
+    expect(headers['x-first-death-reason']).toBe('rejected');
+    expect(headers['x-death']).toHaveLength(1);
+    wire.destroy();
+    peer.destroy();
+  });
+});
+
+describe("a user id that is not the connection's", () => {
+  test('AMQP 0-9-1 closes the channel with 406', async () => {
+    const peer = await AmqpPeer.openChannel(broker.port('amqp'));
+    const native = defs.encodeProperties(60, 1, 0, { userId: 'admin' }).subarray(19, -1);
+    peer.publish(1, { routingKey: 'nobody' }, 'x', native);
+    expect(await peer.closed()).toMatchObject({
+      code: 406,
+      text: "PRECONDITION_FAILED - user_id property set to 'admin' but authenticated user was 'guest'",
+    });
+    peer.destroy();
+  });
+
+  test('AMQP 1.0 detaches the link with unauthorized-access', async () => {
+    const peer = await Amqp10Peer.openSession(broker.port('amqp'));
+    await peer.sender(0, `/exchanges/amq.topic/${topic}`);
+    peer.transfer(0, Buffer.concat([section(0x73, [null, Buffer.from('admin')]), data('x')]));
+    expect((await peer.detached()).condition).toBe('amqp:unauthorized-access');
+    peer.destroy();
+  });
+
+  test('STOMP gets an ERROR', async () => {
+    const wire = await StompWire.login(broker.port('stomp'));
+    wire.send(`SEND\ndestination:/topic/${topic}\nuser-id:admin\n\nx\0`);
+    expect((await wire.error()).body.toString()).toContain("'admin'");
+  });
+
+  test('MQTT passes it on to its own, also in a will; to the others it is none, and is counted', async () => {
+    const count = async (): Promise<number> => {
+      const answer = await fetch(`http://127.0.0.1:${broker.port('management')}/metrics`);
+      const line = /conversion_loss_total\{from="mqtt-5",to="amqp-0-9-1",field="userId"\} (\d+)/.exec(
+        await answer.text(),
+      );
+      return Number(line?.[1] ?? 0);
+    };
+    const before = await count();
+    const heard = await hear('M5', { userProperties: { 'user-id': 'admin' } });
+    expect(heard.M5['userProperties']).toEqual({ 'user-id': 'admin' });
+    expect(heard['091']).not.toHaveProperty('user_id');
+    expect(await count()).toBe(before + 1);
+    const will = { topic: topic.replace('.', '/'), payload: Buffer.from('will'), qos: 0, retain: false };
+    const properties = { userProperties: { 'user-id': 'admin' } };
+    const { peer } = await MqttPeer.connect(broker, { will: { ...will, properties } as never });
+    peer.destroy();
+    const seen = new Map<Name, Record<string, unknown>>();
+    for (const [name, script] of scripts) seen.set(name, (await script.next()).words as Record<string, unknown>);
+    expect(seen.get('091')).not.toHaveProperty('user_id');
+    expect(seen.get('M5')).toMatchObject({ userProperties: { 'user-id': 'admin' } });
+  });
+});
+
+test.each(['$SYS.broker.version', '$share.g.a', '$reply.token', '$delayed.5.a', '$queue-of.q'])(
+  'nobody but MQTT publishes to the key %s of its exchange',
+  async (key) => {
+    const peer = await AmqpPeer.openChannel(broker.port('amqp'));
+    peer.publish(1, { exchange: 'amq.topic', routingKey: key }, 'x');
+    expect((await peer.closed()).code).toBe(403);
+    peer.destroy();
+    const wire = await StompWire.login(broker.port('stomp'));
+    wire.send(`SEND\ndestination:/topic/${key}\n\nx\0`);
+    await wire.error();
+    const amqp10 = await Amqp10Peer.openSession(broker.port('amqp'));
+    await amqp10.sender(0, null);
+    const to = section(0x73, [null, null, `/exchanges/amq.topic/${key}`]);
+    const outcome = await amqp10.publish(0, Buffer.concat([to, data('x')]));
+    expect(outcome).toMatchObject({ is: 'rejected', error: { condition: 'amqp:unauthorized-access' } });
+    amqp10.destroy();
+  },
+);
