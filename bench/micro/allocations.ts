@@ -19,7 +19,7 @@ export async function countAllocations(scenario: Partial<Scenario>): Promise<All
   const broker = await BrokerProcess.start({ nodeArgs: inspectable });
   try {
     const inspector = await Inspector.of(broker);
-    await inspector.evaluate(countCollections);
+    await inspector.evaluate(noteCollections);
     await publish(broker, scenario, warmUpMessages);
     const few = await allocatedBy(inspector, () => publish(broker, scenario, fewMessages));
     const many = await allocatedBy(inspector, () => publish(broker, scenario, manyMessages));
@@ -36,26 +36,29 @@ export async function countAllocations(scenario: Partial<Scenario>): Promise<All
 
 async function allocatedBy(inspector: Inspector, work: () => Promise<void>): Promise<Allocations> {
   await inspector.collect();
-  await sleep(50); // its own collections are told in a later turn
   const before = await memory(inspector);
   await work();
   const after = await memory(inspector);
-  if (after.collections !== before.collections) throw new Error('the broker collected garbage while it was measured');
+  if (after.collectedAtMs > before.nowMs) throw new Error('the broker collected garbage while it was measured');
   return { heapBytes: after.heapUsed - before.heapUsed, bufferBytes: after.arrayBuffers - before.arrayBuffers };
 }
 
 interface Memory extends NodeJS.MemoryUsage {
-  readonly collections: number;
+  readonly nowMs: number;
+  /** When the last collection began that was told. */
+  readonly collectedAtMs: number;
 }
 
 function memory(inspector: Inspector): Promise<Memory> {
-  return inspector.evaluate('({ ...process.memoryUsage(), collections: globalThis.collections })');
+  return inspector.evaluate(
+    '({ ...process.memoryUsage(), nowMs: performance.now(), collectedAtMs: globalThis.collectedAtMs })',
+  );
 }
 
-const countCollections = `
-  globalThis.collections = 0;
+const noteCollections = `
+  globalThis.collectedAtMs = 0;
   new (process.getBuiltinModule('node:perf_hooks').PerformanceObserver)((list) => {
-    globalThis.collections += list.getEntries().length;
+    globalThis.collectedAtMs = Math.max(...list.getEntries().map(({ startTime }) => startTime));
   }).observe({ entryTypes: ['gc'] });
   1`;
 
@@ -71,10 +74,6 @@ async function publish(broker: BrokerProcess, scenario: Partial<Scenario>, messa
     { host: '127.0.0.1', ports, pid: broker.pid, user: 'guest', password: 'guest' },
   );
   if (lost > 0) throw new Error(`${lost} messages were lost`);
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 const plain: Scenario = {
