@@ -108,6 +108,10 @@ export class LocalQueue implements Queue, LastValueOwner {
   private coldOwner: ColdOwner | null = null;
   /** Who asked for the first entry while it was still to be read back. */
   private readonly getting: ((entry: QueueEntry | undefined) => void)[] = [];
+  /** Who asked for all to be served while some of it was still to be read back. */
+  private readonly serving: (() => void)[] = [];
+  /** Sweeps for consumers with selectors that still read. */
+  private sweeps = 0;
   /** Lent to consumers that settle by taking: saves an allocation for each such delivery. */
   private lent: QueueEntry | null = null;
   private dispatching = false;
@@ -515,6 +519,20 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.dispatching = false;
   }
 
+  serve(): void | Promise<void> {
+    this.wake();
+    if (this.isServed) return;
+    return new Promise((resolve) => this.serving.push(resolve));
+  }
+
+  private get isServed(): boolean {
+    return this.deleted || (this.sweeps === 0 && !this.ready.isReading);
+  }
+
+  private answerServed(): void {
+    if (this.serving.length > 0 && this.isServed) for (const resolve of this.serving.splice(0)) resolve();
+  }
+
   // It is taken from the ready ones.
   private hand(entry: QueueEntry, consumer: Consumer): void {
     if (this.isRejectedFor(consumer, entry.message)) return this.die(entry, 'unrepresentable');
@@ -612,6 +630,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   close(why: Condition): void {
     this.deleted = true;
     for (const consumer of this.served.clear()) consumer.cancelled(why);
+    this.answerServed();
     this.purge(); // the journal, too, must know that they are gone: their space comes back
     this.headAlarm?.cancel();
     this.idleAlarm?.cancel();
@@ -666,6 +685,7 @@ export class LocalQueue implements Queue, LastValueOwner {
       arrived: () => {
         this.swept();
         this.wake();
+        this.answerServed();
       },
       swept: () => this.swept(),
       failed: (why, again) => paging.failed(this, why, again),
@@ -877,7 +897,14 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.dispatching = true;
     if (this.headAlarm !== null) this.dropExpired();
     this.hasSelected = false;
-    this.ready.sweep((entry) => this.offer(entry), nothing);
+    this.sweeps += 1;
+    this.ready.sweep(
+      (entry) => this.offer(entry),
+      () => {
+        this.sweeps -= 1;
+        this.answerServed();
+      },
+    );
     if (this.headAlarm !== null) this.watchHead();
     this.dispatching = false;
   }

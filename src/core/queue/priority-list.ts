@@ -18,6 +18,11 @@ export class PriorityList {
     this.levels = new Array(maxPriority + 1);
   }
 
+  /** The first of a priority is being read back. */
+  get isReading(): boolean {
+    return this.levels.some((level) => level?.isReading === true);
+  }
+
   get memoryLength(): number {
     return this.sum((level) => level.memoryLength);
   }

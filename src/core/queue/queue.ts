@@ -82,6 +82,8 @@ export interface Queue extends EntryKeeper {
   takeUnwritten(): QueueEntry | null;
   /** A consumer became ready. */
   wake(): void;
+  /** The same; answered when consumers have what they can take, also of what had to be read back for it. */
+  serve(): void | Promise<void>;
 
   /** @throws BrokerError unauthorized-access when it, or a consumer that it has, is exclusive */
   attach(consumer: Consumer): void | Promise<void>;

@@ -106,8 +106,12 @@ export class ReadyList {
    * being read back, and the owner is told when it is there.
    */
   nextExpiryMs(): number {
-    if (this.cold !== null && this.fresh.length === 0 && this.cold.isReading) return 0;
-    return this.dueMs();
+    return this.isReading ? 0 : this.dueMs();
+  }
+
+  /** The first is being read back: the owner is told when it is there. */
+  get isReading(): boolean {
+    return this.cold !== null && this.fresh.length === 0 && this.cold.isReading;
   }
 
   private dueMs(): number {

@@ -179,14 +179,21 @@ export class OutgoingLink implements Link, Consumer {
     if (!this.started) return;
     if (this.source.copies) this.browse();
     else {
-      this.queue.wake();
-      this.endDrain();
+      if (this.drains) this.drain();
+      else this.queue.wake();
     }
+  }
+
+  // What is ready and not in memory is read back first.
+  private drain(): void {
+    const served = this.queue.serve();
+    if (served instanceof Promise) void served.then(() => this.endDrain());
+    else this.endDrain();
   }
 
   // Everything that there was is sent: the rest of the credit is used up.
   private endDrain(): void {
-    if (!this.drains || (this.creditLeft > 0 && !this.session.hasRoom)) return;
+    if (!this.open || !this.drains || (this.creditLeft > 0 && !this.session.hasRoom)) return;
     this.drains = false;
     this.deliveryCount = (this.deliveryCount + this.creditLeft) >>> 0;
     this.creditLeft = 0;

@@ -257,8 +257,8 @@ export class Session {
   onFlow(flow: Values<'flow'>): void {
     // [§2.5.6] what is under way counts against the window; before the peer knows our begin it says nothing
     const next = flow.nextIncomingId ?? 0;
+    const wasFull = this.remoteWindow === 0;
     this.remoteWindow = Math.max(0, ((next - this.nextOutgoingId) | 0) + flow.incomingWindow);
-    const isPending = this.pending.length > 0;
     this.sendPending();
     if (flow.handle === undefined) {
       this.onRoom();
@@ -273,7 +273,7 @@ export class Session {
     } catch (error) {
       this.failLink(link, error);
     }
-    if (isPending) this.onRoom();
+    if (wasFull) this.onRoom(); // the others waited for the window, too
   }
 
   // — settlement ——————————————————————————————————————————————————————————————————————————————————————————————————

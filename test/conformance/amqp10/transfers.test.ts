@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Composite } from '../../../src/protocols/amqp10/performatives.ts';
-import { AmqpMap, symbol, uint } from '../../../src/protocols/amqp10/types.ts';
+import { AmqpMap, Described, symbol, uint } from '../../../src/protocols/amqp10/types.ts';
 import { Amqp10Peer, bareOf, bodyOf, data, mapOf, section, sectionsOf, toSource } from '../../support/amqp10-peer.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
 
@@ -332,6 +332,77 @@ describe('credit', () => {
     peer.credit(1, 1, { deliveryCount: 5 });
     expect(bodyOf((await peer.message()).octets)).toBe('later');
     peer.destroy();
+  });
+
+  test.each<[string, (port: number, queue: string) => Promise<unknown>, object]>([
+    ['a plain queue', async () => {}, {}],
+    [
+      'a queue with priorities',
+      async (paged, queue) => {
+        const peer = await Amqp10Peer.openSession(paged);
+        const args = mapOf({ 'x-max-priority': { type: 'ubyte', value: 5 } });
+        await peer.manage('PUT', `/queues/${queue}`, mapOf({ arguments: args }));
+        peer.destroy();
+      },
+      {},
+    ],
+    [
+      'a queue, with a selector',
+      async () => {},
+      { filter: new AmqpMap([[symbol('f'), new Described('apache.org:selector-filter:string', 'color IS NULL')]]) },
+    ],
+  ])(
+    '[§2.6.7] drain of %s brings what has left memory, too, before it says that there is no more',
+    async (name, make, values) => {
+      const paging = await BrokerProcess.start({ args: ['--set', 'memory.queueBytes=2000'] });
+      const [paged, queue] = [paging.port('amqp'), name.replaceAll(/\W/g, '-')];
+      await make(paged, queue);
+      const peer = await Amqp10Peer.openSession(paged);
+      await peer.sender(0, queue);
+      for (let i = 0; i < 1500; i++) peer.transfer(0, data(String(i).padEnd(500)), { settled: true });
+      await peer.publish(0, data('last'));
+      const other = await Amqp10Peer.openSession(paged);
+      await other.receiver(1, toSource(queue, values), 0, { sndSettleMode: 1 });
+      let next = 0;
+      for (const [deliveryCount, expected] of [
+        [0, 1000],
+        [1000, 501],
+      ] as const) {
+        other.credit(1, 1000, { deliveryCount, drain: true });
+        for (let i = 0; i < expected; i++) {
+          const { octets } = await other.message();
+          expect(bodyOf(octets).trim()).toBe(next === 1500 ? 'last' : String(next));
+          next += 1;
+        }
+        expect(await other.expect('flow')).toMatchObject({
+          deliveryCount: deliveryCount + 1000,
+          linkCredit: 0,
+          drain: true,
+        });
+      }
+      for (const each of [peer, other]) each.destroy();
+      await paging.remove();
+    },
+  );
+
+  test('[§2.5.6] a window that opens is open to all links of the session, whichever of them the flow names', async () => {
+    const sender = await Amqp10Peer.openSession(port);
+    const peer = await Amqp10Peer.connect(port);
+    await peer.login();
+    await peer.sendOpen();
+    await peer.begin(0, { incomingWindow: 1 });
+    for (const handle of [0, 1]) {
+      const queue = `transfers-${++queues}`;
+      await sender.sender(handle, queue);
+      await peer.receiver(handle, queue);
+      peer.credit(handle, 10, { incomingWindow: 1 });
+    }
+    await sender.publish(0, data('one'));
+    expect(bodyOf((await peer.message()).octets)).toBe('one');
+    await sender.publish(1, data('other'));
+    peer.credit(0, 9, { incomingWindow: 10, nextIncomingId: 1, deliveryCount: 1 });
+    expect(bodyOf((await peer.message()).octets)).toBe('other');
+    for (const each of [sender, peer]) each.destroy();
   });
 
   test('echo on the session is answered with its windows', async () => {
