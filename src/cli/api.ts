@@ -31,11 +31,13 @@ export function path(...names: readonly string[]): string {
 /** The broker's HTTP API, as whoever logs in. */
 export class Api {
   private readonly base: URL;
+  private readonly user: string;
   private readonly authorization: string;
 
-  private constructor(base: URL, authorization: string) {
+  private constructor(base: URL, user: string, password: string) {
     this.base = base;
-    this.authorization = authorization;
+    this.user = user;
+    this.authorization = `Basic ${Buffer.from(`${user}:${password}`, 'utf8').toString('base64')}`;
   }
 
   /** Finds out who logs in where, and asks for the password if it must. @throws CommandError */
@@ -60,7 +62,7 @@ export class Api {
       if (!terminal.interactive) throw new CommandError(`the password of '${user}' is missing`, ExitCode.usage);
       password = await terminal.askSecret(`Password of ${user}: `);
     }
-    return new Api(base, `Basic ${Buffer.from(`${user}:${password ?? 'guest'}`, 'utf8').toString('base64')}`);
+    return new Api(base, user, password ?? 'guest');
   }
 
   get(path: string): Promise<unknown> {
@@ -110,7 +112,21 @@ export class Api {
     }
     const text = await response.text();
     if (response.ok) return text === '' ? undefined : parse(text, url);
-    throw new CommandError(reasonOf(response, text));
+    throw new CommandError(this.reasonOf(response, text));
+  }
+
+  private reasonOf(response: Response, text: string): string {
+    const { status } = response;
+    try {
+      const { reason, error } = JSON.parse(text) as { reason?: unknown; error?: unknown };
+      if (status === 401 && error === 'not_authorized') return `the log-in of '${this.user}' is refused (HTTP 401)`;
+      if (status === 404 && reason === 'Not Found') return `not found: ${new URL(response.url).pathname} (HTTP 404)`;
+      const said = reason ?? error;
+      if (typeof said === 'string') return `${said} (HTTP ${status})`;
+    } catch {
+      // not the broker's own words
+    }
+    return `HTTP ${status} ${response.statusText}`;
   }
 }
 
@@ -120,15 +136,4 @@ function parse(text: string, url: URL): unknown {
   } catch {
     throw new CommandError(`${url.origin} does not answer as the API of a broker does`, ExitCode.unreachable);
   }
-}
-
-function reasonOf(response: Response, text: string): string {
-  try {
-    const { reason, error } = JSON.parse(text) as { reason?: unknown; error?: unknown };
-    const said = reason ?? error;
-    if (typeof said === 'string') return `${said} (HTTP ${response.status})`;
-  } catch {
-    // not the broker's own words
-  }
-  return `HTTP ${response.status} ${response.statusText}`;
 }

@@ -163,6 +163,14 @@ describe('as a client of a broker', () => {
     expect(await rosettamqIn({ env, input: 'second\n' }, 'users', 'set', 'ada')).toMatchObject({ code: 0 });
     expect(await login('first')).toBe(1);
     expect(await login('second')).toBe(0);
+    expect(await run('list', 'vhosts', '--user', 'ada', '--password', 'first')).toMatchObject({
+      code: 1,
+      err: "rosettamq: the log-in of 'ada' is refused (HTTP 401)\n",
+    });
+    expect(await run('queues', 'delete', 'a/b')).toMatchObject({
+      code: 1,
+      err: 'rosettamq: not found: /api/queues/%2F/a%2Fb (HTTP 404)\n',
+    });
     expect(await json('list', 'users')).toContainEqual(expect.objectContaining({ name: 'ada', tags: ['monitoring'] }));
     const fromStdin = ['list', 'vhosts', '--user', 'ada', '--password-stdin'];
     expect(await rosettamqIn({ env, input: 'second\n' }, ...fromStdin)).toMatchObject({ code: 0 });
