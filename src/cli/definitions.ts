@@ -31,7 +31,8 @@ rabbit_password_hashing_sha256.`,
 const importAll: Command = {
   name: 'import',
   summary: 'Bring definitions in, ours or RabbitMQ’s, beside what is there.',
-  details: 'Without a file, or with -, they are read from standard input.',
+  details: `Without a file, or with -, they are read from standard input. What only other brokers have, as streams and types of
+exchanges that come by plugins, is left out and told.`,
   arguments: ['[FILE]'],
   options: { ...vhostOption, ...apiOptions },
   async run(call) {
@@ -45,7 +46,9 @@ const importAll: Command = {
       throw new CommandError(`${file === '-' ? 'standard input' : file} holds no JSON`);
     }
     const vhost = call.text('vhost');
-    await api.post(vhost === undefined ? 'definitions' : `definitions/${path(vhost)}`, json);
+    const where = vhost === undefined ? 'definitions' : `definitions/${path(vhost)}`;
+    const { left_out: leftOut } = (await api.post(`${where}?report=true`, json)) as { left_out: string[] };
+    for (const what of leftOut) call.terminal.complain(`left out: ${what}\n`);
     call.terminal.say('definitions are in\n');
   },
 };

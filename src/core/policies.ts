@@ -58,8 +58,9 @@ const operatorKeys: ReadonlySet<string> = new Set([
   ...['expires', 'message-ttl', 'max-length', 'max-length-bytes', 'delivery-limit', 'overflow', 'rate-limit'],
   ...['max-in-memory-length', 'max-in-memory-bytes', 'target-group-size'],
 ]);
-/** Of clusters and other storage: taken from definitions of elsewhere, and without effect. */
-const ignored = /^(ha-|queue-leader-locator$|queue-master-locator$|federation-|target-group-size$|max-in-memory-)/;
+/** Of clusters, streams and other storage: taken from definitions of elsewhere, and without effect. */
+const ignored =
+  /^(ha-|queue-leader-locator$|queue-master-locator$|federation-|target-group-size$|max-in-memory-|max-age$|stream-|initial-cluster-size$|filter-field-names$)/;
 /** They say how much: of two the smaller holds. */
 const least: ReadonlySet<string> = new Set([
   ...['message-ttl', 'expires', 'max-length', 'max-length-bytes', 'delivery-limit'],
@@ -130,10 +131,15 @@ export class Policies {
     this.byName.set(policy.name, { policy, pattern });
   }
 
+  /** May a definition have it? */
+  knows(key: string): boolean {
+    const isKnown = types[key] !== undefined || ignored.test(key);
+    return isKnown && (this.kind !== operatorPolicyKind || operatorKeys.has(key));
+  }
+
   private check(name: string, key: string, value: PolicyValue): void {
     const type = types[key];
-    const isKnown = type !== undefined || ignored.test(key);
-    if (!isKnown || (this.kind === operatorPolicyKind && !operatorKeys.has(key))) {
+    if (!this.knows(key)) {
       throw invalid(name, `[{<<"${key}">>,${JSON.stringify(value)}}] are not recognised policy settings`);
     }
     if (type === undefined) return;
@@ -141,6 +147,8 @@ export class Policies {
     const isRight = type === 'any' || (type === 'number' ? isAmount : type === typeof value);
     if (!isRight) throw invalid(name, `${JSON.stringify(value)} is not a valid value of '${key}'`);
     if (key === 'alternate-exchange' || key === 'dead-letter-routing-key') return;
+    // of quorum queues alone: the others leave it aside
+    if (key === 'dead-letter-strategy' && (value === 'at-most-once' || value === 'at-least-once')) return;
     try {
       readQueueArguments(withDefinition(new Map(), { [key]: value }), 'policy');
     } catch {

@@ -148,7 +148,11 @@ const name = z.string();
 const vhostName = z.string().optional();
 const policyShape = {
   pattern: z.string(),
-  definition: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  definition: z.record(
+    z.string(),
+    // lists are of `ha-params` and its like, which have no effect
+    z.union([z.string(), z.number(), z.boolean(), z.array(z.string()).transform((list) => list.join(','))]),
+  ),
   priority: z.number().default(0),
   'apply-to': z.enum(policyTargets).default('all'),
 };
@@ -174,7 +178,7 @@ const shape = z.object({
         name,
         description: z.string().optional(),
         tags: tags.optional(),
-        default_queue_type: z.string().optional(),
+        default_queue_type: z.string().nullish(),
         topic_mapping: z.enum(['exact', 'rabbitmq']).optional(),
         metadata: z.object({ description: z.string().optional(), tags: tags.optional() }).optional(),
       }),
@@ -236,9 +240,14 @@ const everything: Access = { allows: () => true };
  * Brings definitions in beside what there is. What changes nothing writes nothing; queues, exchanges and bindings that
  * are there already stay as they are, everything else is as the definitions say afterwards.
  * @param into the virtual host that definitions of one go into; null: they name theirs
+ * @returns what only other brokers have: it is left out, and logged
  * @throws HttpError 400 naming the item that cannot be; what came before it is done
  */
-export async function importDefinitions(json: unknown, into: Vhost | null, management: Management): Promise<void> {
+export async function importDefinitions(
+  json: unknown,
+  into: Vhost | null,
+  management: Management,
+): Promise<readonly string[]> {
   const parsed = shape.safeParse(json);
   if (!parsed.success) {
     const { path, message } = parsed.error.issues[0]!;
@@ -246,9 +255,18 @@ export async function importDefinitions(json: unknown, into: Vhost | null, manag
   }
   const importer = new Importer(parsed.data, into, management);
   await importer.run();
+  for (const what of importer.leftOut) management.broker.log.warn({ what }, 'definitions: left out');
+  return importer.leftOut;
 }
 
+/** Parameters that mean something here. */
+const knownComponents: ReadonlySet<string> = new Set(['vhost-limits', operatorComponent]);
+
 class Importer {
+  /** In words that name the item. */
+  readonly leftOut: string[] = [];
+  /** Names of exchanges and queues that were left out, after their virtual host's: so are their bindings. */
+  private readonly absent = new Set<string>();
   private readonly definitions: Definitions;
   private readonly into: Vhost | null;
   private readonly management: Management;
@@ -289,7 +307,7 @@ class Importer {
       await this.attempt('parameter', each.name, () => this.putParameter(each));
     for (const { vhost, name, ...policy } of definitions.policies) {
       const { policies } = this.vhost(vhost, `policy '${name}'`);
-      await this.attempt('policy', name, () => putPolicy(policies, name, policy));
+      await this.attempt('policy', name, () => this.putKnown(policies, name, policy));
     }
     for (const each of definitions.exchanges) await this.attempt('exchange', each.name, () => this.putExchange(each));
     for (const each of definitions.queues) await this.attempt('queue', each.name, () => this.putQueue(each));
@@ -355,7 +373,7 @@ class Importer {
       description: json.description ?? json.metadata?.description ?? vhost.metadata.description,
       tags: given === undefined ? vhost.metadata.tags : readTags(given),
       defaultQueueType:
-        json.default_queue_type === undefined
+        json.default_queue_type === undefined || json.default_queue_type === null
           ? (vhost.metadata.defaultQueueType ?? null)
           : readQueueType(json.default_queue_type),
       protectedFromDeletion: vhost.metadata.protectedFromDeletion,
@@ -370,7 +388,10 @@ class Importer {
     if (component === operatorComponent) {
       const policy = z.object(policyShape).safeParse(value);
       if (!policy.success) throw new BrokerError('invalid-field', `operator policy '${name}' is none`);
-      return putPolicy(vhost.operatorPolicies, name, policy.data);
+      return this.putKnown(vhost.operatorPolicies, name, policy.data);
+    }
+    if (!knownComponents.has(component)) {
+      this.leftOut.push(`parameter '${name}' of ${component}, which is kept and has no effect`);
     }
     if (isSame(parameters.get(vhost.name, component, name)?.value, value)) return;
     parameters.set({ vhost: vhost.name, component, name, value });
@@ -381,7 +402,7 @@ class Importer {
     const vhost = this.vhost(json.vhost, `exchange '${json.name}'`);
     if (vhost.exchanges.has(json.name) || json.name.startsWith('amq.')) return;
     if (!exchangeTypes.includes(json.type as ExchangeType)) {
-      throw new BrokerError('invalid-field', `unknown exchange type '${json.type}'`);
+      return this.leave(vhost, 'exchange', json.name, `of type ${json.type}`);
     }
     vhost.declareExchange(this.clientOf(vhost), {
       name: json.name,
@@ -396,6 +417,8 @@ class Importer {
   private putQueue(json: Definitions['queues'][number]): void {
     const vhost = this.vhost(json.vhost, `queue '${json.name}'`);
     if (vhost.queues.has(json.name)) return;
+    const type = json.arguments['x-queue-type'];
+    if (type === 'stream') return this.leave(vhost, 'queue', json.name, 'of type stream');
     // a name that some broker made up may come back
     const origin = json.name.startsWith('amq.') ? 'generated' : 'named';
     const spec = {
@@ -413,13 +436,37 @@ class Importer {
     if (json.source === '') return; // to the default exchange everything is bound
     const client = this.clientOf(vhost);
     const isQueue = json.destination_type === 'queue';
+    const ends = [nameOf(vhost, 'exchange', json.source), nameOf(vhost, json.destination_type, json.destination)];
+    if (ends.some((end) => this.absent.has(end))) {
+      this.leftOut.push(`binding '${json.source} → ${json.destination}' in vhost '${vhost.name}'`);
+      return;
+    }
     const destination = isQueue ? vhost.getQueue(json.destination, client) : vhost.getExchange(json.destination);
     vhost.bind(client, json.source, destination, json.routing_key, headersFromJson(json.arguments));
+  }
+
+  private leave(vhost: Vhost, kind: 'exchange' | 'queue', name: string, why: string): void {
+    this.absent.add(nameOf(vhost, kind, name));
+    this.leftOut.push(`${kind} '${name}' in vhost '${vhost.name}', ${why}`);
+  }
+
+  // Keys that nothing is known of are left out, and a policy that has no other.
+  private putKnown(policies: Policies, name: string, json: PolicyJson): void {
+    const all = Object.entries(json.definition);
+    const known = all.filter(([key]) => policies.knows(key));
+    const unknown = all.filter(([key]) => !policies.knows(key)).map(([key]) => `'${key}'`);
+    if (unknown.length > 0) this.leftOut.push(`${unknown.join(', ')} of policy '${name}'`);
+    if (known.length > 0 || all.length === 0)
+      putPolicy(policies, name, { ...json, definition: Object.fromEntries(known) });
   }
 
   private clientOf(vhost: Vhost): ReturnType<typeof createApiClient> {
     return createApiClient('definitions', '', vhost, everything, this.management.broker.nowMs);
   }
+}
+
+function nameOf(vhost: Vhost, kind: 'exchange' | 'queue', name: string): string {
+  return `${vhost.name}\0${kind}\0${name}`;
 }
 
 interface PolicyJson {

@@ -202,3 +202,140 @@ async function segments(dataDir: string): Promise<number[]> {
   const names = (await readdir(dataDir)).filter((name) => name.endsWith('.segment'));
   return Promise.all(names.map(async (name) => (await stat(join(dataDir, name))).size));
 }
+
+describe('what only other brokers have', () => {
+  let broker: BrokerProcess;
+  let api: ApiClient;
+
+  beforeAll(async () => {
+    broker = await BrokerProcess.start();
+    api = new ApiClient(broker.port('management'));
+  });
+  afterAll(() => broker.remove());
+
+  const exchange = (name: string, type: string): object => ({
+    name,
+    vhost: '/',
+    type,
+    durable: true,
+    auto_delete: false,
+    internal: false,
+    arguments: {},
+  });
+  const queue = (name: string, args: object): object => ({
+    name,
+    vhost: '/',
+    durable: true,
+    auto_delete: false,
+    arguments: args,
+  });
+  const binding = (source: string, destination: string, kind = 'queue'): object => ({
+    source,
+    vhost: '/',
+    destination,
+    destination_type: kind,
+    routing_key: 'k',
+    arguments: {},
+  });
+  const policy = (name: string, definition: object): object => ({
+    vhost: '/',
+    name,
+    pattern: '^p',
+    'apply-to': 'queues',
+    definition,
+    priority: 0,
+  });
+  // as RabbitMQ 4.1 writes them
+  const definitions = {
+    rabbit_version: '4.1.0',
+    rabbitmq_version: '4.1.0',
+    product_name: 'RabbitMQ',
+    product_version: '4.1.0',
+    rabbitmq_definition_format: 'cluster',
+    original_cluster_name: 'rabbit@host',
+    explanation: 'Definitions of cluster rabbit@host',
+    users: [],
+    vhosts: [
+      {
+        name: '/',
+        description: 'Default virtual host',
+        tags: [],
+        default_queue_type: 'undefined',
+        metadata: { description: 'Default virtual host', tags: [], default_queue_type: 'undefined' },
+      },
+    ],
+    permissions: [],
+    topic_permissions: [],
+    parameters: [
+      { vhost: '/', component: 'federation-upstream', name: 'up', value: { uri: 'amqp://there', expires: 3600000 } },
+    ],
+    global_parameters: [
+      { name: 'cluster_tags', value: [] },
+      { name: 'internal_cluster_id', value: 'rabbitmq-cluster-id-x' },
+    ],
+    policies: [
+      policy('mirrors', { 'ha-mode': 'nodes', 'ha-params': ['a@b', 'c@d'] }),
+      policy('streams', { 'max-age': '7D', 'stream-max-segment-size-bytes': 500000000 }),
+      policy('strategy', { 'dead-letter-strategy': 'at-most-once', 'dead-letter-exchange': 'dead' }),
+      policy('partly', { 'max-length': 5, 'consumer-timeout': 60000 }),
+      policy('unknown', { 'consumer-timeout': 60000 }),
+    ],
+    queues: [
+      queue('stream', { 'x-queue-type': 'stream', 'x-max-age': '7D' }),
+      queue('quorum', {
+        'x-queue-type': 'quorum',
+        'x-quorum-initial-group-size': 3,
+        'x-queue-leader-locator': 'balanced',
+        'x-delivery-limit': 5,
+        'x-dead-letter-strategy': 'at-least-once',
+        'x-overflow': 'reject-publish',
+        'x-dead-letter-exchange': 'dead',
+      }),
+      queue('classic', { 'x-queue-type': 'classic', 'x-queue-mode': 'lazy', 'x-queue-version': 2 }),
+    ],
+    exchanges: [exchange('history', 'x-recent-history'), exchange('kept', 'topic')],
+    bindings: [
+      binding('history', 'classic'),
+      binding('kept', 'stream'),
+      binding('kept', 'history', 'exchange'),
+      binding('kept', 'quorum'),
+    ],
+  };
+
+  test('is left out and told to who asks; all the rest is there', async () => {
+    const told = await api.post('definitions?report=true', definitions);
+    expect([told.status, told.body]).toEqual([
+      200,
+      {
+        left_out: [
+          "parameter 'up' of federation-upstream, which is kept and has no effect",
+          "'consumer-timeout' of policy 'partly'",
+          "'consumer-timeout' of policy 'unknown'",
+          "exchange 'history' in vhost '/', of type x-recent-history",
+          "queue 'stream' in vhost '/', of type stream",
+          "binding 'history → classic' in vhost '/'",
+          "binding 'kept → stream' in vhost '/'",
+          "binding 'kept → history' in vhost '/'",
+        ],
+      },
+    ]);
+    expect((await api.post('definitions', definitions)).status).toBe(204);
+    const names = async (path: string): Promise<unknown[]> =>
+      (await api.read<{ name: string }[]>(path)).map(({ name }) => name);
+    expect(await names('queues/%2F')).toEqual(['classic', 'quorum']);
+    expect(await names('policies/%2F')).toEqual(['mirrors', 'partly', 'strategy', 'streams']);
+    expect(await api.read('policies/%2F/partly')).toMatchObject({ definition: { 'max-length': 5 } });
+    expect(await api.read('bindings/%2F/e/kept/q/quorum')).toHaveLength(1);
+    expect(broker.log).toContain('"msg":"definitions: left out"');
+  });
+
+  test('does not keep a broker from starting with definitions.load', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'rosettamq-definitions-'));
+    const file = join(folder, 'rabbitmq.json');
+    await writeFile(file, JSON.stringify(definitions));
+    const started = await BrokerProcess.start({ args: ['--set', `definitions.load=${file}`] });
+    expect(started.log).toContain("queue 'stream' in vhost '/', of type stream");
+    await started.remove();
+    await rm(folder, { recursive: true, force: true });
+  });
+});

@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Vhost } from '../../core/vhost.ts';
 import { durable, type Management } from '../context.ts';
 import { exportDefinitions, exportVhost, importDefinitions } from '../definitions.ts';
 import { bodyOf, vhostOf } from '../requester.ts';
@@ -18,14 +19,15 @@ export function addDefinitions(app: FastifyInstance, management: Management): vo
   app.get<{ Params: Params }>('/definitions/:vhost', { config }, async (request) =>
     exportVhost(vhostOf(request, management), management),
   );
-  app.post('/definitions', { config }, async (request, reply) => {
-    await importDefinitions(bodyOf(request), null, management);
+  // RabbitMQ answers nothing; who asks with `report=true` is told what was left out
+  const bringIn = async (request: FastifyRequest, reply: FastifyReply, into: Vhost | null): Promise<unknown> => {
+    const leftOut = await importDefinitions(bodyOf(request), into, management);
     await durable(management);
+    if ((request.query as { report?: string }).report === 'true') return { left_out: leftOut };
     return reply.code(204).send();
-  });
-  app.post<{ Params: Params }>('/definitions/:vhost', { config }, async (request, reply) => {
-    await importDefinitions(bodyOf(request), vhostOf(request, management), management);
-    await durable(management);
-    return reply.code(204).send();
-  });
+  };
+  app.post('/definitions', { config }, (request, reply) => bringIn(request, reply, null));
+  app.post<{ Params: Params }>('/definitions/:vhost', { config }, (request, reply) =>
+    bringIn(request, reply, vhostOf(request, management)),
+  );
 }
