@@ -81,11 +81,14 @@ export class Server {
     this.parts = parts;
     this.broker = broker;
     this.unlock = unlock;
-    const { exchange, queueQos0Offline, qosFromPersistence, sessionQueueLength } = parts.config.mqtt;
+    const { exchange, queueQos0Offline, qosFromPersistence, sessionQueueLength, sysIntervalSeconds } =
+      parts.config.mqtt;
     this.sessions = new Sessions(broker, {
       exchange,
       keepsQos0: queueQos0Offline,
       qosFromPersistence,
+      sysIntervalSeconds,
+      version: parts.version,
       queueLength: sessionQueueLength,
     });
     this.addresses = new AddressLimit(parts.config.limits.connectionsPerAddress);

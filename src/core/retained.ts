@@ -43,6 +43,8 @@ class Node {
  */
 export class Retained {
   count = 0;
+  /** Of all bodies. */
+  bodyBytes = 0;
   /** Messages that a limit had no room for. */
   refused = 0;
   private readonly vhost: string;
@@ -130,14 +132,17 @@ export class Retained {
       node = next;
     }
     if (node.message === null) this.count += 1;
+    else this.bodyBytes -= node.message.bodyBytes;
+    this.bodyBytes += message.bodyBytes;
     node.message = message;
     if (message.expiresAtMs > 0) this.expiring.add(node);
     else this.expiring.delete(node);
   }
 
   private drop(node: Node): Position {
-    const routingKey = node.message!.routingKey;
+    const { routingKey, bodyBytes } = node.message!;
     node.message = null;
+    this.bodyBytes -= bodyBytes;
     this.count -= 1;
     this.expiring.delete(node);
     let empty = node;

@@ -33,11 +33,9 @@ const mqttDefaults: MqttOptions = {
   topicAliasMaximum: 16,
   sessionExpiryMaxSeconds: 0xffff_ffff,
   keepAliveMaxSeconds: 0,
-  sysIntervalSeconds: 0,
   loginTimeoutMs: 10_000,
   validatePayloadFormat: false,
   anonymous: false,
-  version: '0.0.0',
   v3: [],
 };
 
@@ -46,6 +44,8 @@ const sessionsDefaults: SessionsOptions = {
   keepsQos0: false,
   qosFromPersistence: false,
   queueLength: 0,
+  sysIntervalSeconds: 0,
+  version: '0.0.0',
 };
 
 /** MQTT's door in this process, with users, on a journal and a disk that is not there, and on a clock that tests move. */

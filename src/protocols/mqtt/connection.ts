@@ -231,7 +231,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       );
       const answer = connack(this.version, present, properties);
       this.afterDurable(() => {
-        this.stream.write(answer);
+        this.say(answer);
         session.attach(this);
       });
     } catch (error) {
@@ -241,7 +241,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
 
   private refuse(code: ReasonCode): void {
     const told = refusal(this, code, 'CONNACK is above the maximum packet size');
-    if (told !== null && told.length <= this.packetMax) this.stream.write(told);
+    if (told !== null && told.length <= this.packetMax) this.say(told);
     this.finish('CONNACK is above the maximum packet size');
   }
 
@@ -265,6 +265,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       properties.text(PropertyId.authenticationMethod, scramMechanism).octets(PropertyId.authenticationData, proof); // [MQTT-4.12.0-5]
     }
     return properties.endBlock();
+  }
+
+  private say(packet: Buffer): void {
+    this.door.packetsOut += 1;
+    this.stream.write(packet);
   }
 
   // — packets in ——————————————————————————————————————————————————————————————————————————————————————————————————
@@ -308,7 +313,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
         return this.onPublish(chunk, first, body, next);
       case PacketType.pingreq:
         if (first !== PacketType.pingreq << 4 || body !== next) throw malformed('PINGREQ is not of its form');
-        this.stream.write(pingresp);
+        this.say(pingresp);
         return;
     }
     const reader = new Reader(chunk, body, next);
@@ -338,7 +343,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private onAuth(reader: Reader): void {
     const { reauthentication } = this;
     if (reauthentication === null) throw new ProtocolError(ReasonCode.protocolError, 'AUTH without a method'); // [MQTT-4.12.0-7]
-    this.stream.write(reauthentication.onAuth(readAuth(reader), this.door.broker.nowMs));
+    this.say(reauthentication.onAuth(readAuth(reader), this.door.broker.nowMs));
   }
 
   // — PUBLISH —————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -567,9 +572,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   }
 
   private acknowledge(head: number, packetId: number, code: number): void {
-    this.door.packetsOut += 1;
-    if (code === 0 || this.version < 5) return writeShortAck(this.stream, head, packetId);
-    this.stream.write(Buffer.from([head, 3, packetId >> 8, packetId & 0xff, code]));
+    if (code === 0 || this.version < 5) {
+      this.door.packetsOut += 1;
+      return writeShortAck(this.stream, head, packetId);
+    }
+    this.say(Buffer.from([head, 3, packetId >> 8, packetId & 0xff, code]));
   }
 
   private whenDurable(position: Position, tag: number): void {
@@ -604,7 +611,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
 
   /** Writes what a delivery is waiting to write: its PUBLISH, or its PUBREL. */
   transmit(item: Outgoing): void {
-    if (item.entry === null) return writeShortAck(this.stream, Head.pubrel, item.packetId);
+    if (item.entry === null) {
+      this.door.packetsOut += 1;
+      return writeShortAck(this.stream, Head.pubrel, item.packetId);
+    }
     const { duplicate } = item;
     item.duplicate = true;
     if (this.sendPublish(item.entry.message, item.match, item.qos, item.packetId, duplicate)) return;
@@ -614,10 +624,6 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   }
 
   private sendPublish(message: Message, match: Match, qos: number, packetId: number, duplicate: boolean): boolean {
-    this.publishedOut += 1;
-    this.door.packetsOut += 1;
-    this.door.publishedOut += 1;
-    this.door.payloadBytesOut += message.bodyBytes;
     delivery.version = this.version;
     delivery.qos = qos;
     delivery.retain = message.retain && match.retainAsPublished;
@@ -638,6 +644,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       return false;
     }
     if (delivery.topicAlias !== 0) this.aliases?.told(delivery.topicAlias);
+    this.publishedOut += 1;
+    this.door.packetsOut += 1;
+    this.door.publishedOut += 1;
+    this.door.payloadBytesOut += sent.bodyBytes;
     return true;
   }
 
@@ -703,7 +713,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     const answer = suback(this.version, packetId, codes);
     if (answer.length > this.packetMax) throw new ProtocolError(ReasonCode.packetTooLarge, 'SUBACK is too large'); // [MQTT-3.1.2-24]
     this.afterDurable(() => {
-      this.stream.write(answer);
+      this.say(answer);
       for (const subscription of retained) this.sendRetained(subscription);
     });
   }
@@ -775,7 +785,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     });
     const answer = unsuback(this.version, packetId, codes);
     if (answer.length > this.packetMax) throw new ProtocolError(ReasonCode.packetTooLarge, 'UNSUBACK is too large');
-    this.afterDurable(() => this.stream.write(answer));
+    this.afterDurable(() => this.say(answer));
   }
 
   // What promises a durable fact waits for it; the packets behind it wait too, so that order is kept.
@@ -821,7 +831,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private sendDisconnect(code: ReasonCode, reason: string): void {
     if (this.state !== 'open') return;
     const told = disconnect(this, code, reason);
-    if (told !== null && told.length <= this.packetMax) this.stream.write(told);
+    if (told !== null && told.length <= this.packetMax) this.say(told);
   }
 
   onAlarm(why: string | null): void {

@@ -79,6 +79,7 @@ export class Handshake implements StreamHandler {
   }
 
   private onPacket(first: number, reader: Reader): void {
+    this.door.packetsIn += 1;
     if (this.state === 'awaiting-connect') return this.onConnect(reader);
     // [MQTT-3.1.2-30] nothing else comes before CONNACK
     switch (first) {
@@ -93,6 +94,7 @@ export class Handshake implements StreamHandler {
   }
 
   private onConnect(reader: Reader): void {
+    this.door.connects += 1;
     this.version = readVersion(reader);
     this.listener = { ...this.listener, version: this.version };
     if (this.version === 5 && isPadded()) throw malformed('remaining length is longer than it needs to be');
@@ -184,6 +186,7 @@ export class Handshake implements StreamHandler {
   }
 
   private sendAuth(data: Buffer): void {
+    this.door.packetsOut += 1;
     this.stream.write(auth(ReasonCode.continueAuthentication, scramMechanism, data)); // [MQTT-4.12.0-2] [MQTT-4.12.0-5]
   }
 
@@ -233,7 +236,10 @@ export class Handshake implements StreamHandler {
   private refuse(code: ReasonCode, reason: string): void {
     this.door.log.info({ peer: this.stream.peer, protocol: 'mqtt', code, reason }, 'refused');
     const told = refusal(this.listener, code, reason);
-    if (told !== null) this.stream.write(told);
+    if (told !== null) {
+      this.door.packetsOut += 1;
+      this.stream.write(told);
+    }
     this.finish();
   }
 

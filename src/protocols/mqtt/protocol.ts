@@ -41,8 +41,6 @@ export interface MqttOptions {
   readonly sessionExpiryMaxSeconds: number;
   /** The longest keep alive of an MQTT 5 client; 0 = any. */
   readonly keepAliveMaxSeconds: number;
-  /** Between two publications of `$SYS`; 0 = there is no `$SYS`. */
-  readonly sysIntervalSeconds: number;
   readonly loginTimeoutMs: number;
   /** Consumers get no message that their protocol cannot say whole. */
   readonly rejectsLosses: boolean;
@@ -50,12 +48,17 @@ export interface MqttOptions {
   readonly validatePayloadFormat: boolean;
   /** A CONNECT without user name is let in. */
   readonly anonymous: boolean;
-  readonly version: string;
   /** For clients before MQTT 5. */
   readonly v3: readonly DeviceRule[];
 }
 
-export interface SessionsOptions {
+export interface SystemOptions {
+  /** Between two publications of `$SYS`; 0 = there is no `$SYS`. */
+  readonly sysIntervalSeconds: number;
+  readonly version: string;
+}
+
+export interface SessionsOptions extends SystemOptions {
   readonly exchange: string;
   /** Messages of QoS 0 wait, too, while a session's client is away. */
   readonly keepsQos0: boolean;
@@ -109,10 +112,16 @@ export class Sessions {
   private readonly broker: Broker;
   private readonly options: SessionsOptions;
   private readonly realms = new Map<Vhost, Realm>();
+  private readonly system: SystemTopics | null;
+  /** The listeners. */
+  readonly doors = new Set<Mqtt>();
+  /** Sessions that ended because their time was over. */
+  expired = 0;
 
   constructor(broker: Broker, options: SessionsOptions) {
     this.broker = broker;
     this.options = options;
+    this.system = options.sysIntervalSeconds > 0 ? new SystemTopics(broker, this, options) : null;
   }
 
   of(vhost: Vhost): Realm {
@@ -122,6 +131,10 @@ export class Sessions {
       this.realms.set(vhost, realm);
     }
     return realm;
+  }
+
+  sweep(nowMs: number): void {
+    this.system?.sweep(nowMs);
   }
 
   /** The virtual host is deleted. */
@@ -196,7 +209,12 @@ export class Sessions {
     }
     if (session.expirySeconds === never) return;
     const dueMs = Math.max(0, session.expirySeconds * 1000 - sinceMs);
-    session.expiry = broker.timers.after(dueMs, () => this.end(session));
+    session.expiry = broker.timers.after(dueMs, () => this.expire(session));
+  }
+
+  private expire(session: Session): void {
+    this.expired += 1;
+    this.end(session);
   }
 
   /** [MQTT-3.1.2-8] with the session's end at the latest */
@@ -233,6 +251,9 @@ export class Mqtt implements Protocol {
   readonly log: Logger;
   readonly handshakes = new Set<Handshake>();
   readonly connections = new Set<Connection>();
+  /** Network connections, and CONNECT packets that came. */
+  accepted = 0;
+  connects = 0;
   /** Packets of any kind that came and went. */
   packetsIn = 0;
   packetsOut = 0;
@@ -246,7 +267,6 @@ export class Mqtt implements Protocol {
   bytesOutBefore = 0;
   droppedBefore = 0;
   private readonly sessions: Sessions;
-  private readonly system: SystemTopics | null;
   private readonly deviceRules: Readonly<Record<TopicMapping, DeviceRules>> | null;
   private connectionId = 0;
 
@@ -258,10 +278,11 @@ export class Mqtt implements Protocol {
     const { v3 } = options;
     const rulesIn = (mapping: TopicMapping) => new DeviceRules(v3, spellingOf(mapping));
     this.deviceRules = v3.length === 0 ? null : { exact: rulesIn('exact'), rabbitmq: rulesIn('rabbitmq') };
-    this.system = options.sysIntervalSeconds > 0 ? new SystemTopics(this, sessions) : null;
+    sessions.doors.add(this);
   }
 
   accept(stream: Stream): StreamHandler {
+    this.accepted += 1;
     const handshake = new Handshake(stream, this);
     this.handshakes.add(handshake);
     return handshake;
@@ -361,7 +382,7 @@ export class Mqtt implements Protocol {
     const now = this.broker.nowMs;
     for (const handshake of this.handshakes) handshake.sweep(now);
     for (const connection of this.connections) connection.sweep(now);
-    this.system?.sweep(now);
+    this.sessions.sweep(now);
   }
 
   stop(): void {
