@@ -5,7 +5,7 @@ import type { Value } from '../../core/properties.ts';
 import { compileSelector } from '../../core/selector.ts';
 import { AmqpError, ErrorCondition } from './errors.ts';
 import { compileSqlFilter } from './sql-filter.ts';
-import { AmqpMap, type Any, Described, isTyped, textOf } from './types.ts';
+import { AmqpMap, type Any, Described, encodeValue, isTyped, textOf } from './types.ts';
 
 type Predicate = (message: Message) => boolean;
 
@@ -17,6 +17,8 @@ export interface Filter {
   readonly shown: AmqpMap | undefined;
   /** null: everything passes. */
   readonly predicate: Predicate | null;
+  /** Equal for filters that say the same in the same words. */
+  readonly key: string;
 }
 
 type Kind = 'selector' | 'no-local' | 'properties' | 'application-properties' | 'sql';
@@ -51,11 +53,12 @@ export function readFilter(map: AmqpMap | undefined, client: Client): Filter {
     predicates.push(predicate);
     pairs.push([key, value]);
   }
-  if (predicates.length === 0) return { shown: undefined, predicate: null };
+  if (predicates.length === 0) return { shown: undefined, predicate: null, key: '' };
   const [only] = predicates;
   const predicate =
     predicates.length === 1 ? only! : (message: Message) => predicates.every((passes) => passes(message));
-  return { shown: new AmqpMap(pairs), predicate };
+  const shown = new AmqpMap(pairs);
+  return { shown, predicate, key: encodeValue(shown).toString('latin1') };
 }
 
 function compile(kind: Kind, value: Any, client: Client): Predicate | null {

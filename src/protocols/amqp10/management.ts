@@ -153,6 +153,7 @@ export class ManagementSender implements Link {
       const deliveryTag = Buffer.alloc(4);
       deliveryTag.writeUInt32BE(delivery >>> 0);
       session.sendInFrames(
+        this.handle,
         (more, isFirst) =>
           encodePerformative('transfer', {
             handle: this.handle,

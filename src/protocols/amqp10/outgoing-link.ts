@@ -5,7 +5,7 @@ import type { Message } from '../../core/message.ts';
 import { type Headers, noHeaders } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
-import { AmqpError, wireCondition } from './errors.ts';
+import { AmqpError, ErrorCondition, wireCondition } from './errors.ts';
 import { FrameType } from './frame.ts';
 import { suspensionKey } from './incoming-link.ts';
 import type { Link } from './link.ts';
@@ -49,6 +49,7 @@ export class OutgoingLink implements Link, Consumer {
   readonly queue: Queue;
   readonly selector: ((message: Message) => boolean) | null;
   readonly defaultOutcome: Composite | null;
+  readonly filterKey: string;
   open = true;
   /** Credit that the peer gave last. */
   prefetch = 0;
@@ -86,6 +87,7 @@ export class OutgoingLink implements Link, Consumer {
     this.selector = source.isOwn ? null : source.predicate;
     this.drops = source.isOwn ? source.predicate : null;
     this.defaultOutcome = source.defaultOutcome;
+    this.filterKey = source.filterKey;
     this.messageBytesMax =
       attach.maxMessageSize === undefined || attach.maxMessageSize === 0 ? Infinity : attach.maxMessageSize;
     this.head = Buffer.alloc(headBytes);
@@ -163,6 +165,9 @@ export class OutgoingLink implements Link, Consumer {
   // — credit ——————————————————————————————————————————————————————————————————————————————————————————————————————
 
   onFlow(flow: Values<'flow'>): void {
+    if (flow.properties?.get('txn-id') !== undefined) {
+      throw new AmqpError(ErrorCondition.notImplemented, 'link', 'transactional acquisition'); // [§4.4.3]
+    }
     if (flow.linkCredit !== undefined) {
       // [§2.6.7] what is under way uses up what the receiver thinks it gave
       const left = (((flow.deliveryCount ?? 0) + flow.linkCredit) | 0) - (this.deliveryCount | 0);
@@ -286,6 +291,7 @@ export class OutgoingLink implements Link, Consumer {
     const deliveryTag = Buffer.alloc(4);
     deliveryTag.writeUInt32BE(delivery >>> 0);
     this.session.sendInFrames(
+      this.handle,
       (more, isFirst) =>
         encodePerformative('transfer', {
           handle: this.handle,

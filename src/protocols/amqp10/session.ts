@@ -54,7 +54,7 @@ export class Session {
   private readonly toGrant = new Set<IncomingLink>();
   private owesFlow = false;
   /** Frames of a delivery that the window has no room for, the next one first. */
-  private pending: Buffer[] = [];
+  private pending: { readonly handle: number; readonly frame: Buffer }[] = [];
   private lastLink: IncomingLink | null = null;
   private readonly remoteHandleMax: number;
 
@@ -222,7 +222,7 @@ export class Session {
    * A delivery in frames of the size that the peer takes, sent as its window has room for them: nothing overtakes them.
    * @param transfer the performative: the first says what the delivery is, the others go on with it
    */
-  sendInFrames(transfer: (more: boolean, isFirst: boolean) => Buffer, content: Buffer): void {
+  sendInFrames(handle: number, transfer: (more: boolean, isFirst: boolean) => Buffer, content: Buffer): void {
     const { frameMax } = this.connection;
     for (let at = 0; at < content.length; ) {
       const room = frameMax - frameHeadBytes - transfer(true, at === 0).length;
@@ -234,7 +234,7 @@ export class Session {
       frame.writeUInt16BE(this.channel, 6);
       performative.copy(frame, frameHeadBytes);
       content.copy(frame, frameHeadBytes + performative.length, at, end);
-      this.pending.push(frame);
+      this.pending.push({ handle, frame });
       at = end;
     }
     this.sendPending();
@@ -242,9 +242,16 @@ export class Session {
 
   private sendPending(): void {
     while (this.pending.length > 0 && this.remoteWindow > 0) {
-      this.connection.stream.write(this.pending.shift()!);
+      this.connection.stream.write(this.pending.shift()!.frame);
       this.sent();
     }
+  }
+
+  // The rest of what a link was sending when it was detached: its handle may be another's soon.
+  private dropPending(handle: number): void {
+    if (this.pending.length === 0) return;
+    this.pending = this.pending.filter((each) => each.handle !== handle);
+    this.onRoom();
   }
 
   /** The outbox, or the peer's window, has room again. */
@@ -384,6 +391,7 @@ export class Session {
     const { journal } = this.connection.door.broker;
     const before = journal.position;
     link.detached(detach.closed ?? false);
+    this.dropPending(link.handle);
     this.connection.whenDurable(before, () =>
       this.connection.send(this.channel, 'detach', { handle: detach.handle, closed: detach.closed ?? false }),
     );
@@ -400,6 +408,7 @@ export class Session {
     );
     this.flushAnswers();
     link.detached(true);
+    this.dropPending(link.handle);
     this.connection.send(this.channel, 'detach', {
       handle: link.handle,
       closed: true,

@@ -18,8 +18,10 @@ export interface SourceNode {
   readonly shown: Composite;
   /** What passes; null: everything. */
   readonly predicate: ((message: Message) => boolean) | null;
-  /** The queue is the link's own: what does not pass is nobody's. */
+  /** The queue is the link's, or its subscription's, own: what does not pass is nobody's. */
   readonly isOwn: boolean;
+  /** Of the filter: those who share a subscription have the same. */
+  readonly filterKey: string;
   /** [AMQP 1.0 §3.5.6] Messages stay where they are. */
   readonly copies: boolean;
   readonly timeoutMs: number;
@@ -39,7 +41,7 @@ export function openSource(session: Session, attach: Values<'attach'>): SourceNo
   }
   const source = given as Source | undefined;
   const filter = readFilter(source?.filter, session.connection);
-  const node = source === undefined ? recoverNode(session, attach) : openNode(session, attach, source);
+  const node = source === undefined ? recoverNode(session, attach) : openNode(session, attach, source, filter.key);
   const { connection } = session;
   connection.vhost.demand(connection, 'read', 'queue', node.queue.name);
   const { filter: _asked, ...shown } = node.shown;
@@ -47,6 +49,7 @@ export function openSource(session: Session, attach: Values<'attach'>): SourceNo
     ...node,
     shown: { ...shown, outcomes: outcomeSymbols, ...(filter.shown === undefined ? {} : { filter: filter.shown }) },
     predicate: filter.predicate,
+    filterKey: filter.key,
     copies: source?.distributionMode === 'copy',
     timeoutMs: (source?.timeout ?? 0) * 1000,
     defaultOutcome: source?.defaultOutcome ?? null,
@@ -55,11 +58,13 @@ export function openSource(session: Session, attach: Values<'attach'>): SourceNo
 
 const outcomeSymbols = ['amqp:accepted:list', 'amqp:rejected:list', 'amqp:released:list', 'amqp:modified:list'];
 
-function openNode(session: Session, attach: Values<'attach'>, source: Source): Node {
+function openNode(session: Session, attach: Values<'attach'>, source: Source, filterKey: string): Node {
   if (source.dynamic === true) {
     const node = createDynamicNode(session, source.capabilities ?? [], source.dynamicNodeProperties);
     const shown = { ...source, address: node.address, dynamicNodeProperties: node.properties };
-    if (node.queue === null) return subscribe(session, attach, shown, node.node as Address & { kind: 'exchange' });
+    if (node.queue === null) {
+      return subscribe(session, attach, shown, node.node as Address & { kind: 'exchange' }, filterKey);
+    }
     try {
       session.connection.vhost.demand(session.connection, 'read', 'queue', node.queue.name);
     } catch (error) {
@@ -82,7 +87,7 @@ function openNode(session: Session, attach: Values<'attach'>, source: Source): N
       return { queue: connection.vhost.getQueue(parsed.name, connection), isOwn: false, shown: source, release() {} };
     }
     case 'exchange':
-      return subscribe(session, attach, source, parsed);
+      return subscribe(session, attach, source, parsed, filterKey);
     case 'management':
       throw new AmqpError(ErrorCondition.notAllowed, 'link', 'the management node needs a pair of links');
   }
@@ -103,6 +108,7 @@ function subscribe(
   attach: Values<'attach'>,
   source: Source,
   address: Address & { kind: 'exchange' },
+  filterKey: string,
 ): Node {
   const { connection } = session;
   const { vhost } = connection;
@@ -125,7 +131,8 @@ function subscribe(
   if (current !== undefined) {
     const isSame = [...current.bindings].some((each) => each.source === exchange && each.key === key);
     const isUsed = current.counts.consumers > 0;
-    if (isUsed && (!isShared || !isSame)) {
+    const isOther = (consumer: object): boolean => !('filterKey' in consumer) || consumer.filterKey !== filterKey;
+    if (isUsed && (!isShared || !isSame || current.consumers.some(isOther))) {
       throw new AmqpError(ErrorCondition.resourceLocked, 'link', `subscription '${name}' is in use`);
     }
     // another topic under the name of an old one is another subscription [JMS 2.0 §8.3.3]
@@ -145,7 +152,7 @@ function subscribe(
     if (current === undefined) vhost.removeQueue(vhost.queues.get(name)!);
     throw error;
   }
-  return { queue, isOwn: !isShared, shown: source, release: (closed) => endSubscription(session, queue, closed) };
+  return { queue, isOwn: true, shown: source, release: (closed) => endSubscription(session, queue, closed) };
 }
 
 interface Identity {

@@ -288,6 +288,51 @@ describe('dynamic nodes', () => {
   });
 });
 
+describe('[§3.5.10] lifetime policies of a dynamic queue, when the link that it was made for is closed', () => {
+  test.each<[string, 'empty' | 'holds a message', 'with another receiver' | 'alone', boolean]>([
+    ['delete-on-close', 'holds a message', 'alone', true],
+    ['delete-on-close', 'empty', 'with another receiver', true],
+    ['delete-on-no-links', 'holds a message', 'alone', true],
+    ['delete-on-no-links', 'empty', 'with another receiver', false],
+    ['delete-on-no-messages', 'holds a message', 'alone', false],
+    ['delete-on-no-messages', 'empty', 'with another receiver', true],
+    ['delete-on-no-links-or-messages', 'empty', 'alone', true],
+    ['delete-on-no-links-or-messages', 'empty', 'with another receiver', false],
+  ])('%s, %s, %s: it goes: %s', async (policy, fill, company, goes) => {
+    const peer = await Amqp10Peer.openSession(port);
+    const properties = new AmqpMap([[symbol('lifetime-policy'), new Described(`amqp:${policy}:list`, [])]]);
+    const { source } = await peer.receiver(0, { is: 'source', dynamic: true, dynamicNodeProperties: properties });
+    const address = (source as Composite & { is: 'source' }).address as string;
+    if (company !== 'alone') await peer.receiver(1, toSource(address));
+    if (fill !== 'empty') {
+      await peer.sender(2, address);
+      await peer.publish(2, data('x'));
+      peer.send('detach', { handle: 2, closed: true });
+      await peer.expect('detach');
+    }
+    peer.send('detach', { handle: 0, closed: true });
+    const conditions = [(await peer.detached()).condition];
+    if (goes && company !== 'alone') conditions.push((await peer.detached()).condition);
+    expect(conditions.filter((each) => each !== '')).toEqual(conditions.length > 1 ? ['amqp:resource-deleted'] : []);
+    const { status } = await peer.manage('GET', address);
+    expect(status).toBe(goes ? '404' : '200');
+    peer.destroy();
+  });
+
+  test('all go with their connection', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const properties = new AmqpMap([[symbol('lifetime-policy'), new Described('amqp:delete-on-no-messages:list', [])]]);
+    const { source } = await peer.receiver(0, { is: 'source', dynamic: true, dynamicNodeProperties: properties });
+    const address = (source as Composite & { is: 'source' }).address as string;
+    peer.send('close', {});
+    await peer.expect('close');
+    await peer.end();
+    const other = await Amqp10Peer.openSession(port);
+    expect((await other.manage('GET', address)).status).toBe('404');
+    other.destroy();
+  });
+});
+
 describe('subscriptions', () => {
   const durable = (address: string, values: Partial<Values<'source'>> = {}): Composite =>
     toSource(address, { durable: 2, expiryPolicy: 'never', ...values });
@@ -368,6 +413,51 @@ describe('subscriptions', () => {
     const got = await Promise.all([first!, second!].map(async (peer) => bodyOf((await peer.message()).octets)));
     expect(got.sort()).toEqual(['1', '2']);
     for (const peer of [first!, second!, publisher]) peer.destroy();
+  });
+
+  test('shared with a selector: what it leaves out is nobody’s, and another selector is locked out', async () => {
+    const selecting = (color: string) => ({
+      capabilities: ['topic', 'shared'],
+      durable: 2,
+      expiryPolicy: 'never',
+      filter: new AmqpMap([
+        [symbol('s'), new Described('apache.org:selector-filter:string', `color = '${color}'`)] as [Any, Any],
+      ]),
+    });
+    const peer = await Amqp10Peer.openSession(port, { containerId: 'selects' });
+    await peer.receiver(0, toSource('selected', selecting('red')), 10, { name: 'sub' });
+    await peer.receiver(1, toSource('selected', selecting('red')), 10, { name: 'sub|2' });
+    const source = toSource('selected', selecting('blue'));
+    expect((await refused(peer, { name: 'sub|3', handle: 2, role: true, source })).condition).toBe(
+      'amqp:resource-locked',
+    );
+    const publisher = await Amqp10Peer.openSession(port);
+    await publisher.sender(0, '/topic/selected');
+    for (const color of ['blue', 'red', 'blue']) {
+      await publisher.publish(0, Buffer.concat([section(0x74, mapOf({ color })), data(color)]));
+    }
+    const { transfer, octets } = await peer.message();
+    expect(bodyOf(octets)).toBe('red');
+    peer.settle(transfer.deliveryId as number, accepted);
+    const queue = (await peer.manage('GET', '/queues/selects.sub')).body as AmqpMap;
+    expect(queue.get('message_count')).toEqual({ type: 'ulong', value: 0n });
+    for (const each of [publisher, peer]) each.destroy();
+  });
+
+  test('with a time-out it outlives its links for so long', async () => {
+    const peer = await Amqp10Peer.openSession(port, { containerId: 'timed' });
+    const source = toSource('/topic/timed', { durable: 2, expiryPolicy: 'link-detach', timeout: 90 });
+    await peer.receiver(0, source, 0, { name: 'sub' });
+    peer.send('detach', { handle: 0, closed: false });
+    await peer.expect('detach');
+    const queue = (await peer.manage('GET', '/queues/timed.sub')).body as AmqpMap;
+    expect([queue.get('durable'), queue.get('consumer_count')]).toEqual([true, uint(0)]);
+    expect((queue.get('arguments') as AmqpMap).get('x-expires')).toEqual({ type: 'long', value: 90_000n });
+    await peer.receiver(0, source, 0, { name: 'sub' });
+    peer.send('detach', { handle: 0, closed: true });
+    await peer.expect('detach');
+    expect((await peer.manage('GET', '/queues/timed.sub')).status).toBe('404');
+    peer.destroy();
   });
 
   test('one that is not durable goes with its link', async () => {

@@ -385,6 +385,32 @@ describe('credit', () => {
     },
   );
 
+  test('[§2.6.6] of a delivery in several frames nothing comes after its link is detached', async () => {
+    const { peer: sender, queue } = await pair(0);
+    const peer = await Amqp10Peer.connect(port);
+    await peer.login();
+    await peer.sendOpen({ maxFrameSize: 512 });
+    await peer.begin(0, { incomingWindow: 2 });
+    await peer.receiver(0, queue);
+    await sender.publish(0, data('x'.repeat(5000)));
+    peer.credit(0, 1, { incomingWindow: 2 });
+    for (let i = 0; i < 2; i++) expect(await peer.expect('transfer')).toMatchObject({ more: true });
+    peer.send('detach', { handle: 0, closed: true });
+    await peer.expect('detach');
+    peer.credit(0, 1, { handle: undefined as never, incomingWindow: 100, nextIncomingId: 2, echo: true });
+    expect(await peer.expect('flow')).toMatchObject({ nextOutgoingId: 2 });
+    sender.credit(1, 1);
+    expect(bodyOf((await sender.message()).octets)).toBe('x'.repeat(5000));
+    for (const each of [sender, peer]) each.destroy();
+  });
+
+  test('![§4.4.3] transactional acquisition is not there: the link is detached with not-implemented', async () => {
+    const { peer } = await pair(0);
+    peer.credit(1, 1, { properties: new AmqpMap([[symbol('txn-id'), Buffer.from('any')]]) });
+    expect((await peer.detached()).condition).toBe('amqp:not-implemented');
+    peer.destroy();
+  });
+
   test('[§2.5.6] a window that opens is open to all links of the session, whichever of them the flow names', async () => {
     const sender = await Amqp10Peer.openSession(port);
     const peer = await Amqp10Peer.connect(port);
