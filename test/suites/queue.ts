@@ -347,15 +347,16 @@ export function queueSuite(create: () => Promise<QueueHarness>): void {
 
     rule('a single active consumer is served alone; the next takes over when it leaves', (h) => {
       const queue = h.declare('q', { 'x-single-active-consumer': true });
-      const [first, second] = [consume(h, queue), consume(h, queue)];
+      const [first, second] = [consume(h, queue, { credit: 2 }), consume(h, queue)];
       expect([queue.isActive(first), queue.isActive(second)]).toEqual([true, false]);
-      publish(h, 'a', 'b');
+      publish(h, 'a', 'b', 'c');
       queue.detach(first);
       for (const entry of first.entries) entry.requeue();
-      publish(h, 'c');
+      publish(h, 'd');
+      h.clock.advance(0);
       expect([first.bodies, second.bodies]).toEqual([
         ['a', 'b'],
-        ['a', 'b', 'c'],
+        ['a', 'b', 'c', 'd'],
       ]);
       expect(() => consume(h, queue, { exclusive: true })).toThrow(/exclusive/);
     });

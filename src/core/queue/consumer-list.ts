@@ -12,6 +12,8 @@ export class ConsumerList {
   selecting = 0;
   /** One of them rejects losses of its own accord. */
   rejectsLosses = false;
+  /** The active one has left, and what it had is about to come back: nobody is served meanwhile. */
+  isHandingOver = false;
   private active: Consumer | null = null;
   private turn = 0;
 
@@ -62,7 +64,7 @@ export class ConsumerList {
 
   /** True if one of them takes deliveries now. */
   isReady(): boolean {
-    if (this.single) return this.active?.ready === true;
+    if (this.single) return this.nextActive() !== null;
     for (const consumer of this.all) if (consumer.ready) return true;
     return false;
   }
@@ -72,7 +74,7 @@ export class ConsumerList {
     const { all } = this;
     const count = all.length;
     if (count === 0) return null;
-    if (this.single) return this.active?.ready ? this.active : null;
+    if (this.single) return this.nextActive();
     if (count === 1) return all[0]!.ready ? all[0]! : null;
     let first = 0;
     while (first < count) {
@@ -117,7 +119,12 @@ export class ConsumerList {
     return this.served.some((consumer) => selects(consumer, message));
   }
 
+  private nextActive(): Consumer | null {
+    return this.active?.ready && !this.isHandingOver ? this.active : null;
+  }
+
   private get served(): readonly Consumer[] {
+    if (this.isHandingOver) return [];
     return this.single && this.active !== null ? [this.active] : this.all;
   }
 

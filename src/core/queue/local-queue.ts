@@ -567,6 +567,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.wakesLater = true;
     this.owner.timers.after(0, () => {
       this.wakesLater = false;
+      this.served.isHandingOver = false;
       this.wake();
     });
   }
@@ -596,7 +597,10 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (served.length === 0) this.idleAlarm?.consumed(false);
     if (served.length === 0 && this.spec.autoDelete && this.hadConsumer && !this.deleted) {
       this.owner.queueUnused(this);
-    } else if (served.single || this.groups !== null) this.wake();
+    } else if (served.single) {
+      served.isHandingOver = this.unacked > 0; // what the last one had comes back first
+      this.wakeLater();
+    } else if (this.groups !== null) this.wake();
   }
 
   get(): QueueEntry | undefined | Promise<QueueEntry | undefined> {

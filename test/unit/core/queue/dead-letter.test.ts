@@ -192,16 +192,3 @@ test('x-max-priority serves the highest first, and what has no priority last', (
   core.publish('', 'q', 'five', { priority: 5 });
   expect(drain(queue)).toEqual(['nine', 'five', 'three', 'none']);
 });
-
-test('x-single-active-consumer serves one until it leaves', () => {
-  const core = new Core();
-  const queue = core.declare('q', { 'x-single-active-consumer': true });
-  const [first, second] = [new TestConsumer(core.client, { credit: 1 }), new TestConsumer(core.client)];
-  queue.attach(first);
-  queue.attach(second);
-  core.publish('', 'q', '1');
-  core.publish('', 'q', '2');
-  expect([first.bodies, second.bodies]).toEqual([['1'], []]);
-  queue.detach(first);
-  expect(second.bodies).toEqual(['2']);
-});

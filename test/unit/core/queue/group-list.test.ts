@@ -237,6 +237,7 @@ test('with a single active consumer all groups are its own, and then those of th
   rig.queue.detach(first);
   for (const entry of first.entries) entry.requeue();
   rig.publish('a2');
+  rig.core.clock.advance(0);
   expect(second.bodies).toEqual(['a1', 'b1', 'a2']);
 });
 
