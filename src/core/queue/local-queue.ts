@@ -664,7 +664,7 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   /** The entries that were there when the broker stopped; called once, before anything else comes. */
   restore(recovered: RecoveredQueue, paging: Paging): void {
-    let expires = false;
+    let expires = this.shortenedBefore > 0; // by a policy that is younger than the messages
     for (const slot of recovered.slots) {
       this.readyBytes += recovered.bodyBytes(slot);
       if (recovered.expiresAtMs(slot) > 0) expires = true;
@@ -672,6 +672,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.ready.adopt(recovered, recovered.slots, this.ownerOfCold(paging));
     this.lastValues?.read();
     if (expires) this.expects();
+    if (this.shortenedBefore > 0) this.ready.demand();
     this.tidy(); // what consumers had has come back: it may be more than the queue keeps
   }
 
