@@ -18,6 +18,7 @@ export class StompLink implements Link {
   private receiptAt = 0;
   private receipt = 0;
   private unacked = 0;
+  private acks: string[] = [];
 
   constructor(parts: LinkParts) {
     this.parts = parts;
@@ -115,6 +116,7 @@ export class StompLink implements Link {
       else this.replies.came(chunk.toString('latin1', at, next));
       at = next;
     }
+    this.sendAcks();
     if (progress) topic.onProgress();
     return Math.min(at, end);
   }
@@ -123,6 +125,13 @@ export class StompLink implements Link {
     this.unacked = 0;
     const id = /\nack:([^\n]*)\n/.exec(headers)?.[1];
     if (id === undefined) throw new Error('stomp: MESSAGE without ack header');
-    this.wire.send(Buffer.from(`ACK\nid:${id}\n\n\0`));
+    this.acks.push(`ACK\nid:${id}\n\n\0`);
+  }
+
+  // Those of one read in one write: a write each would measure the kernel.
+  private sendAcks(): void {
+    if (this.acks.length === 0) return;
+    this.wire.send(Buffer.from(this.acks.join('')));
+    this.acks = [];
   }
 }
