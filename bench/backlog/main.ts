@@ -2,14 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Broker } from '../../src/core/broker.ts';
 import type { PagingLimits } from '../../src/core/queue/pager.ts';
-import { SystemClock } from '../../src/lib/clock.ts';
-import { silent } from '../../src/lib/log.ts';
-import { Timers } from '../../src/lib/timers.ts';
-import { openDisk } from '../../src/storage/disk.ts';
-import { SegmentJournal } from '../../src/storage/journal.ts';
-import { createClient, createMessage, openDoor, TestConsumer } from '../../test/support/core.ts';
+import { createClient, TestConsumer } from '../../test/support/core.ts';
+import { caughtUp, declare, fill, openHouse, turn, turnMessages } from './house.ts';
 
 /**
  * A backlog without protocols: fills a durable queue, stops, starts again, and drains it, and says what memory and time it
@@ -31,7 +26,6 @@ const limits: PagingLimits = {
   bodyBytes: Number.POSITIVE_INFINITY,
   heapBytes: Number.POSITIVE_INFINITY,
 };
-const turnMessages = 1000;
 
 /** Forgets what it is given. */
 class Drain extends TestConsumer {
@@ -51,67 +45,31 @@ try {
 }
 process.exit(0);
 
-async function open(): Promise<{ broker: Broker; journal: SegmentJournal }> {
-  const clock = new SystemClock();
-  const timers = new Timers(clock);
-  const { journal, recovered } = await SegmentJournal.open(await openDisk(directory), {
-    segmentBytes: 64 * 1024 * 1024,
-    log: silent,
-    clock,
-    timers,
-  });
-  const broker = new Broker({
-    journal,
-    clock,
-    timers,
-    log: silent,
-    createToken: () => 'token',
-    authenticator: openDoor,
-    paging: { store: journal.cold, limits },
-  });
-  broker.addVhost('/');
-  broker.restore(recovered);
-  return { broker, journal };
-}
-
 async function run(): Promise<void> {
-  let { broker, journal } = await open();
+  let house = await openHouse(directory, limits);
   const emptyBytes = process.memoryUsage.rss();
-  const vhost = broker.getVhost('/');
-  const spec = { name: 'q', durable: true, autoDelete: false, exclusiveTo: null, arguments: new Map() };
-  vhost.declareQueue(createClient(vhost), spec);
+  declare(house, 'q');
   let startMs = performance.now();
-  for (let sent = 0; sent < count; sent += turnMessages) {
-    const route = vhost.routeFor('', 'q');
-    for (let i = 0; i < turnMessages; i++) {
-      vhost.publish(route, createMessage(body, { durable: !values.transient, key: 'q' }), null, 0);
-    }
-    await turn();
-    while (journal.backlogBytes > 16 * 1024 * 1024) await turn();
-  }
-  await new Promise<void>((resolve) => journal.whenDurable(journal.position, resolve));
+  await fill(house, 'q', count, body, !values.transient);
   say('filled', startMs, emptyBytes);
   if (values.restart) {
-    await journal.close();
-    broker.timers.stop();
+    await house.journal.close();
+    house.broker.timers.stop();
     startMs = performance.now();
-    ({ broker, journal } = await open());
+    house = await openHouse(directory, limits);
     say('started again', startMs, emptyBytes);
   }
-  const queue = broker.getVhost('/').queues.get('q')!;
-  const consumer = new Drain(createClient(broker.getVhost('/')), { settles: true, credit: turnMessages });
+  const vhost = house.broker.getVhost('/');
+  const queue = vhost.queues.get('q')!;
+  const consumer = new Drain(createClient(vhost), { settles: true, credit: turnMessages });
   startMs = performance.now();
   queue.attach(consumer);
   while (consumer.delivered < count) {
     await turn();
     consumer.grant(turnMessages - consumer.credit, queue);
-    while (journal.backlogBytes > 16 * 1024 * 1024) await turn();
+    await caughtUp(house.journal);
   }
   say('drained', startMs, emptyBytes);
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function say(what: string, startMs: number, emptyBytes: number): void {
