@@ -130,6 +130,8 @@ export class Views {
     const { ready, unacked, consumers } = queue.counts;
     const owner = queue.spec.exclusiveTo;
     const single = queue.options.singleActiveConsumer;
+    const inMemory = queue.memoryEntries + unacked;
+    const inMemoryBytes = queue.memoryBytes + queue.unackedBytes;
     const activeTag = single ? (queue.consumers.find((each) => queue.isActive(each))?.tag ?? null) : null;
     return {
       ...this.queueBasics(queue, vhost),
@@ -139,15 +141,22 @@ export class Views {
       effective_policy_definition: queue.policyDefinition,
       exclusive_consumer_tag: queue.consumers.find(({ exclusive }) => exclusive)?.tag ?? null,
       head_message_timestamp: null,
-      memory: queue.readyBytes + ready * entryBytes,
-      message_bytes: queue.readyBytes,
+      memory: inMemoryBytes + inMemory * entryBytes,
+      message_bytes: queue.readyBytes + queue.unackedBytes,
+      message_bytes_paged_out: queue.readyBytes - queue.memoryBytes,
+      message_bytes_ram: inMemoryBytes,
       message_bytes_ready: queue.readyBytes,
+      message_bytes_unacknowledged: queue.unackedBytes,
       message_stats: this.rates.detail(queue, queueStats(queue)),
       ...this.rates.detail(queue, {
         messages: ready + unacked,
         messages_ready: ready,
         messages_unacknowledged: unacked,
       }),
+      messages_paged_out: ready - queue.memoryEntries,
+      messages_ram: inMemory,
+      messages_ready_ram: queue.memoryEntries,
+      messages_unacknowledged_ram: unacked,
       operator_policy: queue.operatorPolicy?.name ?? null,
       ...(owner === null ? {} : { owner_pid_details: this.connectionDetails(owner) }),
       single_active_consumer_tag: activeTag,

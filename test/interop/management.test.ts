@@ -1,4 +1,4 @@
-import { connect as connectAmqp } from 'amqplib';
+import { type ConsumeMessage, connect as connectAmqp } from 'amqplib';
 import { connectAsync } from 'mqtt';
 import rhea from 'rhea';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -371,6 +371,31 @@ describe('topology', () => {
     expect((await api.post(`${queue}/get`, get)).body).toEqual([]);
     expect((await api.delete(`${queue}?if-empty=true`)).status).toBe(204);
     expect((await api.get(queue)).status).toBe(404);
+  });
+
+  test('octets of a queue are those that wait and those in consumers’ hands, and go with them', async () => {
+    const connection = await connectAmqp(amqpUrl());
+    const channel = await connection.createChannel();
+    await channel.assertQueue('octets', { durable: true });
+    await channel.prefetch(2);
+    for (const body of ['1', '22', '333', '4444'])
+      channel.sendToQueue('octets', Buffer.from(body), { persistent: true });
+    const taken: ConsumeMessage[] = [];
+    await channel.consume('octets', (message) => void taken.push(message!));
+    const shown = async (): Promise<unknown[]> => {
+      const queue = await api.read<Record<string, unknown>>('queues/%2F/octets');
+      const names = ['', '_ready', '_unacknowledged', '_ram', '_paged_out'];
+      return [...names.map((name) => queue[`message_bytes${name}`]), queue['messages_ram']];
+    };
+    await expect.poll(shown).toEqual([10, 7, 3, 10, 0, 4]);
+    channel.nack(taken[0]!, false, true);
+    await expect.poll(shown).toEqual([10, 7, 3, 10, 0, 4]);
+    channel.ackAll();
+    await expect.poll(() => taken.length).toBe(5);
+    channel.ackAll();
+    await expect.poll(shown).toEqual([0, 0, 0, 0, 0, 0]);
+    await channel.deleteQueue('octets');
+    await connection.close();
   });
 
   test('bytes that are no text are published as base64, and shown so', async () => {

@@ -86,6 +86,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   private groups: GroupList | null = null;
   private wakesLater = false;
   private unacked = 0;
+  /** Octets of the bodies that are in consumers' hands. */
+  unackedBytes = 0;
   private limit: LengthLimit | null;
   private deadLetters: DeadLetterAddress | null;
   private messageTtlMs: number;
@@ -367,6 +369,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (entry.state === 'settled') return;
     if (entry.state === 'unacked') {
       this.unacked -= 1;
+      this.unackedBytes -= entry.message.bodyBytes;
       this.acked += 1;
     } else if (entry.state === 'ready') {
       this.readyBytes -= entry.message.bodyBytes;
@@ -391,6 +394,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (entry.state !== 'unacked') return;
     if (this.deleted) return this.settle(entry);
     this.unacked -= 1;
+    this.unackedBytes -= entry.message.bodyBytes;
     entry.state = 'waiting';
     entry.consumer = null;
     if (this.ackTimeout !== null) this.ackTimeout.ended(entry);
@@ -421,6 +425,7 @@ export class LocalQueue implements Queue, LastValueOwner {
       again.deliveryCount = entry.deliveryCount;
       again.state = 'unacked';
       this.unacked += 1;
+      this.unackedBytes += message.bodyBytes;
       if (this.journaled && message.durable) journal.publish(again);
       this.acked -= 1; // no consumer's ack
       this.settle(entry);
@@ -745,6 +750,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     }
     entry.state = 'unacked';
     this.unacked += 1;
+    this.unackedBytes += entry.message.bodyBytes;
     if (this.ackTimeout !== null) this.ackTimeout.delivered(entry, this.owner.nowMs);
     return true;
   }
@@ -825,6 +831,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     const entry = this.makeEntry(message, match);
     entry.state = 'unacked';
     this.unacked += 1;
+    this.unackedBytes += message.bodyBytes;
     entry.consumer = consumer;
     if (this.ackTimeout !== null) this.ackTimeout.delivered(entry, this.owner.nowMs);
     const own = this.unwritten;
