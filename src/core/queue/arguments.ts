@@ -59,6 +59,10 @@ const foreign: Readonly<Record<QueueType, readonly string[]>> = {
  * @throws BrokerError precondition-failed naming argument and value
  */
 export function readQueueArguments(args: Headers, what: string): QueueOptions {
+  return args.size === 0 ? plainOptions : readOptions(args, what);
+}
+
+function readOptions(args: Headers, what: string): QueueOptions {
   const read = new ArgumentReader(args, what);
   const type = readType(read);
   for (const name of foreign[type]) {
@@ -421,3 +425,6 @@ export const queueArguments = [
 
 /** Those of them that a living queue cannot change. */
 export const fixedArguments: readonly string[] = ['x-queue-type'];
+
+/** Of all queues that ask for nothing: one object, for there may be a queue a connection. */
+const plainOptions = readOptions(new Map(), '');

@@ -31,9 +31,12 @@ export class Outgoing {
   }
 }
 
+const nothing = new Map<number, Outgoing>();
+
 /** A session's deliveries that wait for the peer, in the order in which they are to be sent again. */
 export class Inflight {
-  private readonly items = new Map<number, Outgoing>();
+  /** Made for the first: most subscribers never have one. */
+  private items: Map<number, Outgoing> = nothing;
   private last = 0;
   private unsent = 0;
 
@@ -57,6 +60,7 @@ export class Inflight {
     while (this.items.has(this.last));
     const item = new Outgoing(this.last, qos, match, entry);
     item.sent = true;
+    if (this.items === nothing) this.items = new Map();
     this.items.set(item.packetId, item);
     return item;
   }
@@ -90,6 +94,7 @@ export class Inflight {
   /** As the journal knew it; they come in the order of their messages. */
   restore(item: Outgoing): void {
     item.duplicate = true;
+    if (this.items === nothing) this.items = new Map();
     this.items.set(item.packetId, item);
     this.unsent += 1;
     this.last = Math.max(this.last, item.packetId);
