@@ -294,14 +294,17 @@ export class Server {
       : { path, subprotocols: ['v12.stomp', 'v11.stomp', 'v10.stomp'], messageBytes, frames: 'text' };
   }
 
-  private createProtocol(protocol: 'amqp' | 'mqtt' | 'stomp', { dialect, onLoss, v3 }: ListenerConfig): Protocol {
+  private createProtocol(
+    protocol: 'amqp' | 'mqtt' | 'stomp',
+    { dialect, onLoss, v3, vhost }: ListenerConfig,
+  ): Protocol {
     const { broker } = this;
     const { config, version } = this.parts;
     const { messageBytes, loginTimeoutMs } = config.limits;
     const common = {
       loginTimeoutMs,
       anonymous: config.anonymous.enabled,
-      vhost: config.defaultVhost,
+      vhost: vhost ?? config.defaultVhost,
       rejectsLosses: onLoss === 'reject',
       version,
     };

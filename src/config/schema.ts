@@ -50,6 +50,7 @@ const listener = z.strictObject({
   host: z.string().default('*'),
   port,
   dialect: z.enum(['auto', 'rabbitmq', 'activemq']).optional(),
+  vhost: z.string().min(1).optional(),
   v3: z.array(deviceRule).optional(),
   onLoss: z.enum(['deliver', 'reject']).default('deliver'),
   transport: z.enum(['tcp', 'websocket']).default('tcp'),

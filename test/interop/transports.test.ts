@@ -43,6 +43,8 @@ beforeAll(async () => {
   const mutual = [
     'listeners.mutual.protocol=mqtt',
     'listeners.mutual.port=0',
+    'listeners.mutual.vhost=sensors',
+    'vhosts=[/, sensors]',
     `listeners.mutual.tls={cert: ${server.cert}, key: ${server.key}, ca: ${ca.cert}, verify: required}`,
   ];
   const external = [
@@ -304,4 +306,28 @@ test.skipIf(!hasOpenssl)('certificates that end soon are told by the health chec
   expect(expired.map(({ name }) => name).sort()).toEqual([...Object.keys(extra), 'external', 'mutual'].sort());
   const end = Date.parse(expired[0]!['certfile_expires_on'] as string);
   expect(end - Date.now()).toBeLessThan(2 * 24 * 60 * 60 * 1000);
+});
+
+test.skipIf(!hasOpenssl)('MQTT without user name: the certificate says who it is, and the listener where', async () => {
+  const url = `mqtts://127.0.0.1:${broker.port('mutual')}`;
+  const shown = (name: string) => {
+    const { cert, key } = ca.issue(name);
+    return { ...trusted(), cert: readFileSync(cert), key: readFileSync(key) };
+  };
+  const client = await connectAsync(url, { ...shown('guest'), clientId: 'by-certificate' });
+  const named = await connectAsync(url, {
+    ...shown('guest'),
+    username: '/:guest',
+    password: 'guest',
+    clientId: 'named',
+  });
+  const connections = await new ApiClient(broker.port('management')).read<{ user: string; vhost: string }[]>(
+    'connections',
+  );
+  expect(connections.map(({ user, vhost }) => [user, vhost]).sort()).toEqual([
+    ['guest', '/'],
+    ['guest', 'sensors'],
+  ]);
+  await Promise.all([client.endAsync(), named.endAsync()]);
+  await expect(connectAsync(url, shown('stranger'), false)).rejects.toThrow(/Bad username or password|Not authorized/i);
 });

@@ -123,7 +123,8 @@ export class Handshake implements StreamHandler {
   // — a name and a password ———————————————————————————————————————————————————————————————————————————————————————
 
   private checkPassword(connect: Connect): void {
-    const { credentials, vhost } = this.door.credentialsOf(connect.user, connect.password);
+    const { certificateName } = this.stream;
+    const { credentials, vhost } = this.door.credentialsOf(connect.user, connect.password, certificateName);
     if (credentials === null) return this.refuse(ReasonCode.notAuthorized, 'no user name');
     this.state = 'authenticating';
     this.stream.hold();

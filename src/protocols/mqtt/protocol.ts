@@ -351,11 +351,21 @@ export class Mqtt implements Protocol {
     return this.sessions.of(vhost).systemRetained;
   }
 
-  /** `vhost:user` names the virtual host [RabbitMQ: MQTT plugin]; null credentials: nobody may come without a name. */
+  /**
+   * `vhost:user` names the virtual host [RabbitMQ: MQTT plugin]. Without a name a client is who its certificate says,
+   * or anonymous; null credentials: nobody may come so.
+   */
   credentialsOf(
     user: string | undefined,
     password: Buffer | undefined,
+    certificateName: string,
   ): { credentials: Credentials | null; vhost: string } {
+    if (user === undefined && certificateName !== '') {
+      return {
+        credentials: { mechanism: 'EXTERNAL', user: certificateName, password: '' },
+        vhost: this.options.vhost,
+      };
+    }
     if (user === undefined) {
       const credentials = this.options.anonymous ? ({ mechanism: 'ANONYMOUS', user: '', password: '' } as const) : null;
       return { credentials, vhost: this.options.vhost };
