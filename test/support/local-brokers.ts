@@ -20,11 +20,12 @@ export function findProgram(name: string): string | undefined {
   return undefined;
 }
 
-export async function startMosquitto(program: string): Promise<LocalBroker> {
+/** @param lines of its configuration beside the listener */
+export async function startMosquitto(program: string, lines: readonly string[] = []): Promise<LocalBroker> {
   const directory = await mkdtemp(join(tmpdir(), 'mosquitto-'));
   const port = await freePort();
   const config = join(directory, 'mosquitto.conf');
-  await writeFile(config, `listener ${port} 127.0.0.1\nallow_anonymous true\n`);
+  await writeFile(config, [`listener ${port} 127.0.0.1`, 'allow_anonymous true', ...lines, ''].join('\n'));
   const child = spawn(program, ['-c', config], { stdio: 'ignore' });
   await untilListening(port, child);
   return localBroker(child, port, directory);

@@ -63,10 +63,15 @@ export class UnsupportedLevel extends ProtocolError {
 
 export const never = 0xffff_ffff;
 
+/** In the level: the client is another broker's bridge [Mosquitto: try_private]. */
+const bridgeBit = 0x80;
+
 /** The head of a CONNECT. @throws ProtocolError, and `UnsupportedLevel` for a right name with a level that is not spoken */
-export function readVersion(reader: Reader): Version {
+export function readVersion(reader: Reader): { version: Version; isBridge: boolean } {
   const name = reader.text();
-  return versionOf(name, reader.octet());
+  const level = reader.octet();
+  const isBridge = level === (bridgeBit | 3) || level === (bridgeBit | 4);
+  return { version: versionOf(name, isBridge ? level & ~bridgeBit : level), isBridge };
 }
 
 /** The rest of a CONNECT, behind `readVersion`. @throws ProtocolError */

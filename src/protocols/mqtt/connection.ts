@@ -75,6 +75,8 @@ export interface Login {
   readonly access: Access;
   /** How it logged in. */
   readonly mechanism: string;
+  /** Of another broker, before MQTT 5: it wants what others publish, as they published it. */
+  readonly isBridge: boolean;
 }
 
 /** One network connection whose CONNECT was accepted, to its end. */
@@ -91,6 +93,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   readonly access: Access;
   readonly clientId: string;
   private readonly mechanism: string;
+  private readonly isBridge: boolean;
   readonly version: Version;
   readonly packetMax: number;
   readonly problemInformation: boolean;
@@ -122,7 +125,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   /** When what is being read is to be published, in milliseconds since the epoch; 0: now. */
   private dueMs = 0;
 
-  constructor(stream: Stream, door: Mqtt, { listener, clientId, will, user, vhost, access, mechanism }: Login) {
+  constructor(stream: Stream, door: Mqtt, login: Login) {
+    const { listener, clientId, will, user, vhost, access, mechanism } = login;
     this.stream = stream;
     this.door = door;
     this.id = door.nextConnectionId();
@@ -133,6 +137,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     this.access = access;
     this.clientId = clientId;
     this.mechanism = mechanism;
+    this.isBridge = login.isBridge;
     this.version = listener.version;
     this.rules = listener.version === 5 ? null : door.deviceRulesOf(vhost);
     this.packetMax = listener.packetMax;
@@ -707,7 +712,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   // — subscriptions ———————————————————————————————————————————————————————————————————————————————————————————————
 
   private onSubscribe(reader: Reader): void {
-    const { packetId, subscriptions } = readSubscribe(reader, this.version);
+    const { packetId, subscriptions: asked } = readSubscribe(reader, this.version);
+    const subscriptions = this.isBridge ? asked.map(forBridge) : asked;
     const retained: Subscription[] = [];
     const codes = subscriptions.map((subscription) => this.subscribe(subscription, retained));
     const answer = suback(this.version, packetId, codes);
@@ -889,6 +895,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     if (this.keepAliveSeconds === 0 || nowMs - this.stream.lastReadMs <= this.keepAliveSeconds * 1500) return;
     this.closeWith(ReasonCode.keepAliveTimeout, 'keep alive timeout');
   }
+}
+
+// As MQTT 5 would say it: nothing back that came from there, and RETAIN as it was.
+function forBridge(subscription: Subscription): Subscription {
+  const noLocal = readFilter(subscription.filter)?.kind === 'topics';
+  return { ...subscription, noLocal, retainAsPublished: true };
 }
 
 /** MQTT 3.1 has a DUP flag in packets that later versions fix the flags of. */

@@ -38,6 +38,7 @@ export class Handshake implements StreamHandler {
   private readonly sinceMs: number;
   private state: State = 'awaiting-connect';
   private version: Version = 4;
+  private isBridge = false;
   private listener: Listener = { version: 4, packetMax: Number.POSITIVE_INFINITY, problemInformation: true };
   /** Enhanced authentication is under way, for this CONNECT. */
   private exchange: { readonly scram: ScramExchange; readonly connect: Connect; vhost: string; begun: boolean } | null =
@@ -95,7 +96,9 @@ export class Handshake implements StreamHandler {
 
   private onConnect(reader: Reader): void {
     this.door.connects += 1;
-    this.version = readVersion(reader);
+    const { version, isBridge } = readVersion(reader);
+    this.version = version;
+    this.isBridge = isBridge;
     this.listener = { ...this.listener, version: this.version };
     if (this.version === 5 && isPadded()) throw malformed('remaining length is longer than it needs to be');
     const connect = readConnect(reader, this.version);
@@ -219,7 +222,7 @@ export class Handshake implements StreamHandler {
     }
     this.state = 'done';
     this.door.handshakes.delete(this);
-    const { listener } = this;
+    const { listener, isBridge } = this;
     const connection = new Connection(this.stream, this.door, {
       listener,
       clientId,
@@ -228,6 +231,7 @@ export class Handshake implements StreamHandler {
       vhost,
       access,
       mechanism,
+      isBridge,
     });
     this.door.connections.add(connection);
     this.stream.handler = connection;

@@ -484,3 +484,15 @@ describe('MQTT 5', () => {
     expect(house.broker.clients.size).toBe(0);
   });
 });
+
+test('a level with the bridge bit gets RETAIN as published, and nothing back', async () => {
+  const peer = house.dial(4);
+  peer.raw(connectOctets(4, { level: 0x84 }));
+  expect(await peer.nextOf('connack')).toMatchObject({ returnCode: 0 });
+  await peer.subscribe('a');
+  peer.publish('a', 'own');
+  await peer.nothing();
+  const { peer: other } = await house.connect();
+  other.publish('a', 'other', { retain: true });
+  expect(await peer.nextOf('publish')).toMatchObject({ payload: Buffer.from('other'), retain: true });
+});

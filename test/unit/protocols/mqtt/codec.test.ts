@@ -138,7 +138,7 @@ function readOurs(octets: Buffer, version: Version): Plain | undefined {
 }
 
 function readOurConnect(reader: Reader): Plain {
-  const { will, password, properties, ...rest } = readConnect(reader, readVersion(reader));
+  const { will, password, properties, ...rest } = readConnect(reader, readVersion(reader).version);
   const { sessionExpirySeconds: _, ...fields } = rest;
   return {
     ...fields,
