@@ -1,7 +1,9 @@
-import { Core, createMessage } from '../../test/support/core.ts';
+import type { Value } from '../../src/core/properties.ts';
+import type { LocalQueue } from '../../src/core/queue/local-queue.ts';
+import { Core, createMessage, type MessageOptions, TestConsumer } from '../../test/support/core.ts';
 
 /**
- * What features with a time cost while a million messages wait: nanoseconds of CPU for each, and octets of memory for
+ * What features of queues cost while a million messages wait: nanoseconds of CPU for each, and octets of memory for
  * each that waits, its message with them. `npm run bench:timed`
  */
 const resting = 1_000_000;
@@ -59,4 +61,62 @@ function delayed(): void {
   process.stdout.write(`${'delayed: memory of each that waits'.padEnd(44)} ${bytes.toFixed(0).padStart(7)} octets\n`);
 }
 
+/** A queue in which a million messages rest, each made by `options`. */
+function rest(args: Readonly<Record<string, Value>>, options: (i: number) => MessageOptions): Rested {
+  const core = new Core();
+  const queue = core.declare('q', args) as LocalQueue;
+  const route = core.vhost.routeFor('', 'q');
+  const publish = (i: number): void => {
+    core.vhost.publish(route, createMessage('0123456789', { key: 'q', ...options(i) }), null, 0);
+  };
+  const before = memory();
+  for (let i = 0; i < resting; i++) publish(i);
+  return { core, queue, publish, bytes: (memory() - before) / resting };
+}
+
+interface Rested {
+  readonly core: Core;
+  readonly queue: LocalQueue;
+  readonly publish: (i: number) => void;
+  readonly bytes: number;
+}
+
+const headers = (name: string, i: number) => ({ properties: { headers: new Map([[name, `value ${i}`]]) } });
+
+/** What the feature adds to the same publish into a queue without it. */
+function compared(name: string, args: Readonly<Record<string, Value>>, options: (i: number) => MessageOptions): void {
+  const [plain, own] = [rest({}, options), rest(args, options)];
+  const time = ({ publish }: Rested, from: number): number =>
+    nanoseconds(measured, () => {
+      for (let i = 0; i < measured; i++) publish(from + i);
+    });
+  const rounds = [0, 1, 2].map((round) => time(own, round * measured) - time(plain, round * measured));
+  report(`${name}: a publish costs more by`, rounds.sort((a, b) => a - b)[1]!);
+  const octets = (own.bytes - plain.bytes).toFixed(0).padStart(7);
+  process.stdout.write(`${`${name}: memory of each, more by`.padEnd(44)} ${octets} octets\n`);
+}
+
+/** A delivery and its ack, of a queue with a million messages in a thousand groups, to ten consumers. */
+function grouped(args: Readonly<Record<string, Value>>, name: string): void {
+  const { core, queue } = rest(args, (i) => ({ properties: { groupId: `group ${i % 1000}` } }));
+  const consumers = Array.from({ length: 10 }, () => new TestConsumer(core.client, { credit: 10 }));
+  for (const consumer of consumers) queue.attach(consumer);
+  const ns = nanoseconds(measured, () => {
+    for (let i = 0; i < measured; ) {
+      for (const consumer of consumers) {
+        const given = consumer.entries.splice(0);
+        for (const entry of given) entry.ack();
+        consumer.bodies.length = 0;
+        consumer.grant(given.length, queue);
+        i += given.length;
+      }
+    }
+  });
+  report(name, ns);
+}
+
 delayed();
+compared('deduplication', { 'x-deduplication': true }, (i) => headers('x-deduplication-id', i));
+compared('last values', { 'x-last-value-key': 'k' }, (i) => headers('k', i));
+grouped({}, 'without groups: a delivery and its ack');
+grouped({ 'x-message-groups': true }, 'groups: a delivery and its ack');

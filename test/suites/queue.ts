@@ -362,6 +362,35 @@ export function queueSuite(create: () => Promise<QueueHarness>): void {
     });
   });
 
+  describe('a single active consumer of a quorum queue', () => {
+    const quorum = { 'x-single-active-consumer': true, 'x-queue-type': 'quorum' };
+
+    rule('one of a higher priority takes over when nothing is unacked; meanwhile nobody is served', (h) => {
+      if (!h.declare('any').spec.durable) return; // quorum queues are durable
+      const queue = h.declare('q', quorum);
+      const low = consume(h, queue, { credit: 3 });
+      publish(h, 'a', 'b');
+      const high = consume(h, queue, { priority: 1 });
+      publish(h, 'c');
+      expect([low.bodies, high.bodies]).toEqual([['a', 'b'], []]);
+      low.entries[0]?.ack();
+      expect(queue.isActive(low)).toBe(true);
+      low.entries[1]?.requeue();
+      h.clock.advance(0);
+      expect(queue.isActive(high)).toBe(true);
+      expect([low.bodies, high.bodies]).toEqual([
+        ['a', 'b'],
+        ['b', 'c'],
+      ]);
+    });
+
+    rule('one of the same priority waits, and so does any in a classic queue', (h) => {
+      const classic = h.declare('q', { 'x-single-active-consumer': true });
+      const [first, second] = [consume(h, classic), consume(h, classic, { priority: 1 })];
+      expect([classic.isActive(first), classic.isActive(second)]).toEqual([true, false]);
+    });
+  });
+
   describe('deduplication', () => {
     rule('an id within the window is confirmed and not kept again, consumed or not', async (h) => {
       const queue = h.declare('q', { 'x-deduplication': true, 'x-deduplication-window': '1m' });

@@ -14,11 +14,19 @@ export class ConsumerList {
   rejectsLosses = false;
   /** The active one has left, and what it had is about to come back: nobody is served meanwhile. */
   isHandingOver = false;
+  /**
+   * Of a quorum queue: it has a higher priority than the active one, and takes over when nothing is unacked any longer.
+   * Nobody is served meanwhile [RabbitMQ 4.0: consumer priorities combined with single active consumer].
+   */
+  successor: Consumer | null = null;
   private active: Consumer | null = null;
+  private readonly promotes: boolean;
   private turn = 0;
 
-  constructor(single: boolean) {
+  /** @param promotes a consumer of a higher priority takes over from the single active one */
+  constructor(single: boolean, promotes: boolean) {
     this.single = single;
+    this.promotes = promotes;
   }
 
   get length(): number {
@@ -36,6 +44,7 @@ export class ConsumerList {
     while (at > 0 && all[at - 1]!.priority < consumer.priority) at -= 1;
     all.splice(at, 0, consumer);
     this.active ??= consumer;
+    this.findSuccessor();
     this.changed();
   }
 
@@ -45,6 +54,7 @@ export class ConsumerList {
     if (at < 0) return false;
     this.all.splice(at, 1);
     if (this.active === consumer) this.active = this.all[0] ?? null;
+    this.findSuccessor();
     this.changed();
     return true;
   }
@@ -52,9 +62,22 @@ export class ConsumerList {
   /** The queue is gone. @returns who was there */
   clear(): Consumer[] {
     this.active = null;
+    this.successor = null;
     this.selecting = 0;
     this.rejectsLosses = false;
     return this.all.splice(0);
+  }
+
+  /** Nothing is unacked: the successor is the active one now. */
+  succeed(): void {
+    this.active = this.successor;
+    this.successor = null;
+  }
+
+  private findSuccessor(): void {
+    const [first] = this.all;
+    const isHigher = first !== undefined && this.active !== null && first.priority > this.active.priority;
+    this.successor = this.single && this.promotes && isHigher ? first : null;
   }
 
   /** False for one that waits until x-single-active-consumer lets it be served. */
@@ -120,11 +143,12 @@ export class ConsumerList {
   }
 
   private nextActive(): Consumer | null {
-    return this.active?.ready && !this.isHandingOver ? this.active : null;
+    if (this.isHandingOver || this.successor !== null) return null;
+    return this.active?.ready ? this.active : null;
   }
 
   private get served(): readonly Consumer[] {
-    if (this.isHandingOver) return [];
+    if (this.isHandingOver || this.successor !== null) return [];
     return this.single && this.active !== null ? [this.active] : this.all;
   }
 

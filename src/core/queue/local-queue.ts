@@ -126,7 +126,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.effective = spec.arguments;
     const options = readQueueArguments(spec.arguments, this.what);
     this.options = options;
-    this.served = new ConsumerList(options.singleActiveConsumer);
+    this.served = new ConsumerList(options.singleActiveConsumer, options.type === 'quorum');
     this.ready = this.group(createList(options), options);
     this.limit = LengthLimit.of(options);
     this.deadLetters = findDeadLetterAddress(options, this.name);
@@ -380,6 +380,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.groups !== null) this.groups.settled(entry);
     if (this.redeliveries !== null) this.redeliveries.forget(entry);
     if (this.ackTimeout !== null) this.ackTimeout.ended(entry);
+    if (this.served.successor !== null) this.succeed();
     if (entry.journal === 'written') this.owner.journal.settle(entry);
   }
 
@@ -397,6 +398,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.unackedBytes -= entry.message.bodyBytes;
     entry.state = 'waiting';
     entry.consumer = null;
+    if (this.served.successor !== null) this.succeed();
     if (this.ackTimeout !== null) this.ackTimeout.ended(entry);
     if (counted) {
       entry.deliveryCount += 1;
@@ -566,6 +568,13 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.dispatching = false;
   }
 
+  // A consumer of a higher priority takes over, once nothing is unacked any longer.
+  private succeed(): void {
+    if (this.served.successor === null || this.unacked > 0) return;
+    this.served.succeed();
+    this.wakeLater();
+  }
+
   // For those who have been told already that what they had is settled.
   private wakeLater(): void {
     if (this.wakesLater) return;
@@ -587,6 +596,7 @@ export class LocalQueue implements Queue, LastValueOwner {
       );
     }
     served.add(consumer);
+    this.succeed();
     this.groups?.joined(consumer);
     this.hadConsumer = true;
     this.hasSelected = true;
