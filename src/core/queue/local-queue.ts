@@ -85,6 +85,9 @@ export class LocalQueue implements Queue, LastValueOwner {
   /** `ready` with x-message-groups, else null. */
   private groups: GroupList | null = null;
   private wakesLater = false;
+  /** A feature is in use that looks at what is published, or at what is settled. */
+  private isPicky = false;
+  private isAttentive = false;
   private unacked = 0;
   /** Octets of the bodies that are in consumers' hands. */
   unackedBytes = 0;
@@ -133,6 +136,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.messageTtlMs = options.messageTtlMs;
     this.watchIdle();
     this.equip(options);
+    this.characterize();
   }
 
   // In RabbitMQ's words, for errors.
@@ -185,6 +189,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     ) {
       this.rebuild();
     }
+    this.characterize();
     if (options.expiresMs !== before.expiresMs) this.watchIdle();
     if (options.messageTtlMs !== before.messageTtlMs) this.shorten();
     this.tidy();
@@ -300,6 +305,34 @@ export class LocalQueue implements Queue, LastValueOwner {
   publish(message: Message, match: Match | null): Verdict {
     this.publishedIn += 1;
     if (match !== null && message.qos === 0 && !match.keepsQos0) return this.publishFleeting(message, match);
+    if (this.isPicky) return this.publishPicked(message, match);
+    if (this.ready.length === 0) {
+      const consumer = this.nextConsumer();
+      if (consumer !== null) {
+        if (consumer.settles) this.handOver(consumer, message, match);
+        else this.deliverNew(consumer, message, match);
+        return 'accepted';
+      }
+    }
+    const entry = this.makeEntry(message, match);
+    this.ready.push(entry);
+    this.readyBytes += message.bodyBytes;
+    if (entry.expiresAtMs > 0) this.added(entry);
+    return 'accepted';
+  }
+
+  // Which features are in use, so that the others cost a message nothing: two looks for a dozen.
+  private characterize(): void {
+    const { options, served } = this;
+    const looksAtMessages = this.deduplication !== null || this.lastValues !== null || this.groups !== null;
+    const looksAtConsumers = served.selecting > 0 || options.rejectsLosses || served.rejectsLosses;
+    this.isPicky = this.limit !== null || looksAtMessages || looksAtConsumers;
+    const remembers = this.redeliveries !== null || this.ackTimeout !== null;
+    this.isAttentive = this.groups !== null || remembers || served.successor !== null;
+  }
+
+  // Not every message is taken, or not by everybody.
+  private publishPicked(message: Message, match: Match | null): Verdict {
     if (this.deduplication?.hasMessage(message)) return this.repeated(message);
     const value = this.lastValues === null ? null : this.lastValues.valueOf(message);
     if (this.limit !== null && !this.acceptsValue(value, message.bodyBytes)) return this.refuse(message);
@@ -377,11 +410,16 @@ export class LocalQueue implements Queue, LastValueOwner {
     }
     entry.state = 'settled';
     this.settled += 1;
-    if (this.groups !== null) this.groups.settled(entry);
-    if (this.redeliveries !== null) this.redeliveries.forget(entry);
-    if (this.ackTimeout !== null) this.ackTimeout.ended(entry);
-    if (this.served.successor !== null) this.succeed();
+    if (this.isAttentive) this.attend(entry);
     if (entry.journal === 'written') this.owner.journal.settle(entry);
+  }
+
+  // The entry is settled.
+  private attend(entry: QueueEntry): void {
+    this.groups?.settled(entry);
+    this.redeliveries?.forget(entry);
+    this.ackTimeout?.ended(entry);
+    if (this.served.successor !== null) this.succeed();
   }
 
   // The consumer took it by being handed it: nobody acks it.
@@ -572,6 +610,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   private succeed(): void {
     if (this.served.successor === null || this.unacked > 0) return;
     this.served.succeed();
+    this.characterize();
     this.wakeLater();
   }
 
@@ -596,6 +635,7 @@ export class LocalQueue implements Queue, LastValueOwner {
       );
     }
     served.add(consumer);
+    this.characterize();
     this.succeed();
     this.groups?.joined(consumer);
     this.hadConsumer = true;
@@ -607,6 +647,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   detach(consumer: Consumer): void {
     const { served } = this;
     if (!served.remove(consumer)) return;
+    this.characterize();
     this.groups?.left(consumer);
     this.hasSelected = true;
     if (served.length === 0) this.idleAlarm?.consumed(false);
