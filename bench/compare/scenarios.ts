@@ -13,6 +13,7 @@ const base: Omit<Scenario, 'warmupSeconds' | 'seconds'> = {
   pubs: 1,
   subs: 1,
   bodyBytes: 100,
+  headers: 0,
   qos: 0,
   persistent: false,
   confirm: false,

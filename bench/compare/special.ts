@@ -17,6 +17,7 @@ export interface Figure {
 
 const load: Load = {
   bodyBytes: 100,
+  headers: 0,
   qos: 0,
   persistent: false,
   confirm: false,

@@ -82,6 +82,7 @@ const plain: Scenario = {
   pubs: 1,
   subs: 1,
   bodyBytes: 100,
+  headers: 0,
   qos: 0,
   persistent: false,
   confirm: false,

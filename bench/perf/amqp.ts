@@ -1,4 +1,13 @@
-import { Expected, type Link, type LinkParts, makeBody, noteLatency, nowMicros, stampBytes } from './link.ts';
+import {
+  Expected,
+  type Link,
+  type LinkParts,
+  makeBody,
+  makeHeaders,
+  noteLatency,
+  nowMicros,
+  stampBytes,
+} from './link.ts';
 import { Batch, type Wire } from './wire.ts';
 
 const Method = {
@@ -96,9 +105,18 @@ export class AmqpLink implements Link {
     const { load } = this.parts;
     const size = Buffer.alloc(8);
     size.writeBigUInt64BE(BigInt(load.bodyBytes));
-    const flags = Buffer.from([0x10, 0, load.persistent ? 2 : 1]); // delivery mode alone
+    const mode = load.persistent ? 2 : 1;
+    const fields = makeHeaders(load).map(([name, value]) =>
+      Buffer.concat([short(name), Buffer.from('S'), longText(value)]),
+    );
+    const table = Buffer.concat(fields);
+    // headers, delivery mode; or that alone
+    const properties =
+      load.headers === 0
+        ? Buffer.from([0x10, 0, mode])
+        : Buffer.concat([Buffer.from([0x30, 0]), long(table.length), table, Buffer.from([mode])]);
     const publish = method(1, Method.basicPublish, reserved, short(exchange), short(this.key), Buffer.from([0]));
-    const header = frame(2, 1, Buffer.concat([Buffer.from([0, 60, 0, 0]), size, flags]));
+    const header = frame(2, 1, Buffer.concat([Buffer.from([0, 60, 0, 0]), size, properties]));
     const body = makeBody(load);
     const frames: Buffer[] = [];
     for (let at = 0; at < body.length; at += this.frameMax - 8) {
@@ -166,6 +184,11 @@ const reserved = Buffer.from([0, 0]);
 function short(value: string): Buffer {
   const bytes = Buffer.from(value);
   return Buffer.concat([Buffer.from([bytes.length]), bytes]);
+}
+
+function longText(value: string): Buffer {
+  const bytes = Buffer.from(value);
+  return Buffer.concat([long(bytes.length), bytes]);
 }
 
 function long(value: number): Buffer {

@@ -1,4 +1,13 @@
-import { Expected, type Link, type LinkParts, makeBody, noteLatency, nowMicros, stampBytes } from './link.ts';
+import {
+  Expected,
+  type Link,
+  type LinkParts,
+  makeBody,
+  makeHeaders,
+  noteLatency,
+  nowMicros,
+  stampBytes,
+} from './link.ts';
 import { Batch, type Wire } from './wire.ts';
 
 const Code = {
@@ -81,7 +90,7 @@ export class Amqp10Link implements Link {
     const settled = Buffer.from([load.confirm ? 0x42 : 0x41]);
     const id = Buffer.from([0x70, 0, 0, 0, 0]);
     const transfer = list(Code.transfer, uint(0), id, Buffer.from([0xa0, 0]), messageFormat, settled);
-    const head = Buffer.concat([transfer, header, short]);
+    const head = Buffer.concat([transfer, header, applicationProperties(makeHeaders(load)), short]);
     const stampAt = load.bodyBytes >= stampBytes ? 8 + head.length : -1;
     this.batch = new Batch(frame(0, Buffer.concat([head, body])), stampAt);
     const { capacity, frameBytes } = this.batch;
@@ -252,4 +261,11 @@ function list(code: number, ...items: Buffer[]): Buffer {
 
 function frame(type: number, body: Buffer): Buffer {
   return Buffer.concat([long(8 + body.length), Buffer.from([2, type, 0, 0]), body]);
+}
+
+/** A section of strings; nothing when there are none. */
+function applicationProperties(pairs: readonly (readonly [name: string, value: string])[]): Buffer {
+  if (pairs.length === 0) return Buffer.alloc(0);
+  const items = Buffer.concat(pairs.flatMap(([name, value]) => [text(name), text(value)]));
+  return Buffer.concat([Buffer.from([0, 0x53, 0x74, 0xd1]), long(items.length + 4), long(2 * pairs.length), items]);
 }

@@ -1,9 +1,11 @@
 import type { Latencies } from './latency.ts';
-import { nowMicros, type Wire } from './wire.ts';
+import { nowMicros, variedText, type Wire } from './wire.ts';
 
 /** What is published and how, as far as a connection must know. */
 export interface Load {
   readonly bodyBytes: number;
+  /** Headers of a message; MQTT speaks 5.0 when there are some, else 3.1.1. */
+  readonly headers: number;
   readonly qos: 0 | 1 | 2;
   readonly persistent: boolean;
   /** Publisher confirms of AMQP, receipts of STOMP; MQTT has them from QoS 1. */
@@ -16,6 +18,11 @@ export interface Load {
   readonly password: string;
   /** Distinguishes the names of this run from those of others on the same broker. */
   readonly run: string;
+}
+
+/** Names and values of a message's headers: text of a usual length; the first differs from message to message. */
+export function makeHeaders({ headers }: Load): [name: string, value: string][] {
+  return Array.from({ length: headers }, (_, i) => [`x-header-${i}`, i === 0 ? variedText : `value of header ${i}`]);
 }
 
 /** One routing key: its publishers reach each of its subscribers. */

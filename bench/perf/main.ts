@@ -12,6 +12,7 @@ one of its own, on free ports with a fresh data directory, in its default config
   --pubs N  --subs N           how many connections of each (1, 1). Publishers and subscribers are spread over
                                min(pubs, subs) topics: 1 and 100 is fan-out, 100 and 1 fan-in, 10 and 10 ten pairs
   --size OCTETS                body (100)
+  --headers N                  headers of text; with some, MQTT is 5.0 instead of 3.1.1 (0)
   --qos 0|1|2                  of MQTT, on both sides (0)
   --persistent                 delivery mode 2 and durable queues; in STOMP /queue/ and persistent:true
   --confirm                    AMQP publisher confirms (1.0: unsettled), STOMP receipts; latency is still from publish to delivery
@@ -39,6 +40,7 @@ const { values: flags } = parseArgs({
     pubs: { type: 'string', default: '1' },
     subs: { type: 'string', default: '1' },
     size: { type: 'string', default: '100' },
+    headers: { type: 'string', default: '0' },
     qos: { type: 'string', default: '0' },
     persistent: { type: 'boolean', default: false },
     confirm: { type: 'boolean', default: false },
@@ -90,6 +92,7 @@ function readScenario(): Scenario {
     pubs: number('pubs'),
     subs: number('subs'),
     bodyBytes: number('size'),
+    headers: number('headers'),
     qos: Number(oneOf('qos', ['0', '1', '2'] as const)) as 0 | 1 | 2,
     persistent: flags.persistent,
     confirm: flags.confirm,
@@ -133,6 +136,7 @@ type NumberFlag =
   | 'pubs'
   | 'subs'
   | 'size'
+  | 'headers'
   | 'ack'
   | 'prefetch'
   | 'window'

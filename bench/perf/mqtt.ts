@@ -1,4 +1,13 @@
-import { Expected, type Link, type LinkParts, makeBody, noteLatency, nowMicros, stampBytes } from './link.ts';
+import {
+  Expected,
+  type Link,
+  type LinkParts,
+  makeBody,
+  makeHeaders,
+  noteLatency,
+  nowMicros,
+  stampBytes,
+} from './link.ts';
 import { Batch, type Wire } from './wire.ts';
 
 const Packet = {
@@ -13,7 +22,7 @@ const Packet = {
   suback: 9,
 } as const;
 
-/** MQTT 3.1.1. */
+/** MQTT 3.1.1, or 5.0 for messages with headers. */
 export class MqttLink implements Link {
   readonly wire: Wire;
   readonly confirms: boolean;
@@ -40,7 +49,8 @@ export class MqttLink implements Link {
     const clientId = text(`perf-${Math.random().toString(36).slice(2)}`);
     const body = Buffer.concat([
       text('MQTT'),
-      Buffer.from([4, 0xc2, 0, 0]), // 3.1.1, clean session with user name and password, no keep-alive
+      Buffer.from([this.isFive ? 5 : 4, 0xc2, 0, 0]), // clean session with user name and password, no keep-alive
+      this.noProperties,
       clientId,
       text(user),
       text(password),
@@ -52,17 +62,22 @@ export class MqttLink implements Link {
   async subscribe(): Promise<void> {
     const { qos } = this.parts.load;
     const suback = await this.call(
-      packet((Packet.subscribe << 4) | 2, Buffer.concat([Buffer.from([0, 1]), this.name, Buffer.from([qos])])),
+      packet(
+        (Packet.subscribe << 4) | 2,
+        Buffer.concat([Buffer.from([0, 1]), this.noProperties, this.name, Buffer.from([qos])]),
+      ),
     );
-    if (suback[4] !== qos) throw new Error(`mqtt: SUBACK ${suback[4]}`);
+    if (suback.at(-1) !== qos) throw new Error(`mqtt: SUBACK ${suback.at(-1)}`);
   }
 
   prepare(): number {
     const { load } = this.parts;
     const id = Buffer.alloc(load.qos > 0 ? 2 : 0);
-    const frame = packet((Packet.publish << 4) | (load.qos << 1), Buffer.concat([this.name, id, makeBody(load)]));
+    const block = this.isFive ? propertyBlock(makeHeaders(load)) : Buffer.alloc(0);
+    const content = Buffer.concat([this.name, id, block, makeBody(load)]);
+    const frame = packet((Packet.publish << 4) | (load.qos << 1), content);
     const bodyAt = frame.length - load.bodyBytes;
-    this.idAt = bodyAt - 2;
+    this.idAt = bodyAt - block.length - 2;
     this.batch = new Batch(frame, load.bodyBytes >= stampBytes ? bodyAt : -1);
     return this.batch.capacity;
   }
@@ -78,6 +93,14 @@ export class MqttLink implements Link {
     }
     this.parts.topic.published += count;
     this.wire.send(batch.stamped(count));
+  }
+
+  private get isFive(): boolean {
+    return this.parts.load.headers > 0;
+  }
+
+  private get noProperties(): Buffer {
+    return Buffer.alloc(this.isFive ? 1 : 0);
   }
 
   private call(bytes: Buffer): Promise<Buffer> {
@@ -154,12 +177,22 @@ function text(value: string): Buffer {
   return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 255]), bytes]);
 }
 
+/** User properties behind their length. */
+function propertyBlock(pairs: readonly (readonly [name: string, value: string])[]): Buffer {
+  const block = Buffer.concat(pairs.flatMap(([name, value]) => [Buffer.from([0x26]), text(name), text(value)]));
+  return Buffer.concat([varint(block.length), block]);
+}
+
 function packet(first: number, body: Buffer): Buffer {
-  const head = [first];
-  let length = body.length;
+  return Buffer.concat([Buffer.from([first]), varint(body.length), body]);
+}
+
+function varint(value: number): Buffer {
+  const octets: number[] = [];
+  let rest = value;
   do {
-    head.push((length & 127) | (length > 127 ? 128 : 0));
-    length >>= 7;
-  } while (length > 0);
-  return Buffer.concat([Buffer.from(head), body]);
+    octets.push((rest & 127) | (rest > 127 ? 128 : 0));
+    rest >>= 7;
+  } while (rest > 0);
+  return Buffer.from(octets);
 }

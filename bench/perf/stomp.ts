@@ -1,4 +1,13 @@
-import { Expected, type Link, type LinkParts, makeBody, noteLatency, nowMicros, stampBytes } from './link.ts';
+import {
+  Expected,
+  type Link,
+  type LinkParts,
+  makeBody,
+  makeHeaders,
+  noteLatency,
+  nowMicros,
+  stampBytes,
+} from './link.ts';
 import { Batch, type Wire } from './wire.ts';
 
 const receiptDigits = 10;
@@ -48,7 +57,8 @@ export class StompLink implements Link {
   prepare(): number {
     const { load } = this.parts;
     const persistent = load.persistent ? 'persistent:true\n' : '';
-    let head = `SEND\ndestination:${this.destination}\n${persistent}content-length:${load.bodyBytes}\n`;
+    const headers = makeHeaders(load).map(([name, value]) => `${name}:${value}\n`);
+    let head = `SEND\ndestination:${this.destination}\n${persistent}${headers.join('')}content-length:${load.bodyBytes}\n`;
     if (this.confirms) {
       head += 'receipt:';
       this.receiptAt = head.length;

@@ -103,6 +103,9 @@ export class Wire {
   }
 }
 
+/** In the frame of a message: what differs from one to the next. */
+export const variedText = '########';
+
 /**
  * As many copies of one encoded publish as go into one write; only what differs is patched before each. The first four
  * octets of a body are the time of its sending, from which its receiver tells the latency.
@@ -119,6 +122,15 @@ export class Batch {
     this.capacity = Math.max(1, Math.min(1000, Math.floor((128 * 1024) / frame.length)));
     this.bytes = Buffer.concat(Array.from({ length: this.capacity }, () => frame));
     this.stampAt = stampAt;
+    this.number(frame.indexOf(variedText));
+  }
+
+  // No two messages in a row say the same in their headers.
+  private number(at: number): void {
+    if (at < 0) return;
+    for (let i = 0; i < this.capacity; i++) {
+      this.bytes.write(String(i).padStart(variedText.length, '0'), at + i * this.frameBytes, 'latin1');
+    }
   }
 
   /** @returns the octets of `count` publishes sent now */
