@@ -40,6 +40,8 @@ export class TextHeaders {
   private readonly nameOf = new Map<Field, string>();
   private readonly fieldOf = new Map<string, Field>();
   private readonly reserved: ReadonlySet<string>;
+  /** Of the last `encode`: false when some lines cannot be written, and are in the residue. */
+  spelledAll = true;
 
   /** @param reserved names that the protocol itself uses: a publisher's header of such a name is escaped */
   constructor(names: FieldNames, reserved: readonly string[] = []) {
@@ -68,17 +70,28 @@ export class TextHeaders {
       else if (isTextField(field)) fields.add(field, String(value));
       else noteLoss(field);
     }
+    this.spelledAll = fields.empty;
     const unspelled = new Map<string, Value>();
     for (const [name, value] of properties.headers) {
+      // most of them: text under a name of the application's own
+      if (typeof value === 'string' && this.isPlain(name) && isPlainText(value) && spells(name, value)) {
+        lines.push([name, value]);
+        continue;
+      }
       const line = this.isFreeText(name, value, properties) ? name : this.lineNameOf(name);
       const { text, letter } = spell(value);
       lines.push([line, text]);
       if (!spells(line, text)) unspelled.set(name, value);
       else if (letter !== '') types.push(spellType(line, letter));
     }
+    if (unspelled.size > 0) this.spelledAll = false;
     if (unspelled.size > 0 || !fields.empty) addUnspelled(lines, properties.headers, unspelled, fields);
     if (types.length > 0) lines.push([typesHeader, types.join(',')]);
     return lines;
+  }
+
+  private isPlain(name: string): boolean {
+    return !name.startsWith('x-rosetta-') && !this.fieldOf.has(name) && !this.reserved.has(name);
   }
 
   private lineNameOf(header: string): string {
@@ -108,8 +121,16 @@ export class TextHeaders {
     if (letter !== '') types.push(spellType(name, letter));
   }
 
-  /** The inverse; of a name that repeats the first counts, and `headers` gets what is no field. */
-  decode(lines: Iterable<readonly [name: string, text: string]>, properties: Properties, spells: Spells): void {
+  /**
+   * The inverse; of a name that repeats the first counts, and `headers` gets what is no field.
+   * @returns true when a name repeats
+   */
+  decode(lines: readonly (readonly [name: string, text: string])[], properties: Properties, spells: Spells): boolean {
+    const plain = this.decodePlain(lines, properties.headers);
+    if (plain !== undefined) {
+      properties.headers = plain;
+      return false;
+    }
     const texts = new Map<string, string>();
     for (const [name, text] of lines) if (!texts.has(name)) texts.set(name, text);
     const types = readTypes(texts.get(typesHeader) ?? '');
@@ -124,7 +145,24 @@ export class TextHeaders {
     UnspelledFields.restore(headers, properties, (text) => spells('', text));
     restoreHeaders(headers, (name, text) => spells(this.lineNameOf(name), text));
     properties.headers = headers;
+    return texts.size < lines.length;
   }
+
+  // Most messages: lines of the application's own, each of another name. Undefined for any other.
+  private decodePlain(lines: readonly (readonly [name: string, text: string])[], own: Headers): Headers | undefined {
+    const headers = new Map<string, Value>();
+    for (const [name, value] of own) headers.set(name, value);
+    for (const [name, text] of lines) {
+      if (!this.isPlain(name)) return undefined;
+      headers.set(name, text);
+    }
+    return headers.size === own.size + lines.length ? headers : undefined;
+  }
+}
+
+// As `spell` finds it: the text is the value.
+function isPlainText(text: string): boolean {
+  return !text.includes('\0') && text.isWellFormed();
 }
 
 function addUnspelled(lines: [string, string][], own: Headers, unspelled: Headers, fields: UnspelledFields): void {

@@ -29,6 +29,28 @@ export function decodeText(buffer: Buffer, start: number, end: number): string {
   return isUtf8(range) ? range.toString('utf8') : decodeWithEscapes(range);
 }
 
+const internedMax = 32;
+const interned: string[] = new Array(512).fill('');
+
+/**
+ * The same, for names that come with every message: comparing the octets with the last such name is cheaper than
+ * decoding them, and maps know the string's hash already.
+ */
+export function internText(buffer: Buffer, start: number, end: number): string {
+  const length = end - start;
+  if (length === 0 || length > internedMax) return decodeText(buffer, start, end);
+  const mixed = length * 31 + buffer[start]! * 7 + buffer[end - 1]! * 13 + buffer[(start + end) >> 1]! * 5;
+  const known = interned[mixed & 511]!;
+  if (known.length === length) {
+    let i = 0;
+    while (i < length && known.charCodeAt(i) === buffer[start + i]) i += 1;
+    if (i === length) return known;
+  }
+  const text = decodeText(buffer, start, end);
+  if (text.length === length) interned[mixed & 511] = text; // ASCII has as many characters as octets
+  return text;
+}
+
 /** True if the range is well-formed UTF-8. */
 export function isText(buffer: Buffer, start: number, end: number): boolean {
   let i = start;

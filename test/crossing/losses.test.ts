@@ -232,6 +232,22 @@ describe('a message longer than the Maximum Packet Size of an MQTT client', () =
   });
 });
 
+test('however many consumers of a protocol there are, the message is translated, and its loss counted, once', async () => {
+  const peers = await Promise.all(Array.from({ length: 5 }, () => AmqpPeer.openChannel(broker.port('amqp'))));
+  for (const peer of peers) {
+    const own = await peer.declare('', { exclusive: true });
+    const binding = { queue: own, exchange: 'amq.topic', routingKey: 'fan.out' };
+    await peer.call(1, methods.queueBind, binding, methods.queueBindOk);
+    await peer.call(1, methods.basicConsume, { queue: own, noAck: true }, methods.basicConsumeOk);
+  }
+  const before = await losses('mqtt-5', 'amqp-0-9-1', 'repeats');
+  const { peer } = await MqttPeer.connect(broker);
+  peer.publish('fan/out', 'to all', { properties: { userProperties: repeats } });
+  for (const each of peers) expect((await each.content()).body.toString()).toBe('to all');
+  expect(await losses('mqtt-5', 'amqp-0-9-1', 'repeats')).toBe(before + 1);
+  for (const each of [peer, ...peers]) each.destroy();
+});
+
 test('a key that is no topic does not reach MQTT, and is counted', async () => {
   const { peer } = await MqttPeer.connect(broker);
   await peer.subscribe('#');

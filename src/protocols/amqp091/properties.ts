@@ -7,6 +7,7 @@ import {
   hideReplyTopic,
   type ReplyAddress,
   readCorrelation,
+  replyTopicHeader,
   showReplyTopic,
   spellCorrelation,
 } from '../../core/reply.ts';
@@ -15,9 +16,10 @@ import { escapePrefix } from '../../core/text-headers.ts';
 import { letterOf, read, readTypes, spell, spellType, typesHeader } from '../../core/typed-text.ts';
 import { keepHeaders, restoreHeaders, UnspelledFields } from '../../core/unspelled.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
+import { OctetWriter } from '../../lib/octet-writer.ts';
 import { ProtocolError } from './errors.ts';
 import { ReplyCode } from './spec.ts';
-import { decodeTable, encodeTable, scanFields, withoutFields } from './table.ts';
+import { decodeTable, encodeTable, scanFields, withoutFields, writeTable } from './table.ts';
 
 /**
  * The property list of a content header [AMQP 0-9-1 §4.2.6.1]: flags, then the values of those present.
@@ -255,7 +257,8 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
     readPropertyList(native);
   const { expiration, messageId, seconds, type, userId, appId, clusterId } = rest;
   const timestampMs = seconds === undefined || seconds > secondsMax ? undefined : Number(seconds) * 1000;
-  const own = restoreTypes(headers);
+  const isPlain = !hasOwnNames(headers);
+  const own = isPlain ? (headers as Map<string, Value>) : restoreTypes(headers);
   const properties: Properties = { headers: own };
   if (contentType !== undefined) properties.contentType = contentType;
   if (contentEncoding !== undefined) properties.contentEncoding = contentEncoding;
@@ -272,6 +275,7 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
   if (type !== undefined) properties.type = type;
   if (userId !== undefined) properties.userId = userId;
   if (appId !== undefined) properties.appId = appId;
+  if (isPlain && clusterId === undefined && (seconds === undefined || timestampMs !== undefined)) return properties;
   for (const [field, name] of Object.entries(namesOf) as [keyof typeof namesOf, string][]) {
     const value = own.get(name);
     if (typeof value === 'string' && own.delete(name)) properties[field] = value;
@@ -351,6 +355,12 @@ function isTaken(name: string, value: Value, properties: Properties): boolean {
       return field !== undefined && (properties[field] !== undefined || typeof value === 'string');
     }
   }
+}
+
+// Whether a header may be a companion of ours, or have a prefix of ours.
+function hasOwnNames(headers: Headers): boolean {
+  for (const name of headers.keys()) if (isOwnName(name)) return true;
+  return false;
 }
 
 // A companion header restores an id that the native field cannot hold.
@@ -478,20 +488,27 @@ function readShortString(bytes: Buffer, cursor: { at: number }): string {
   return decodeText(bytes, start, cursor.at);
 }
 
+/** Characters, of three octets at most. */
+const surelyShort = 85;
+
 /** Names, and most fields, are short strings. */
 function isShort(text: string): boolean {
-  return text.length <= 255 && encodeText(text).length <= 255;
+  return text.length <= surelyShort || (text.length <= 255 && encodeText(text).length <= 255);
 }
 
 /** From the shared vocabulary: a property list with its flags. */
 export function encodeProperties(properties: Properties, message: Message): Buffer {
+  if (isPlain(properties)) return writeList(properties, properties.headers, properties, undefined);
   const headers = new Map<string, Value>(properties.headers);
-  const list = new PropertyList();
   const { seconds, clusterId } = takeUnshared(headers);
   escapeHeaders(headers, properties);
-  const correlationId = showCorrelation(properties, headers);
-  const replyTo = properties.replyTo === undefined ? undefined : showReplyTo(properties.replyTo, message, headers);
-  const messageId = shortOrHeader(properties.messageId, messageIdHeader, headers);
+  const texts: ListTexts = {
+    correlationId: showCorrelation(properties, headers),
+    replyTo: properties.replyTo === undefined ? undefined : showReplyTo(properties.replyTo, message, headers),
+    messageId: shortOrHeader(properties.messageId, messageIdHeader, headers),
+    userId: properties.userId,
+    clusterId,
+  };
   for (const [field, name] of Object.entries(namesOf) as [keyof typeof namesOf, string][]) {
     const value = properties[field];
     if (value !== undefined) headers.set(name, value);
@@ -500,39 +517,111 @@ export function encodeProperties(properties: Properties, message: Message): Buff
     headers.set(groupSequenceHeader, { type: 'uint', value: properties.groupSequence });
   }
   if (properties.textPayload !== undefined) headers.set(textPayloadHeader, properties.textPayload);
-  const timestampMs = properties.timestampMs;
+  const { timestampMs } = properties;
   if (timestampMs !== undefined && timestampMs % 1000 !== 0) {
     headers.set(timestampMsHeader, { type: 'long', value: BigInt(Math.floor(timestampMs)) });
   }
   const fields = new UnspelledFields();
-  const shortText = (field: 'contentType' | 'contentEncoding' | 'type' | 'appId'): string | undefined => {
+  for (const field of ['contentType', 'contentEncoding', 'type', 'appId'] as const) {
     const text = properties[field];
-    if (text === undefined || isShort(text)) return text;
-    fields.add(field, text);
-    return undefined;
-  };
-  list.text(Flag.contentType, shortText('contentType'));
-  list.text(Flag.contentEncoding, shortText('contentEncoding'));
-  const type = shortText('type');
-  const appId = shortText('appId');
+    if (text === undefined || isShort(text)) texts[field] = text;
+    else fields.add(field, text);
+  }
   fields.keep(headers);
   keepHeaders(headers, takeLongNames(headers));
   noteTypes(headers);
-  list.octets(Flag.headers, encodeTable(headers)); // even if empty: clients of RabbitMQ are used to a table
-  if (properties.durable !== undefined) list.octets(Flag.deliveryMode, Buffer.from([properties.durable ? 2 : 1]));
-  if (properties.priority !== undefined) list.octets(Flag.priority, Buffer.from([properties.priority]));
-  list.text(Flag.correlationId, correlationId);
-  list.text(Flag.replyTo, replyTo);
-  list.text(Flag.expiration, properties.ttlMs === undefined ? undefined : String(properties.ttlMs));
-  list.text(Flag.messageId, messageId);
-  if (timestampMs !== undefined) list.octets(Flag.timestamp, toUint64(BigInt(Math.floor(timestampMs / 1000))));
-  else if (seconds !== undefined) list.octets(Flag.timestamp, toUint64(seconds));
-  list.text(Flag.type, type);
-  if (properties.userId !== undefined && !isShort(properties.userId)) noteLoss('userId');
-  else list.text(Flag.userId, properties.userId);
-  list.text(Flag.appId, appId);
-  list.text(Flag.clusterId, clusterId);
-  return list.encode();
+  if (texts.userId !== undefined && !isShort(texts.userId)) {
+    noteLoss('userId');
+    texts.userId = undefined;
+  }
+  return writeList(properties, headers, texts, seconds);
+}
+
+/** What a list has short strings for, in them. */
+interface ListTexts {
+  contentType?: string | undefined;
+  contentEncoding?: string | undefined;
+  correlationId?: string | undefined;
+  replyTo?: string | undefined;
+  messageId?: string | undefined;
+  type?: string | undefined;
+  userId?: string | undefined;
+  appId?: string | undefined;
+  clusterId?: string | undefined;
+}
+
+type PlainProperties = Properties & { correlationId?: string; messageId?: string; replyTo?: never };
+
+// Most messages: nothing in it needs a companion, an escape or a residue, and all of it is as it is to be written.
+function isPlain(properties: Properties): properties is PlainProperties {
+  const { replyTo, textPayload, groupSequence, subject, to, groupId, replyToGroupId, timestampMs } = properties;
+  if (replyTo !== undefined || textPayload !== undefined || groupSequence !== undefined) return false;
+  if (subject !== undefined || to !== undefined || groupId !== undefined || replyToGroupId !== undefined) return false;
+  if (timestampMs !== undefined && timestampMs % 1000 !== 0) return false;
+  const { contentType, contentEncoding, correlationId, messageId, type, userId, appId } = properties;
+  if (!isPlainText(contentType) || !isPlainText(contentEncoding) || !isPlainText(correlationId)) return false;
+  if (!isPlainText(messageId) || !isPlainText(type) || !isPlainText(userId) || !isPlainText(appId)) return false;
+  for (const [name, value] of properties.headers) {
+    if (name.length > surelyShort || isOwnName(name) || !isItem(value)) return false;
+  }
+  return true;
+}
+
+function isPlainText(id: string | Buffer | TypedValue | undefined): boolean {
+  return id === undefined || (typeof id === 'string' && id.length <= surelyShort);
+}
+
+function isOwnName(name: string): boolean {
+  return companionNames.has(name) || name.startsWith('x-rosetta-') || name === replyTopicHeader;
+}
+
+const out = new OctetWriter();
+
+// Even an empty headers table is written: clients of RabbitMQ are used to one.
+function writeList(properties: Properties, headers: Headers, texts: ListTexts, seconds: bigint | undefined): Buffer {
+  const { durable, priority, ttlMs, timestampMs } = properties;
+  out.begin();
+  out.u16(0);
+  let flags: number = Flag.headers;
+  flags |= writeShort(texts.contentType, Flag.contentType);
+  flags |= writeShort(texts.contentEncoding, Flag.contentEncoding);
+  writeTable(out, headers);
+  if (durable !== undefined) {
+    flags |= Flag.deliveryMode;
+    out.u8(durable ? 2 : 1);
+  }
+  if (priority !== undefined) {
+    flags |= Flag.priority;
+    out.u8(priority);
+  }
+  flags |= writeShort(texts.correlationId, Flag.correlationId);
+  flags |= writeShort(texts.replyTo, Flag.replyTo);
+  if (ttlMs !== undefined) flags |= writeShort(String(ttlMs), Flag.expiration);
+  flags |= writeShort(texts.messageId, Flag.messageId);
+  if (timestampMs !== undefined || seconds !== undefined) {
+    flags |= Flag.timestamp;
+    out.raw(toUint64(seconds ?? BigInt(Math.floor(timestampMs! / 1000))));
+  }
+  flags |= writeShort(texts.type, Flag.type);
+  flags |= writeShort(texts.userId, Flag.userId);
+  flags |= writeShort(texts.appId, Flag.appId);
+  flags |= writeShort(texts.clusterId, Flag.clusterId);
+  out.bytes.writeUInt16BE(flags, 0);
+  return out.end();
+}
+
+// Its flag, or 0 when there is none. Text over 255 octets has no spelling here: the caller has seen to it.
+function writeShort(text: string | undefined, flag: number): number {
+  if (text === undefined) return 0;
+  const lengthAt = out.skip(1);
+  out.text(text);
+  const length = out.at - lengthAt - 1;
+  if (length > 255) {
+    out.at = lengthAt;
+    return 0;
+  }
+  out.bytes[lengthAt] = length;
+  return flag;
 }
 
 // What the shared vocabulary has no words for, as far as it has none.
@@ -669,29 +758,4 @@ function shortOrHeader(
   if (isShortText(id)) return id;
   if (id !== undefined) headers.set(header, id);
   return undefined;
-}
-
-class PropertyList {
-  private flags = 0;
-  private readonly parts: Buffer[] = [];
-
-  octets(flag: number, value: Buffer): void {
-    this.flags |= flag;
-    this.parts.push(value);
-  }
-
-  /** Text over 255 octets has no spelling as a short string: the caller has seen to it. */
-  text(flag: number, value: string | undefined): void {
-    if (value === undefined) return;
-    const octets = encodeText(value);
-    if (octets.length > 255) return;
-    this.flags |= flag;
-    this.parts.push(Buffer.from([octets.length]), octets);
-  }
-
-  encode(): Buffer {
-    const flags = Buffer.alloc(2);
-    flags.writeUInt16BE(this.flags);
-    return Buffer.concat([flags, ...this.parts]);
-  }
 }

@@ -1,5 +1,6 @@
 import { type Headers, isTyped, type TypedValue, type Value } from '../../core/properties.ts';
-import { decodeText, encodeText, isText } from '../../lib/bytes.ts';
+import { decodeText, encodeText, internText, isText } from '../../lib/bytes.ts';
+import { OctetWriter } from '../../lib/octet-writer.ts';
 import { ProtocolError } from './errors.ts';
 import { ReplyCode } from './spec.ts';
 
@@ -19,7 +20,7 @@ export function decodeTable(bytes: Buffer, at: number, depth = 0): Headers {
   const cursor = { at: at + 4 };
   while (cursor.at < end) {
     const nameEnd = cursor.at + 1 + bytes.readUInt8(cursor.at);
-    const name = decodeText(bytes, cursor.at + 1, nameEnd);
+    const name = internText(bytes, cursor.at + 1, nameEnd);
     cursor.at = nameEnd;
     table.set(name, decodeValue(bytes, cursor, end, depth));
   }
@@ -194,24 +195,53 @@ export function withoutFields(bytes: Buffer, at: number, drop: (name: string) =>
 }
 
 export function encodeTable(table: Headers): Buffer {
-  const parts: Buffer[] = [];
-  for (const [name, value] of table) {
-    const encoded = encodeText(name);
-    // A name over 255 octets has no spelling here; the caller has counted it.
-    if (encoded.length > 255) continue;
-    parts.push(Buffer.from([encoded.length]), encoded, encodeValue(value));
-  }
-  return withLength(Buffer.concat(parts));
+  writer.begin();
+  writeTable(writer, table);
+  return writer.end();
 }
 
-function encodeValue(value: Value): Buffer {
-  if (value === null) return Buffer.from('V');
-  if (typeof value === 'string') return withLetter('S', withLength(encodeText(value)));
-  if (typeof value === 'boolean') return Buffer.from([0x74, value ? 1 : 0]);
-  if (Buffer.isBuffer(value)) return withLetter('x', withLength(value));
-  if (isTyped(value)) return encodeTyped(value);
-  if (value instanceof Map) return withLetter('F', encodeTable(value));
-  return withLetter('A', withLength(Buffer.concat((value as readonly Value[]).map(encodeValue))));
+const writer = new OctetWriter();
+
+/** The table behind its length. */
+export function writeTable(out: OctetWriter, table: Headers): void {
+  const lengthAt = out.skip(4);
+  for (const [name, value] of table) {
+    const nameAt = out.skip(1);
+    out.text(name);
+    const length = out.at - nameAt - 1;
+    // A name over 255 octets has no spelling here; the caller has counted it.
+    if (length > 255) out.at = nameAt;
+    else {
+      out.bytes[nameAt] = length;
+      writeValue(out, value);
+    }
+  }
+  out.bytes.writeUInt32BE(out.at - lengthAt - 4, lengthAt);
+}
+
+function writeValue(out: OctetWriter, value: Value): void {
+  if (typeof value === 'string') {
+    out.u8(0x53); // S
+    out.text32(value);
+  } else if (value === null)
+    out.u8(0x56); // V
+  else if (typeof value === 'boolean') {
+    out.u8(0x74); // t
+    out.u8(value ? 1 : 0);
+  } else if (Buffer.isBuffer(value)) {
+    out.u8(0x78); // x
+    out.u32(value.length);
+    out.raw(value);
+  } else if (isTyped(value)) out.raw(encodeTyped(value));
+  else if (value instanceof Map) {
+    out.u8(0x46); // F
+    writeTable(out, value);
+  } else {
+    out.u8(0x41); // A
+    const lengthAt = out.skip(4);
+    for (const item of value as readonly Value[]) writeValue(out, item);
+    out.bytes.writeUInt32BE(out.at - lengthAt - 4, lengthAt);
+  }
 }
 
 function encodeTyped(value: TypedValue): Buffer {

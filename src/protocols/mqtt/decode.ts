@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { decodeText, internText } from '../../lib/bytes.ts';
 import { ProtocolError, ReasonCode } from './reason-code.ts';
 
 /** Reads a packet's fields one after the other; every bound is checked. */
@@ -74,6 +75,22 @@ export class Reader {
       const octet = bytes[i]!;
       if (octet === 0 || octet > 127) return demandText(bytes.subarray(at, this.at));
     }
+  }
+
+  /** Of a packet that was read before. */
+  knownText(): string {
+    const length = this.short();
+    this.need(length);
+    this.at += length;
+    return decodeText(this.bytes, this.at - length, this.at);
+  }
+
+  /** The same, of a user property's name. */
+  knownName(): string {
+    const length = this.short();
+    this.need(length);
+    this.at += length;
+    return internText(this.bytes, this.at - length, this.at);
   }
 
   /** A reader of the next `length` octets, which this one skips. */

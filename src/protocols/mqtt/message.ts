@@ -15,8 +15,9 @@ import { TextHeaders } from '../../core/text-headers.ts';
 import { addType, letterOf, readTypes, textOrBinary, typesHeader } from '../../core/typed-text.ts';
 import { UnspelledFields } from '../../core/unspelled.ts';
 import { decodeText } from '../../lib/bytes.ts';
-import { Reader } from './decode.ts';
-import { PropertyId, PropertyWriter, readProperties } from './properties.ts';
+import { OctetWriter } from '../../lib/octet-writer.ts';
+import { malformed, Reader } from './decode.ts';
+import { PropertyId } from './properties.ts';
 import { findQueueName, isTopicName, type Spelling, spellingOf } from './topic.ts';
 
 export const publishProperties = [
@@ -96,24 +97,49 @@ function withoutRetain(headers: Headers): Headers {
   return new Map([...headers].filter(([name]) => name !== retainHeader));
 }
 
+// The block was read when it came: its texts are known to be text.
 function decodeBlock(native: Buffer, message: Message): Properties {
-  const { values, userProperties: pairs } = readProperties(new Reader(native, 0, native.length), publishProperties);
+  const reader = new Reader(native, 0, native.length);
   const properties: Properties = { headers: retainedHeaders(message), durable: message.qos > 0 };
-  const contentType = values.get(PropertyId.contentType);
-  if (typeof contentType === 'string') properties.contentType = contentType;
-  const responseTopic = values.get(PropertyId.responseTopic);
-  if (typeof responseTopic === 'string') properties.replyTo = readResponseTopic(responseTopic, message);
-  const correlation = values.get(PropertyId.correlationData);
-  if (Buffer.isBuffer(correlation)) {
+  const pairs: [name: string, value: string][] = [];
+  let correlation: Buffer | null = null;
+  while (!reader.done) {
+    const id = reader.octet();
+    switch (id) {
+      case PropertyId.payloadFormatIndicator:
+        properties.textPayload = reader.octet() === 1;
+        break;
+      case PropertyId.messageExpiryInterval:
+        properties.ttlMs = reader.long() * 1000;
+        break;
+      case PropertyId.topicAlias:
+        reader.short();
+        break;
+      case PropertyId.responseTopic:
+        properties.replyTo = readResponseTopic(reader.knownText(), message);
+        break;
+      case PropertyId.correlationData:
+        correlation = Buffer.from(reader.octets());
+        break;
+      case PropertyId.userProperty:
+        pairs.push([reader.knownName(), reader.knownText()]);
+        break;
+      case PropertyId.subscriptionIdentifier:
+        reader.varint();
+        break;
+      case PropertyId.contentType:
+        properties.contentType = reader.knownText();
+        break;
+      default:
+        throw malformed(`property 0x${id.toString(16)} has no place here`);
+    }
+  }
+  if (correlation !== null) {
     const types = readTypes(pairs.find(([name]) => name === typesHeader)?.[1] ?? '');
     properties.correlationId = readCorrelationData(correlation, types.get(correlationName));
   }
-  const textPayload = values.get(PropertyId.payloadFormatIndicator);
-  if (textPayload !== undefined) properties.textPayload = textPayload === 1;
-  const expiry = values.get(PropertyId.messageExpiryInterval);
-  if (typeof expiry === 'number') properties.ttlMs = expiry * 1000;
-  userProperties.decode(pairs, properties, spells);
-  keepRepeats(pairs, residuePart, properties);
+  if (pairs.length === 0) return properties;
+  if (userProperties.decode(pairs, properties, spells)) keepRepeats(pairs, residuePart, properties);
   takeReplyTopic(properties, message);
   return properties;
 }
@@ -140,25 +166,31 @@ function findReplyTopic({ replyTo, headers }: Properties, message: Message): str
 }
 
 function encodeBlock(properties: Properties, message: Message): Buffer {
-  const writer = new PropertyWriter();
+  out.begin();
   let letter = '';
   if (properties.textPayload !== undefined) {
-    writer.octet(PropertyId.payloadFormatIndicator, properties.textPayload ? 1 : 0);
+    out.u8(PropertyId.payloadFormatIndicator);
+    out.u8(properties.textPayload ? 1 : 0);
   }
-  if (message.expiresAtMs !== 0) writer.long(PropertyId.messageExpiryInterval, 0); // each delivery writes what remains
+  if (message.expiresAtMs !== 0) {
+    out.u8(PropertyId.messageExpiryInterval);
+    out.u32(0); // each delivery writes what remains
+  }
   const unspelled = new UnspelledFields();
   if (properties.contentType !== undefined) {
-    if (isSpellable(properties.contentType)) writer.text(PropertyId.contentType, properties.contentType);
+    if (isSpellable(properties.contentType)) writeText(PropertyId.contentType, properties.contentType);
     else unspelled.add('contentType', properties.contentType);
   }
   const responseTopic =
     properties.replyTo === undefined
       ? findReplyTopic(properties, message)
       : toResponseTopic(properties.replyTo, message);
-  if (responseTopic !== undefined) writer.text(PropertyId.responseTopic, responseTopic);
+  if (responseTopic !== undefined) writeText(PropertyId.responseTopic, responseTopic);
   if (properties.correlationId !== undefined) {
     const shown = showCorrelationData(properties.correlationId, properties.replyTo !== undefined);
-    writer.octets(PropertyId.correlationData, shown[0]);
+    out.u8(PropertyId.correlationData);
+    out.u16(shown[0].length);
+    out.raw(shown[0]);
     letter = shown[1];
   }
   // RETAIN of a delivery says it itself
@@ -168,9 +200,18 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
     letter === '' ? lines : addType(lines, correlationName, letter),
     residuePart,
   )) {
-    if (isSpellable(name) && isSpellable(text)) writer.pair(name, text);
+    if (!userProperties.spelledAll && !spells(name, text)) continue;
+    writeText(PropertyId.userProperty, name);
+    out.text16(text);
   }
-  return writer.end();
+  return out.end();
+}
+
+const out = new OctetWriter();
+
+function writeText(id: number, text: string): void {
+  out.u8(id);
+  out.text16(text);
 }
 
 function readCorrelationData(octets: Buffer, letter: string | undefined): string | Buffer | TypedValue {
@@ -227,5 +268,6 @@ function spells(name: string, text: string): boolean {
 
 /** True for text that a user property can be. */
 export function isSpellable(text: string): boolean {
-  return !text.includes('\0') && text.isWellFormed() && Buffer.byteLength(text) <= userPropertyMax;
+  if (text.includes('\0') || !text.isWellFormed()) return false;
+  return text.length * 3 <= userPropertyMax || Buffer.byteLength(text) <= userPropertyMax;
 }

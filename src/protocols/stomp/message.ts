@@ -7,7 +7,8 @@ import { hideReplyTopic, type ReplyAddress, showReplyTopic } from '../../core/re
 import { TextHeaders } from '../../core/text-headers.ts';
 import { addType, spell } from '../../core/typed-text.ts';
 import type { Spells } from '../../core/unspelled.ts';
-import { decodeText, encodeText } from '../../lib/bytes.ts';
+import { decodeText } from '../../lib/bytes.ts';
+import { OctetWriter } from '../../lib/octet-writer.ts';
 import { findAddress } from './destination.ts';
 import { escapeName, escapeText, unescapeText, type Version } from './versions.ts';
 
@@ -65,11 +66,13 @@ class StompFormat implements MessageFormat {
       else if (name === 'reply-to') properties.replyTo ??= readReplyTo(value, message);
       else rest.push([name, value]);
     }
-    textHeaders.decode(rest, properties, spellsIn[this.version]);
-    const headers = new Map(properties.headers);
-    hideReplyTopic(properties.replyTo, headers);
-    properties.headers = headers;
-    keepRepeats(lines, residuePart, properties);
+    const repeats = textHeaders.decode(rest, properties, spellsIn[this.version]);
+    if (properties.replyTo !== undefined) {
+      const headers = new Map(properties.headers);
+      hideReplyTopic(properties.replyTo, headers);
+      properties.headers = headers;
+    }
+    if (repeats || lines.length > rest.length + 1) keepRepeats(lines, residuePart, properties);
     return properties;
   }
 
@@ -142,13 +145,18 @@ export function readLines(native: Buffer, version: Version): Line[] {
 }
 
 function writeLines(lines: readonly Line[], version: Version): Buffer {
-  return encodeText(
-    lines
-      .filter(([name]) => !name.includes('\0'))
-      .map(([name, value]) => `${escapeName(name, version)}:${escapeText(value, version)}\n`)
-      .join(''),
-  );
+  out.begin();
+  for (const [name, value] of lines) {
+    if (name.includes('\0')) continue;
+    out.text(escapeName(name, version));
+    out.u8(0x3a); // :
+    out.text(escapeText(value, version));
+    out.u8(0x0a);
+  }
+  return out.end();
 }
+
+const out = new OctetWriter();
 
 // What a publisher wrote under the names of deaths was not the broker's, and its expiry is spent.
 function deadLines(lines: readonly Line[], deaths: readonly Death[]): Line[] {
@@ -163,9 +171,14 @@ function deadLines(lines: readonly Line[], deaths: readonly Death[]): Line[] {
 
 function linesOf(properties: Properties, message: Message, version: Version): readonly Line[] {
   const { replyTo } = properties;
-  const headers = new Map(properties.headers);
-  if (replyTo !== undefined && message.replies !== null) showReplyTopic(replyTo, headers);
-  const lines: Line[] = textHeaders.encode({ ...properties, headers }, spellsIn[version]);
+  let { headers } = properties;
+  if (replyTo !== undefined && message.replies !== null) {
+    const shown = new Map(headers);
+    showReplyTopic(replyTo, shown);
+    headers = shown;
+  }
+  const said = headers === properties.headers ? properties : { ...properties, headers };
+  const lines: Line[] = textHeaders.encode(said, spellsIn[version]);
   if (properties.replyTo !== undefined) lines.push(['reply-to', showReplyTo(properties.replyTo, message)]);
   if (properties.durable !== undefined) lines.push(['persistent', String(properties.durable)]);
   if (properties.ttlMs !== undefined) lines.push(['expiration', String(properties.ttlMs)]);
