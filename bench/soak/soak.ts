@@ -34,6 +34,7 @@ const common = {
   pubs: 1,
   subs: 1,
   bodyBytes: 200,
+  headers: 0,
   persistent: true,
   confirm: true,
   ackEvery: 20,
