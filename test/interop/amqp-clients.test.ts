@@ -7,6 +7,7 @@ import { amqpToolsSuite } from '../suites/amqp-tools.ts';
 import { amqplibSuite } from '../suites/amqplib.ts';
 import type { Endpoint } from '../suites/interop.ts';
 import { pikaSuite } from '../suites/pika.ts';
+import { transcriptsSuite } from '../suites/transcripts.ts';
 import { tutorialsSuite } from '../suites/tutorials.ts';
 import { workersSuite } from '../suites/workers.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
@@ -18,6 +19,7 @@ const hasTools = findProgram('amqp-publish') !== undefined;
 function suites(endpoint: () => Endpoint): void {
   describe('amqplib', () => amqplibSuite(endpoint));
   describe('@cloudamqp/amqp-client', () => amqpClientSuite(endpoint));
+  describe('transcripts', () => transcriptsSuite(endpoint));
   describe('RabbitMQ’s tutorials', () => tutorialsSuite(endpoint));
   describe('workers', () => workersSuite(endpoint));
   describe.skipIf(!hasPika)(hasPika ? 'pika' : 'pika: not run, python3-pika is not installed', () =>
