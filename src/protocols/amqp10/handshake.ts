@@ -316,7 +316,7 @@ export class Handshake implements StreamHandler {
 /** Whose features these are: RabbitMQ's clients for 1.0 leave a broker that says less than 4.0. */
 const rabbitMqVersion = '4.2.0';
 const soleConnection = 'sole-connection-for-container';
-const offeredCapabilities = ['ANONYMOUS-RELAY', 'SHARED-SUBS', soleConnection, 'LINK_PAIR_V1_0'];
+const offeredCapabilities = ['ANONYMOUS-RELAY', 'SHARED-SUBS', 'DELAYED_DELIVERY', soleConnection, 'LINK_PAIR_V1_0'];
 
 class SoleConnectionError extends AmqpError {
   constructor(text: string) {

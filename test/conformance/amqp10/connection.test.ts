@@ -111,7 +111,7 @@ describe('open', () => {
       maxFrameSize: 131_072,
       channelMax: 3,
       idleTimeout: 1000,
-      offeredCapabilities: expect.arrayContaining(['ANONYMOUS-RELAY', 'SHARED-SUBS']),
+      offeredCapabilities: expect.arrayContaining(['ANONYMOUS-RELAY', 'SHARED-SUBS', 'DELAYED_DELIVERY']),
     });
     expect(textOf(open.properties?.get('product'))).toBe('RosettaMQ');
     peer.destroy();
