@@ -103,10 +103,11 @@ export class TextHeaders {
     return this.fieldOf.has(header) || this.reserved.has(header);
   }
 
-  // Of a field's name, but no value of it: it is read as a header again.
+  // Of a field's name, but no value of it: it is read as a header again, unless the protocol insists on a value.
   private isFreeText(header: string, value: Value, properties: Properties): boolean {
     const field = this.fieldOf.get(header);
-    if (field === undefined || properties[field] !== undefined || typeof value !== 'string') return false;
+    if (field === undefined || this.reserved.has(header)) return false;
+    if (properties[field] !== undefined || typeof value !== 'string') return false;
     return !setField({ headers: noHeaders }, field, value, value);
   }
 

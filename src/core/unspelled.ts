@@ -6,13 +6,15 @@ import { read, spell } from './typed-text.ts';
 /** Whether a protocol can write a header of this name with this text. */
 export type Spells = (name: string, text: string) => boolean;
 
-/** Headers that a protocol cannot spell, in the residue: `[[name, text, letter of its type]]`. */
+/** Headers that a protocol cannot spell, in the residue, by name: `[[name, text, letter of its type]]`. */
 export function keepHeaders(headers: Map<string, Value>, unspelled: Headers): void {
   if (unspelled.size === 0) return;
   const items = [...unspelled].map(([name, value]) => {
     const { text, letter } = spell(value);
     return letter === '' ? [name, text] : [name, text, letter];
   });
+  // Those that were spelled on the way come last otherwise: the same headers are to look the same again.
+  items.sort(([a], [b]) => (a! < b! ? -1 : 1));
   if (!addJson(headers, 'k', items)) noteLoss('headers');
 }
 

@@ -173,7 +173,19 @@ describe('AMQP 0-9-1 →', () => {
   });
 
   test('one that could not be read as that property keeps its name', async () => {
-    expect(await throughStomp(fromAmqp({ headers: { priority: 'mine' } }))).toMatchObject({ priority: 'mine' });
+    expect(await throughStomp(fromAmqp({ headers: { timestamp: 'noon' } }))).toMatchObject({ timestamp: 'noon' });
+  });
+
+  test('one that a SEND would be refused for does not', async () => {
+    const headers = await throughStomp(fromAmqp({ headers: { priority: 'mine' } }));
+    expect(headers).toMatchObject({ 'x-rosetta-h.priority': 'mine' });
+    expect(headers).not.toHaveProperty('priority');
+  });
+
+  test('a header does not become the expiry of who publishes it again', async () => {
+    const headers = await throughStomp(fromAmqp({ headers: { expires: '22' } }));
+    expect(headers).toMatchObject({ 'x-rosetta-h.expires': '22' });
+    expect(headers).not.toHaveProperty('expires');
   });
 });
 

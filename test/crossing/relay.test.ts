@@ -72,7 +72,7 @@ describe('published again by a consumer of another protocol, it comes back as it
           expect(got.body).toEqual(body);
           expect(back!.read(got.native)).toEqual(direct!.read(seen.native));
         }),
-        { numRuns },
+        { numRuns, endOnFailure: true }, // what is under way then would meet the next attempts
       );
       for (const peer of [direct, relay, back]) (peer as OctetPeer).close();
     },

@@ -29,6 +29,8 @@ const textHeaders = new TextHeaders({ messageId: 'amqp-message-id' }, [
   'reply-to',
   'persistent',
   'expiration',
+  'expires', // of a SEND it is an order: who has it as a header may have a time in it that is past
+  'priority', // of a SEND it must be a number
 ]);
 
 const protocol = 'stomp';
