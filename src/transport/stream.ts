@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream';
+import { Duplex } from 'node:stream';
 import { emptyBuffer } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
@@ -58,6 +58,10 @@ function recycle(buffer: Buffer): void {
       if (largePool.length < largePoolMax) largePool.push(buffer);
   }
 }
+
+const nothing = (): void => {};
+/** In the place of one that is closed. */
+const gone = new Duplex({ read: nothing, write: (_chunk, _encoding, done) => done() }).destroy();
 
 let dirty: Stream[] = [];
 let flushing: Stream[] = [];
@@ -124,9 +128,9 @@ export class Stream {
   /** See `Remote`; empty when there is none. */
   readonly certificateName: string;
 
-  private readonly duplex: Duplex;
+  private duplex: Duplex;
   /** What the duplex reads and we write; null: it is written to as well. */
-  private readonly handle: Handle | null;
+  private handle: Handle | null;
   private readonly clock: Clock;
   private readonly log: Logger;
   private used = 0;
@@ -136,7 +140,7 @@ export class Stream {
   private sending: Ring<Buffer> | null = null;
   /** Writes taken at once whose callbacks are still to come: all before those of `sending`. */
   private sentAtOnce = 0;
-  private readonly written: (status: number) => void;
+  private written: (status: number) => void;
   private rest: Buffer = emptyBuffer;
   private restBytes = 0;
   private holds = 0;
@@ -170,7 +174,19 @@ export class Stream {
       this.peerEnded = true;
       this.endIfRead();
     });
-    duplex.on('close', () => this.closed(''));
+    duplex.on('close', () => {
+      this.closed('');
+      this.letGo();
+    });
+  }
+
+  // Messages that wait know their publisher, and through it this: they are not to keep a socket of 2.5 KiB each.
+  private letGo(): void {
+    this.duplex = gone;
+    this.handle = null;
+    this.written = nothing;
+    this.sending = null;
+    this.linger = null;
   }
 
   get peer(): string {

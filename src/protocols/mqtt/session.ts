@@ -58,6 +58,10 @@ export interface SessionHost {
   readonly queueArguments: Headers;
 }
 
+const noSubscriptions = new Map<string, Subscription>();
+const noBindings = new Map<string, Binding>();
+const noConsumers = new Map<Queue, SessionConsumer>();
+
 /**
  * What a client id has beyond one connection: its subscriptions, as bindings of two queues that the other protocols
  * can see, and what was sent or received and not acknowledged to the end. The queue of QoS 0 lives while the client is
@@ -67,7 +71,8 @@ export class Session {
   readonly clientId: string;
   readonly vhost: Vhost;
   readonly host: SessionHost;
-  readonly subscriptions = new Map<string, Subscription>();
+  /** These three are made for the first: many clients only publish. */
+  subscriptions: Map<string, Subscription> = noSubscriptions;
   readonly inflight = new Inflight();
   expirySeconds: number;
   connection: Connection | null = null;
@@ -82,10 +87,10 @@ export class Session {
 
   /** Packet ids of QoS 2 until their PUBREL, with what must be durable before their PUBREC. */
   private incoming: Map<number, Position> | null = null;
-  private readonly bindings = new Map<string, Binding>();
+  private bindings: Map<string, Binding> = noBindings;
   private queue0: LocalQueue | null = null;
   private queue1: LocalQueue | null = null;
-  private readonly consumers = new Map<Queue, SessionConsumer>();
+  private consumers: Map<Queue, SessionConsumer> = noConsumers;
   private saved = false;
 
   constructor(clientId: string, vhost: Vhost, host: SessionHost, expirySeconds: number) {
@@ -108,6 +113,7 @@ export class Session {
     const previous = this.subscriptions.get(filter);
     // [MQTT-3.8.4-3] a replaced subscription loses no message: within this call nothing is published.
     if (previous !== undefined) this.unlink(previous);
+    if (this.subscriptions === noSubscriptions) this.subscriptions = new Map();
     this.subscriptions.set(filter, subscription);
     try {
       this.link(subscription);
@@ -173,6 +179,7 @@ export class Session {
       noLocal: subscription.noLocal,
       keepsQos0: subscription.qos > 0 && this.host.keepsQos0,
     });
+    if (this.bindings === noBindings) this.bindings = new Map();
     this.bindings.set(subscription.filter, binding);
   }
 
@@ -275,6 +282,7 @@ export class Session {
   private consume(queue: Queue, subscription: Subscription | null): void {
     const match = subscription === null ? null : matchOf(subscription, this.host.keepsQos0);
     const consumer = new SessionConsumer(this, this.connection!, queue, subscription, match, queue === this.queue0);
+    if (this.consumers === noConsumers) this.consumers = new Map();
     this.consumers.set(queue, consumer);
     try {
       void queue.attach(consumer);
@@ -428,6 +436,7 @@ export class Session {
     this.will = record.will === null ? null : willFromJson(record.will);
     this.queue1 = this.vhost.queues.get(queueName(this.clientId, 1)) ?? null;
     for (const subscription of record.subscriptions) {
+      if (this.subscriptions === noSubscriptions) this.subscriptions = new Map();
       this.subscriptions.set(subscription.filter, subscription);
       const kind = readFilter(subscription.filter)?.kind;
       if (kind === 'shared' || (kind === 'topics' && subscription.qos > 0)) this.link(subscription);
