@@ -516,6 +516,11 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
       this.demand(client, 'read', 'exchange', spec.name);
       this.demand(client, 'write', 'exchange', alternate);
     }
+    return this.createExchange(spec);
+  }
+
+  /** For an exchange that the broker itself needs: no permission is asked. */
+  createExchange(spec: ExchangeSpec): Exchange {
     const exchange = this.addExchange(spec);
     if (spec.durable)
       this.journal.put('exchange', definitions.nameKey(this.name, spec.name), definitions.encodeExchange(spec));

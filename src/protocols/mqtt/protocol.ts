@@ -70,7 +70,8 @@ export interface SessionsOptions extends SystemOptions {
 
 /** What one virtual host has of MQTT's own. */
 class Realm implements SessionHost {
-  readonly exchange: Exchange;
+  private readonly vhost: Vhost;
+  private readonly topicExchange: ExchangeSpec;
   readonly system: Exchange;
   readonly systemRetained: Retained;
   readonly groups: SharedGroups;
@@ -81,7 +82,8 @@ class Realm implements SessionHost {
   readonly sessions = new Map<string, Session>();
 
   constructor(vhost: Vhost, options: SessionsOptions) {
-    this.exchange = vhost.getExchange(options.exchange);
+    this.vhost = vhost;
+    this.topicExchange = { ...systemExchange, name: options.exchange, durable: true, internal: false };
     this.spelling = spellingOf(vhost.topicMapping);
     this.system = new Exchange(systemExchange);
     this.systemRetained = new Retained(vhost.name, null, unlimited);
@@ -91,7 +93,17 @@ class Realm implements SessionHost {
       options.queueLength === 0
         ? noHeaders
         : new Map([['x-max-length', { type: 'long', value: BigInt(options.queueLength) }]]);
-    this.groups = new SharedGroups(vhost, this.exchange, options.keepsQos0);
+    this.groups = new SharedGroups(vhost, this, options.keepsQos0);
+  }
+
+  get exchange(): Exchange {
+    return this.prepare();
+  }
+
+  /** Where topics are published: made where there is none, for its name is the configuration's to choose. */
+  prepare(): Exchange {
+    const { vhost, topicExchange } = this;
+    return vhost.exchanges.get(topicExchange.name) ?? vhost.createExchange(topicExchange);
   }
 }
 
@@ -307,6 +319,7 @@ export class Mqtt implements Protocol {
   /** The session of a client id: the one that is there, taken over from its connection, or a new one. */
   takeSession(vhost: Vhost, { cleanStart }: Connect, connection: Connection): { session: Session; present: boolean } {
     const realm = this.sessions.of(vhost);
+    realm.prepare();
     const { clientId, expirySeconds } = connection;
     let session = realm.sessions.get(clientId);
     session?.connection?.closeWith(ReasonCode.sessionTakenOver, 'session taken over'); // [MQTT-3.1.4-3]

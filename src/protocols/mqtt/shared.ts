@@ -26,13 +26,14 @@ interface Share {
  */
 export class SharedGroups {
   private readonly vhost: Vhost;
-  private readonly exchange: Exchange;
+  private readonly host: { readonly exchange: Exchange };
   private readonly keepsQos0: boolean;
   private readonly shares = new Map<string, Share>();
 
-  constructor(vhost: Vhost, exchange: Exchange, keepsQos0: boolean) {
+  /** @param host says where topics are published */
+  constructor(vhost: Vhost, host: { readonly exchange: Exchange }, keepsQos0: boolean) {
     this.vhost = vhost;
-    this.exchange = exchange;
+    this.host = host;
     this.keepsQos0 = keepsQos0;
   }
 
@@ -70,7 +71,7 @@ export class SharedGroups {
     const pattern = spellingOf(this.vhost.topicMapping).toPattern(filter);
     const members = new Set<object>();
     // Each share is a subscriber of its own: a session that is a member and subscribes itself gets both copies.
-    const binding = this.vhost.addBinding(this.exchange, queue, showPattern(pattern), pattern, noHeaders, {
+    const binding = this.vhost.addBinding(this.host.exchange, queue, showPattern(pattern), pattern, noHeaders, {
       subscriber: members,
       qos: 2,
       subscriptionId: 0,

@@ -1,6 +1,8 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { BrokerProcess } from '../../support/broker-process.ts';
 import { createMessage } from '../../support/core.ts';
 import { MqttHouse } from '../../support/mqtt-house.ts';
+import { MqttPeer } from '../../support/mqtt-peer.ts';
 
 describe('topicMapping: rabbitmq', () => {
   test('a dot in a topic is a separator, for publishers, filters and what comes back', async () => {
@@ -81,4 +83,31 @@ describe('qosFromPersistence', () => {
     expect(await qosOf(false, granted, durable, false)).toBe(granted);
     expect(await qosOf(false, granted, durable, true)).toBe(granted);
   });
+});
+
+test('mqtt.exchange is made where it is missing, and topics are published, kept and found there', async () => {
+  const args = ['--set', 'mqtt.exchange=sensors', '--set', 'vhosts=[/, other]'];
+  const first = await BrokerProcess.start({ args });
+  let broker = first;
+  onTestFinished(async () => {
+    await broker.stop();
+    await first.remove();
+  });
+  const lasting = { clientId: 'c', clean: false, properties: { sessionExpiryInterval: 600 } };
+  for (const username of ['guest', 'other:guest']) {
+    const { peer } = await MqttPeer.connect(broker, { ...lasting, username });
+    peer.publish('a/b', 'kept', { qos: 1, messageId: 1, retain: true });
+    await peer.nextOf('puback');
+    await peer.subscribe('a/+', { qos: 1 });
+    expect(await peer.nextOf('publish')).toMatchObject({ topic: 'a/b', payload: Buffer.from('kept'), retain: true });
+    await peer.leave();
+  }
+  await broker.kill();
+  broker = await BrokerProcess.start({ args, dataDir: first.dataDir });
+  const { peer, connack } = await MqttPeer.connect(broker, lasting);
+  expect(connack.sessionPresent).toBe(true);
+  peer.publish('a/c', 'live');
+  const bodies = [await peer.next(), await peer.next()].map(({ payload }) => payload.toString());
+  expect(bodies.sort()).toEqual(['kept', 'live']);
+  peer.destroy();
 });
