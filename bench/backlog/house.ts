@@ -58,7 +58,12 @@ export async function fill(house: House, name: string, count: number, body: stri
     await turn();
     await caughtUp(journal);
   }
-  await new Promise<void>((resolve) => journal.whenDurable(journal.position, resolve));
+  await written(journal);
+}
+
+/** Resolves when everything so far is. */
+export function written(journal: SegmentJournal): Promise<void> {
+  return new Promise((resolve) => journal.whenDurable(journal.position, resolve));
 }
 
 /** Resolves when the journal is no longer far behind. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { PagingLimits } from '../../src/core/queue/pager.ts';
 import { createClient, TestConsumer } from '../../test/support/core.ts';
-import { caughtUp, declare, fill, openHouse, turn, turnMessages } from './house.ts';
+import { caughtUp, declare, fill, openHouse, turn, turnMessages, written } from './house.ts';
 
 /**
  * A backlog without protocols: fills a durable queue, stops, starts again, and drains it, and says what memory and time it
@@ -49,34 +49,46 @@ async function run(): Promise<void> {
   let house = await openHouse(directory, limits);
   const emptyBytes = process.memoryUsage.rss();
   declare(house, 'q');
-  let startMs = performance.now();
+  let start = now();
   await fill(house, 'q', count, body, !values.transient);
-  say('filled', startMs, emptyBytes);
+  say('filled', start, emptyBytes);
   if (values.restart) {
     await house.journal.close();
     house.broker.timers.stop();
-    startMs = performance.now();
+    start = now();
     house = await openHouse(directory, limits);
-    say('started again', startMs, emptyBytes);
+    say('started again', start, emptyBytes);
   }
   const vhost = house.broker.getVhost('/');
   const queue = vhost.queues.get('q')!;
   const consumer = new Drain(createClient(vhost), { settles: true, credit: turnMessages });
-  startMs = performance.now();
+  start = now();
   queue.attach(consumer);
   while (consumer.delivered < count) {
     await turn();
     consumer.grant(turnMessages - consumer.credit, queue);
     await caughtUp(house.journal);
   }
-  say('drained', startMs, emptyBytes);
+  await written(house.journal); // the settlements are part of it, wherever the messages were
+  say('drained', start, emptyBytes);
 }
 
-function say(what: string, startMs: number, emptyBytes: number): void {
+function say(what: string, { startMs, cpu }: Start, emptyBytes: number): void {
   const seconds = (performance.now() - startMs) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
   const mebibytes = (process.memoryUsage.rss() - emptyBytes) / 1024 / 1024;
   const rate = Math.round(count / seconds).toLocaleString('en');
+  const micros = ((user + system) / count).toFixed(2);
   process.stdout.write(
-    `${what.padEnd(14)} ${seconds.toFixed(2)} s, ${rate} messages/s, ${Math.round(mebibytes)} MiB over the empty broker\n`,
+    `${what.padEnd(14)} ${seconds.toFixed(2)} s, ${rate} messages/s, ${micros} µs of CPU each, ${Math.round(mebibytes)} MiB over the empty broker\n`,
   );
+}
+
+interface Start {
+  readonly startMs: number;
+  readonly cpu: NodeJS.CpuUsage;
+}
+
+function now(): Start {
+  return { startMs: performance.now(), cpu: process.cpuUsage() };
 }

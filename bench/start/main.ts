@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BrokerProcess } from '../../test/support/broker-process.ts';
 import { createClient } from '../../test/support/core.ts';
-import { declare, fill, type House, openHouse, turn } from '../backlog/house.ts';
+import { declare, fill, type House, openHouse, turn, written } from '../backlog/house.ts';
 import { cpuMicros, residentBytes } from '../perf/cost.ts';
 
 /**
@@ -34,8 +34,7 @@ await measure(`${values.queues} queues and bindings`, async (house) => {
     vhost.bind(client, 'amq.topic', vhost.queues.get(`queue-${i}`)!, `key.${i}.#`, new Map());
     if (i % turnQueues === 0) await turn();
   }
-  const { journal } = house;
-  await new Promise<void>((resolve) => journal.whenDurable(journal.position, resolve));
+  await written(house.journal);
 });
 process.exit(0);
 

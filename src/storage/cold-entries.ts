@@ -122,6 +122,6 @@ function toEntry<K extends EntryKeeper>(
   if (span.wantedBytes * 2 < span.bytes.length) message.rest();
   else message.resting = true;
   const entry = new QueueEntry(queue, message, null);
-  entry.expiresAtMs = record.expiryIn(queue.id);
+  entry.expiresAtMs = record.hasExpiries ? record.expiryIn(queue.id) : message.expiresAtMs;
   return entry;
 }

@@ -64,14 +64,15 @@ export class ColdReader {
       total += length;
     }
     const spans = await Promise.all(
-      plans.map(async ({ file, offset, end, wantedBytes, count }) => {
+      plans.map(async ({ file, offset, end, wantedBytes }): Promise<Span> => {
         const bytes = await this.readRange(file, offset, end - offset);
         if (bytes.length < end - offset) throw new Error(`${file} ends before offset ${end}`);
-        const span: Span = { file, offset, bytes, wantedBytes };
-        return new Array<Span>(count).fill(span);
+        return { file, offset, bytes, wantedBytes };
       }),
     );
-    return spans.flat();
+    const ofEach: Span[] = [];
+    for (let i = 0; i < spans.length; i++) for (let n = plans[i]!.count; n > 0; n--) ofEach.push(spans[i]!);
+    return ofEach;
   }
 
   /** The file is removed: it is closed when nobody reads it any longer. */

@@ -15,18 +15,26 @@ const chunkSlots = 1 << chunkBits;
 const indexMask = chunkSlots - 1;
 const nobody = 0xffff_ffff;
 
-/** Thirty-two octets an entry, in arrays that the collector does not look into. */
+/** Twenty-eight octets an entry, in arrays that the collector does not look into; four more where records are shared. */
 class Chunk {
   readonly sequence = new Float64Array(chunkSlots);
   readonly queueId = new Uint32Array(chunkSlots);
   readonly home = new Uint32Array(chunkSlots).fill(nobody);
   readonly offset = new Uint32Array(chunkSlots);
   readonly length = new Uint32Array(chunkSlots);
-  readonly share = new Uint32Array(chunkSlots);
+  /** Made for the first record that several queues share: the others are their entry's alone. */
+  share: Uint32Array | null = null;
   used = 0;
   /** Indices below were given before; those that are free again are chained through `offset`. */
   fresh = 0;
   free = nobody;
+
+  place(index: number, { offset, length, share }: Place): void {
+    this.offset[index] = offset;
+    this.length[index] = length;
+    if (share !== length) this.share ??= this.length.slice();
+    if (this.share !== null) this.share[index] = share;
+  }
 }
 
 export interface Place {
@@ -47,7 +55,7 @@ export class ColdTable {
   count = 0;
 
   /** @returns the slot */
-  add(sequence: number, queueId: number, { home, offset, length, share }: Place): number {
+  add(sequence: number, queueId: number, place: Place): number {
     const number = this.roomy.at(-1) ?? this.addChunk();
     const chunk = this.chunks[number]!;
     let index = chunk.free;
@@ -57,10 +65,8 @@ export class ColdTable {
     if (chunk.used === chunkSlots) this.roomy.pop();
     chunk.sequence[index] = sequence;
     chunk.queueId[index] = queueId;
-    chunk.home[index] = this.enter(home);
-    chunk.offset[index] = offset;
-    chunk.length[index] = length;
-    chunk.share[index] = share;
+    chunk.home[index] = this.enter(place.home);
+    chunk.place(index, place);
     this.count += 1;
     return number * chunkSlots + index;
   }
@@ -79,21 +85,20 @@ export class ColdTable {
     if (chunk.used > 0) return;
     chunk.fresh = 0;
     chunk.free = nobody;
+    chunk.share = null;
     if (this.roomy.length === 1) return; // one is kept: memory of two megabytes does not come and go with an entry
     this.chunks[number] = null;
     this.roomy.splice(this.roomy.lastIndexOf(number), 1);
   }
 
   /** The entry's message is somewhere else now. */
-  move(slot: number, { home, offset, length, share }: Place): void {
+  move(slot: number, place: Place): void {
     const chunk = this.chunks[slot >>> chunkBits]!;
     const index = slot & indexMask;
     const before = chunk.home[index]!;
-    chunk.home[index] = this.enter(home);
+    chunk.home[index] = this.enter(place.home);
     this.leave(before);
-    chunk.offset[index] = offset;
-    chunk.length[index] = length;
-    chunk.share[index] = share;
+    chunk.place(index, place);
   }
 
   /** False for a slot that is free. */
@@ -123,7 +128,8 @@ export class ColdTable {
   }
 
   share(slot: number): number {
-    return this.chunks[slot >>> chunkBits]!.share[slot & indexMask]!;
+    const chunk = this.chunks[slot >>> chunkBits]!;
+    return (chunk.share ?? chunk.length)[slot & indexMask]!;
   }
 
   /** Slots up to this number may be taken. */

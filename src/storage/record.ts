@@ -231,7 +231,7 @@ class Way {
     const known = this.bytes.length;
     const end = start + known;
     // A shorter record may be the payload's last.
-    if (known > 0 && end <= payload.length && payload.compare(this.bytes, 0, known, start, end) === 0) return end;
+    if (known > 0 && end <= payload.length && isSame(this.bytes, payload, start)) return end;
     const exchangeEnd = start + 2 + payload.readUInt16BE(start);
     this.exchange = decodeText(payload, start + 2, exchangeEnd);
     const keyEnd = exchangeEnd + 4 + payload.readUInt32BE(exchangeEnd);
@@ -246,6 +246,12 @@ class Way {
     this.bytes = Buffer.from(payload.subarray(start, at));
     return at;
   }
+}
+
+// A loop, not Buffer.compare: 20 octets are too few for a call out of JavaScript.
+function isSame(bytes: Buffer, payload: Buffer, start: number): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== payload[start + i]) return false;
+  return true;
 }
 
 const way = new Way();
@@ -309,9 +315,9 @@ export class PublishedRecord {
 
   /** When its entry in a queue expires: as its message where the record does not know the queue. */
   expiryIn(queueId: number): number {
-    const index = this.queueIds.indexOf(queueId);
+    const index = this.hasExpiries ? this.queueIds.indexOf(queueId) : -1;
     return this.payload.readDoubleBE(
-      index >= 0 && this.hasExpiries ? this.contentAt - 8 * (this.queueIds.length - index) : this.start + 14,
+      index >= 0 ? this.contentAt - 8 * (this.queueIds.length - index) : this.start + 14,
     );
   }
 
