@@ -50,7 +50,8 @@ export async function run(config: Config): Promise<void> {
       return fail(error.message, ExitCode.failure);
     }
     const { code } = error as NodeJS.ErrnoException;
-    if (code !== undefined) return fail(`dataDir: '${config.dataDir}' cannot be used (${code})`, ExitCode.failure);
+    if (code !== undefined)
+      return fail(`dataDir: '${config.dataDir}' cannot be used (${code}${advice[code] ?? ''})`, ExitCode.failure);
     throw error;
   }
   stopOnSignals(server);
@@ -110,3 +111,10 @@ function fail(text: string, code: number): never {
   process.stderr.write(`rosettamq: ${text}\n`);
   process.exit(code);
 }
+
+/** What an operator can do about an error of the file system. */
+const advice: Readonly<Record<string, string>> = {
+  ENOSPC: ': the disk is full, and a start needs a few kilobytes',
+  EDQUOT: ': the quota is used up, and a start needs a few kilobytes',
+  EROFS: ': the file system is read-only',
+};

@@ -31,8 +31,8 @@ export async function lockDirectory(directory: string): Promise<() => Promise<vo
   const path = join(directory, lockName);
   const own = await describe(process.pid);
   const draft = `${path}.${process.pid}`;
-  await writeFile(draft, JSON.stringify(own));
   try {
+    await writeFile(draft, JSON.stringify(own)); // on a full disk it is made, and stays empty
     while (!(await tryLink(draft, path))) await removeStale(directory, path, own);
   } finally {
     await rm(draft, { force: true });

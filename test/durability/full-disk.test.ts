@@ -1,4 +1,7 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import amqplib from 'amqplib';
 import { expect, test } from 'vitest';
 import { Amqp10Peer, data, section } from '../support/amqp10-peer.ts';
@@ -104,3 +107,16 @@ test.skipIf(process.platform !== 'linux')(
     }
   },
 );
+
+test.skipIf(process.platform !== 'linux')('a start without room says so, and leaves nothing behind', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'rosettamq-full-'));
+  try {
+    const args = ['--fsize=0', process.execPath, 'src/main.ts', '--data-dir', dataDir];
+    const { status, stderr } = spawnSync('prlimit', args, { encoding: 'utf8' });
+    expect(status).toBe(1);
+    expect(stderr).toContain(`dataDir: '${dataDir}' cannot be used (EFBIG)`);
+    expect(await readdir(dataDir)).toEqual([]);
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+});
