@@ -98,7 +98,9 @@ for (const durability of [interval, none]) {
     expect(await left(disk)).toEqual({ killed: ['a'], powerless: ['a'] });
   });
 
-  test(`${mode}: a loss of power leaves what came before some moment, once and in order, and the start succeeds`, async () => {
+  test(`${mode}: a loss of power leaves what came before some moment, once and in order, and the start succeeds`, {
+    timeout: 600_000,
+  }, async () => {
     for (let seed = 0; seed < Number(process.env['SEEDS'] ?? 60); seed++) {
       const random = new Random(seed);
       const disk = new SimulatedDisk();
