@@ -71,6 +71,7 @@ In the answer + marks a header that carries what has no place of its own there, 
       value: 'PATH',
       help: 'the message as JSON, as POST /api/explain takes it; - reads standard input',
     },
+    'body-file': { type: 'string', value: 'PATH', help: 'the body, whatever octets it has; - reads standard input' },
     exchange: { type: 'string', short: 'x', value: 'NAME', help: 'of AMQP 0-9-1; without it the default exchange' },
     property: {
       type: 'string',
@@ -108,7 +109,9 @@ async function readMessage(call: Call): Promise<object> {
   const given = file === undefined ? {} : await readJson(call, file);
   const [protocol, destination, text] = [call.find(0), call.find(1), call.find(2)];
   const named = { protocol, destination, body: text, exchange: call.text('exchange'), qos: call.integer('qos') };
-  const told = Object.entries(named).filter(([, value]) => value !== undefined);
+  const bodyFile = call.text('body-file');
+  const body = bodyFile === undefined ? {} : await readBody(call, bodyFile);
+  const told = Object.entries({ ...named, ...body }).filter(([, value]) => value !== undefined);
   const message: Record<string, unknown> = { vhost: vhostOf(call), ...given, ...Object.fromEntries(told) };
   for (const [option, field] of [
     ['property', 'properties'],
@@ -124,6 +127,18 @@ async function readMessage(call: Call): Promise<object> {
     }
   }
   return message;
+}
+
+async function readBody(call: Call, file: string): Promise<object> {
+  if (call.find(2) !== undefined) {
+    throw new CommandError('BODY and --body-file: one of them is expected', ExitCode.usage);
+  }
+  try {
+    const octets = file === '-' ? Buffer.from(await call.terminal.readAll(), 'utf8') : await readFile(file);
+    return { body: octets.toString('base64'), body_encoding: 'base64' };
+  } catch (error) {
+    throw new CommandError(`--body-file ${file}: ${(error as Error).message}`, ExitCode.usage);
+  }
 }
 
 async function readJson(call: Call, file: string): Promise<object> {

@@ -191,6 +191,59 @@ const peers: Record<string, Peer> = {
   },
 };
 
+/** Requesters whose reply address is no queue of a name of their own. */
+const requesters: Record<string, Peer['request']> = {
+  async 'amqp by direct reply-to'(topic, body) {
+    const own = await amqp.createChannel();
+    const reply = new Promise<string>((resolve) => {
+      own.consume(
+        'amq.rabbitmq.reply-to',
+        (message) => {
+          const { content, properties } = message as ConsumeMessage;
+          if (properties.correlationId === `d-${topic}`) resolve(content.toString());
+        },
+        { noAck: true },
+      );
+    });
+    const options = { replyTo: 'amq.rabbitmq.reply-to', correlationId: `d-${topic}` };
+    own.publish('amq.topic', topic, Buffer.from(body), options);
+    const answer = await reply;
+    await own.close();
+    return answer;
+  },
+  async 'stomp by /temp-queue/'(topic, body) {
+    const own = await connectStomp({ host: '127.0.0.1', port: broker.port('stomp'), user: 'guest', password: 'guest' });
+    const reply = new Promise<string>((resolve, reject) => {
+      // stompit hands a message of an implicit subscription to the one of its id
+      own.subscribe({ destination: '/temp-queue/answers', ack: 'auto' }, (error, message) => {
+        if (error) reject(error);
+        else readStomp(message).then(resolve, reject);
+      });
+    });
+    const headers = {
+      destination: `/topic/${topic}`,
+      'reply-to': '/temp-queue/answers',
+      'correlation-id': `t-${topic}`,
+    };
+    own.send(headers).end(body);
+    const answer = await reply;
+    own.destroy();
+    return answer;
+  },
+};
+
+describe('a request with a passing reply address is answered across protocols', () => {
+  for (const [from, request] of Object.entries(requesters)) {
+    for (const to of Object.keys(peers)) {
+      test(`${from} asks, ${to} answers`, async () => {
+        const topic = `passing.${from.replaceAll(/[^a-z]/g, '')}.${to}`;
+        await peers[to]!.respond(topic);
+        expect(await request(topic, 'question')).toBe('QUESTION');
+      });
+    }
+  }
+});
+
 describe('a request is answered across protocols by a responder that copies reply address and correlation', () => {
   for (const from of Object.keys(peers)) {
     for (const to of Object.keys(peers)) {

@@ -427,6 +427,15 @@ describe('rosettamq explain', () => {
       expect(stdout).toContain(title);
   });
 
+  test('a body comes from a file as it is, and what is no file is an error of usage', async () => {
+    const file = join(broker.dataDir, 'body');
+    await writeFile(file, Buffer.from([0, 0xff, 0x41]));
+    const { stdout } = await run('mqtt-5', 'a/b', '--body-file', file, '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ body: Buffer.from([0, 0xff, 0x41]).toString('base64') });
+    await expect(run('mqtt-5', 'a/b', '--body-file', `${file}-not`)).rejects.toMatchObject({ code: 2 });
+    await expect(run('mqtt-5', 'a/b', 'text', '--body-file', file)).rejects.toMatchObject({ code: 2 });
+  });
+
   test('a file says the message, and --json prints what the API answers', async () => {
     const file = join(broker.dataDir, 'message.json');
     const description = { protocol: 'stomp', destination: '/queue/shown', headers: { n: 'x' }, body: 'b' };

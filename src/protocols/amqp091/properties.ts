@@ -253,9 +253,9 @@ export function readPropertyList(native: Buffer): PropertyFields {
 
 /** To the shared vocabulary: what 0-9-1 has no field for is found in the companion headers. */
 export function decodeProperties(native: Buffer, message: Message): Properties {
-  const { contentType, contentEncoding, headers, deliveryMode, priority, correlationId, replyTo, ...rest } =
-    readPropertyList(native);
-  const { expiration, messageId, seconds, type, userId, appId, clusterId } = rest;
+  const list = readPropertyList(native);
+  const { contentType, contentEncoding, headers, deliveryMode, priority, correlationId, replyTo } = list;
+  const { expiration, messageId, seconds, type, userId, appId, clusterId } = list;
   const timestampMs = seconds === undefined || seconds > secondsMax ? undefined : Number(seconds) * 1000;
   const isPlain = !hasOwnNames(headers);
   const own = isPlain ? (headers as Map<string, Value>) : restoreTypes(headers);
