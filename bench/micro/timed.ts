@@ -61,6 +61,32 @@ function delayed(): void {
   process.stdout.write(`${'delayed: memory of each that waits'.padEnd(44)} ${bytes.toFixed(0).padStart(7)} octets\n`);
 }
 
+function expiring(): void {
+  const core = new Core();
+  core.declare('q');
+  const route = core.vhost.routeFor('', 'q');
+  const publish = (expiresAtMs: number): void => {
+    const message = createMessage('0123456789', { key: 'q', durable: true, expiresAtMs });
+    core.vhost.publish(route, message, null, 0);
+  };
+  const { nowMs } = core.clock;
+  const fill = (ordered: boolean): number => {
+    const before = memory();
+    for (let i = 0; i < resting; i++) publish(nowMs + 3_600_000 + (ordered ? i : (i * 7919) % 1_000_000));
+    return (memory() - before) / resting;
+  };
+  const plainBytes = fill(true);
+  core.vhost.queues.get('q')?.purge();
+  const bytes = fill(false);
+  for (let i = 0; i < measured; i++) publish(nowMs + 1000 + ((i * 7919) % 1000));
+  report(
+    'expiry: one behind those that live longer',
+    nanoseconds(measured, () => core.clock.advance(2000)),
+  );
+  const text = 'expiry: memory of each out of its order';
+  process.stdout.write(`${text.padEnd(44)} ${(bytes - plainBytes).toFixed(0).padStart(7)} octets\n`);
+}
+
 /** A queue in which a million messages rest, each made by `options`. */
 function rest(args: Readonly<Record<string, Value>>, options: (i: number) => MessageOptions): Rested {
   const core = new Core();
@@ -116,6 +142,7 @@ function grouped(args: Readonly<Record<string, Value>>, name: string): void {
 }
 
 delayed();
+expiring();
 compared('deduplication', { 'x-deduplication': true }, (i) => headers('x-deduplication-id', i));
 compared('last values', { 'x-last-value-key': 'k' }, (i) => headers('k', i));
 grouped({}, 'without groups: a delivery and its ack');

@@ -17,6 +17,11 @@ export class DueHeap<T> {
     return this.items.length === 0 ? Number.POSITIVE_INFINITY : this.dues[0]!;
   }
 
+  /** The first; undefined when it is empty. */
+  get first(): T | undefined {
+    return this.items[0];
+  }
+
   add(dueMs: number, item: T): void {
     const at = this.items.length;
     if (at === this.dues.length) this.grow();

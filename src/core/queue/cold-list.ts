@@ -12,6 +12,8 @@ export interface ColdOwner {
   revive(entry: QueueEntry): void;
   /** The entry leaves memory. */
   froze(entry: QueueEntry): void;
+  /** The entry, which expires, came back to the front. */
+  thawed(entry: QueueEntry): void;
   /** Entries came back to the front. */
   arrived(): void;
   /** Everything was offered: what was not taken waits for something to change. */
@@ -33,8 +35,10 @@ class ColdPage {
   slots: Uint32Array;
   from = 0;
   to = 0;
-  /** The earliest expiry among them, 0 = none expires. */
+  /** None of them expires before; 0 = none expires. */
   dueMs = 0;
+  /** By index, 0 = never, when one of them expires. */
+  private dues: Float64Array | null = null;
   /** By index, when a subscription of MQTT matched. */
   private matches: (Match | null)[] | null = null;
   /** By index, of those that were in a consumer's hands before. */
@@ -55,8 +59,43 @@ class ColdPage {
       this.slots = grown;
     }
     this.slots[this.to] = slot;
+    if (expiresAtMs > 0) this.setDue(this.to, expiresAtMs);
     this.to += 1;
-    if (expiresAtMs > 0 && (this.dueMs === 0 || expiresAtMs < this.dueMs)) this.dueMs = expiresAtMs;
+  }
+
+  private setDue(index: number, dueMs: number): void {
+    if (this.dues === null || this.dues.length <= index) {
+      const dues = new Float64Array(this.slots.length);
+      if (this.dues !== null) dues.set(this.dues);
+      this.dues = dues;
+    }
+    this.dues[index] = dueMs;
+    if (this.dueMs === 0 || dueMs < this.dueMs) this.dueMs = dueMs;
+  }
+
+  private dueOf(index: number): number {
+    return this.dues === null || index >= this.dues.length ? 0 : this.dues[index]!;
+  }
+
+  /** The indices of those that are expired; `dueMs` is that of the next one then. */
+  findExpired(nowMs: number): number[] {
+    const expired: number[] = [];
+    this.dueMs = 0;
+    for (let i = this.from; i < this.to; i++) {
+      const dueMs = this.dueOf(i);
+      if (dueMs === 0) continue;
+      if (dueMs <= nowMs) expired.push(i);
+      else if (this.dueMs === 0 || dueMs < this.dueMs) this.dueMs = dueMs;
+    }
+    return expired;
+  }
+
+  /** All expire at `dueMs`, unless they do sooner. */
+  shorten(dueMs: number): void {
+    for (let i = this.from; i < this.to; i++) {
+      const own = this.dueOf(i);
+      if (own === 0 || own > dueMs) this.setDue(i, dueMs);
+    }
   }
 
   /** Keeps what no store knows of the entry that is about to be added. */
@@ -82,7 +121,6 @@ class ColdPage {
   /** The same without the entries at `indices`, which ascend. */
   without(indices: readonly number[]): ColdPage {
     const rest = new ColdPage(Math.max(1, this.to - this.from - indices.length));
-    rest.dueMs = this.dueMs;
     let next = 0;
     for (let i = this.from; i < this.to; i++) {
       if (indices[next] === i) {
@@ -99,7 +137,7 @@ class ColdPage {
         rest.deliveries ??= new Map();
         rest.deliveries.set(rest.to, delivery);
       }
-      rest.add(this.slots[i]!, 0);
+      rest.add(this.slots[i]!, this.dueOf(i));
     }
     return rest;
   }
@@ -128,6 +166,8 @@ export class ColdList {
   /** Entries that the front is filled up to, ahead of need. */
   private ahead = aheadMax;
   private coldCount = 0;
+  /** No page has one that expires before; 0 = none expires. */
+  private dueMs = 0;
   private reading = false;
   private spilling = false;
   /** Raised when what is under way is of no use any longer. */
@@ -159,9 +199,9 @@ export class ColdList {
     return this.reading;
   }
 
-  /** When the front is empty: the head does not expire before; 0 = never. */
-  get headDueMs(): number {
-    return this.pages.at(0)?.dueMs ?? this.back.at(0)?.expiresAtMs ?? 0;
+  /** None of the cold expires before; 0 = never, or they are being read. */
+  get nextDueMs(): number {
+    return this.reading ? 0 : this.dueMs;
   }
 
   /** The front was changed otherwise than by `taken`. */
@@ -192,6 +232,7 @@ export class ColdList {
         page.add(slot, recovered.expiresAtMs(slot));
       }
       this.pages.push(page);
+      this.watch(page.dueMs);
     }
     this.coldCount += slots.length;
   }
@@ -229,6 +270,56 @@ export class ColdList {
     if (!this.reading) void this.sweepPages();
   }
 
+  /** Has those that are expired read back, and gives them away, out of their places. @returns false when none is */
+  expire(nowMs: number, take: (entry: QueueEntry) => void): boolean {
+    if (this.dueMs === 0 || this.dueMs > nowMs) return false;
+    if (!this.reading) void this.expirePages(nowMs, take);
+    return true;
+  }
+
+  /** All that are cold expire at `dueMs`, unless they do sooner. */
+  shorten(dueMs: number): void {
+    for (const page of this.pages) page.shorten(dueMs);
+    this.watchPages();
+  }
+
+  private async expirePages(nowMs: number, take: (entry: QueueEntry) => void): Promise<void> {
+    const { generation } = this;
+    for (let i = 0; i < this.pages.length; i++) {
+      const page = this.pages.at(i)!;
+      if (page.dueMs === 0 || page.dueMs > nowMs) continue;
+      const indices = page.findExpired(nowMs);
+      const entries = await this.readAll(Uint32Array.from(indices, (index) => page.slots[index]!));
+      if (entries === null) return;
+      for (const [j, entry] of entries.entries()) this.thaw(page, indices[j]!, entry);
+      this.pages.set(i, page.without(indices));
+      for (const entry of entries) take(entry);
+      if (generation !== this.generation) return;
+    }
+    this.reading = false;
+    this.dropEmpty();
+    this.watchPages();
+    if (this.sweeper !== null) void this.sweepPages();
+    else this.demand();
+    this.owner.swept();
+  }
+
+  private dropEmpty(): void {
+    for (let left = this.pages.length; left > 0; left--) {
+      const page = this.pages.shift()!;
+      if (page.from < page.to) this.pages.push(page);
+    }
+  }
+
+  private watchPages(): void {
+    this.dueMs = 0;
+    for (const page of this.pages) this.watch(page.dueMs);
+  }
+
+  private watch(dueMs: number): void {
+    if (dueMs > 0 && (this.dueMs === 0 || dueMs < this.dueMs)) this.dueMs = dueMs;
+  }
+
   /** Adds cold entries of messages behind `after` to `found` until it has `count`: read, and forgotten by this list. */
   async browse(after: number, count: number, found: QueueEntry[]): Promise<void> {
     const { store, queue } = this.owner;
@@ -251,6 +342,7 @@ export class ColdList {
     const { store } = this.owner;
     for (const page of this.pages) for (let i = page.from; i < page.to; i++) store.settle(page.slots[i]!);
     this.pages.clear();
+    this.dueMs = 0;
     this.coldCount = 0;
     this.bodyBytes = 0;
     this.abandon();
@@ -274,6 +366,7 @@ export class ColdList {
       if (this.sweeper?.(entry) === true) continue;
       this.front.push(entry);
       this.frontBytes += entry.message.bodyBytes;
+      if (entry.expiresAtMs > 0) this.owner.thawed(entry);
     }
     if (page.from === page.to) {
       this.pages.shift();
@@ -310,10 +403,8 @@ export class ColdList {
     if (this.sweeper !== null) this.sweepBack(this.sweeper);
     this.sweeper = null;
     this.reading = false;
-    for (let empty = this.pages.length; empty > 0; empty--) {
-      const page = this.pages.shift()!;
-      if (page.from < page.to) this.pages.push(page);
-    }
+    this.dropEmpty();
+    this.watchPages();
     this.demand();
     this.afterSweep();
     this.owner.swept();
@@ -331,21 +422,37 @@ export class ColdList {
     this.back = waiting;
   }
 
+  private read(page: ColdPage, from: number): Promise<QueueEntry[] | null> {
+    return this.readSlots(page.slots, from, Math.min(page.to, from + this.ahead));
+  }
+
+  private async readAll(slots: Uint32Array): Promise<QueueEntry[] | null> {
+    const all: QueueEntry[] = [];
+    while (all.length < slots.length) {
+      const entries = await this.readSlots(slots, all.length, slots.length);
+      if (entries === null) return null;
+      all.push(...entries);
+    }
+    return all;
+  }
+
   /** @returns null when it is of no use any longer, or failed and will be tried again */
-  private async read(page: ColdPage, from: number): Promise<QueueEntry[] | null> {
+  private async readSlots(slots: Uint32Array, from: number, to: number): Promise<QueueEntry[] | null> {
     const { generation } = this;
     const { store, queue } = this.owner;
     this.reading = true;
     try {
-      const entries = await store.read(queue, page.slots, from, Math.min(page.to, from + this.ahead));
+      const entries = await store.read(queue, slots, from, to);
       return generation === this.generation ? entries : null;
     } catch (error) {
       if (generation !== this.generation) return null;
       this.owner.failed(error as Error, () => {
         if (generation !== this.generation) return;
         this.reading = false;
+        this.watchPages();
         if (this.sweeper !== null) void this.sweepPages();
         else this.demand();
+        this.owner.swept();
       });
       return null;
     }
@@ -408,6 +515,7 @@ export class ColdList {
       this.owner.froze(entry);
       this.bodyBytes += entry.message.bodyBytes;
       page.add(store.freeze(entry), entry.expiresAtMs);
+      this.watch(entry.expiresAtMs);
       this.coldCount += 1;
     }
   }

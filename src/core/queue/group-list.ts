@@ -444,6 +444,14 @@ export class GroupList {
     return a === 0 || b === 0 ? a + b : Math.min(a, b);
   }
 
+  expire(nowMs: number, take: (entry: QueueEntry) => void): boolean {
+    return this.rest.expire(nowMs, take);
+  }
+
+  shorten(dueMs: number): void {
+    this.rest.shorten(dueMs);
+  }
+
   // It left the window.
   private forget(entry: QueueEntry): void {
     this.parked.delete(entry);

@@ -14,7 +14,7 @@ import { ConsumerList } from './consumer-list.ts';
 import { type DeadLetterAddress, findDeadLetterAddress, isDeadLetterQueue } from './dead-letter.ts';
 import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
-import { HeadAlarm, IdleAlarm } from './expiry.ts';
+import { Expiries, HeadAlarm, IdleAlarm } from './expiry.ts';
 import { GroupList } from './group-list.ts';
 import { type LastValueOwner, LastValues } from './last-value.ts';
 import { LengthLimit } from './length-limit.ts';
@@ -96,6 +96,9 @@ export class LocalQueue implements Queue, LastValueOwner {
   private messageTtlMs: number;
   /** Made when the first entry that can expire comes. */
   private headAlarm: HeadAlarm | null = null;
+  private expiries: Expiries | null = null;
+  /** What is expired and not in memory is being read: the owner of the list is told when it is there. */
+  private expiresCold = false;
   private redeliveries: Redeliveries | null = null;
   private deduplication: Deduplication | null = null;
   private lastValues: LastValues | null = null;
@@ -232,10 +235,12 @@ export class LocalQueue implements Queue, LastValueOwner {
   private rebuild(): void {
     const before = this.ready;
     const list = createList(this.options);
+    this.expiresCold = false;
     this.ready = this.group(list, this.options);
     // what has left memory comes back later, and each to its place
     before.sweep((entry) => {
       list.restore(entry);
+      if (entry.expiresAtMs > 0) this.expiries?.add(entry);
       return true;
     }, nothing);
   }
@@ -252,8 +257,18 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.shortenedToMs = dueMs;
     this.shortenedBefore = this.owner.nextSequence();
     for (const entry of this.ready) this.shortenEntry(entry);
-    if (this.ready.length > 0) this.expects();
-    this.ready.demand();
+    this.ready.shorten(dueMs);
+    if (this.ready.length === 0) return;
+    this.expiries?.clear();
+    this.expectAll();
+  }
+
+  // What waits, in whatever order it expires.
+  private expectAll(): void {
+    const expiries = this.expect();
+    expiries.unending();
+    for (const entry of this.ready) if (entry.expiresAtMs > 0) expiries.add(entry);
+    this.watchHead();
   }
 
   private shortenEntry(entry: QueueEntry): void {
@@ -318,6 +333,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
     if (entry.expiresAtMs > 0) this.added(entry);
+    else if (this.expiries !== null) this.expiries.unending();
     return 'accepted';
   }
 
@@ -353,6 +369,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.readyBytes += message.bodyBytes;
     if (value !== null) this.lastValues!.add(entry);
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
+    else if (this.expiries !== null) this.expiries.unending();
     return 'accepted';
   }
 
@@ -498,7 +515,9 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.ready.restore(entry);
     this.hasSelected = true;
     this.readyBytes += entry.message.bodyBytes;
-    if (entry.expiresAtMs > 0) this.expects();
+    if (entry.expiresAtMs === 0) return;
+    this.expect().add(entry);
+    this.watchHead();
   }
 
   private retry(): void {
@@ -634,9 +653,12 @@ export class LocalQueue implements Queue, LastValueOwner {
         `queue '${this.name}' in vhost '${this.owner.name}' in exclusive use`,
       );
     }
+    const wasPlain = served.selecting === 0;
     served.add(consumer);
     this.characterize();
     this.succeed();
+    // what is behind may overtake from now on
+    if (wasPlain && served.selecting > 0 && this.expiries !== null) this.expectAll();
     this.groups?.joined(consumer);
     this.hadConsumer = true;
     this.hasSelected = true;
@@ -681,6 +703,8 @@ export class LocalQueue implements Queue, LastValueOwner {
     for (const entry of this.ready) this.settle(entry);
     this.ready.clear();
     this.lastValues?.clear();
+    this.expiries?.clear();
+    this.expiresCold = false;
     this.readyBytes = 0;
     this.answerGets();
     return count;
@@ -727,8 +751,8 @@ export class LocalQueue implements Queue, LastValueOwner {
     }
     this.ready.adopt(recovered, recovered.slots, this.ownerOfCold(paging));
     this.lastValues?.read();
-    if (expires) this.expects();
-    if (this.shortenedBefore > 0) this.ready.demand();
+    if (this.shortenedBefore > 0) this.ready.shorten(this.shortenedToMs);
+    if (expires) this.expectAll();
     this.tidy(); // what consumers had has come back: it may be more than the queue keeps
   }
 
@@ -742,7 +766,11 @@ export class LocalQueue implements Queue, LastValueOwner {
         this.lastValues?.revive(entry);
         if (entry.message.sequence < this.shortenedBefore) this.shortenEntry(entry);
       },
-      froze: (entry) => this.lastValues?.freeze(entry),
+      froze: (entry) => {
+        this.lastValues?.freeze(entry);
+        entry.state = 'waiting'; // another one comes back in its place
+      },
+      thawed: (entry) => this.expect().add(entry),
       arrived: () => {
         this.swept();
         this.wake();
@@ -809,21 +837,36 @@ export class LocalQueue implements Queue, LastValueOwner {
   private added(entry: QueueEntry): void {
     const limit = this.limit;
     const tooMuch = limit !== null && !limit.refuses && limit.exceeded(this.length, this.readyBytes);
-    if (entry.expiresAtMs > 0) this.expects();
+    if (entry.expiresAtMs > 0) this.expects(entry);
+    else if (this.expiries !== null) this.expiries.unending();
     if (tooMuch || (entry.expiresAtMs > 0 && entry.expiresAtMs <= this.owner.nowMs)) this.owner.untidy(this);
   }
 
-  // An entry that can expire is there.
-  private expects(): void {
+  // An entry that can expire came to the end.
+  private expects(entry: QueueEntry): void {
+    const expiries = this.expect();
+    // with groups and selectors what is behind may overtake
+    if (this.groups !== null || this.served.selecting > 0) expiries.add(entry);
+    else expiries.pushed(entry, this.ready.length === 1);
+    this.watchHead();
+  }
+
+  private expect(): Expiries {
     this.headAlarm ??= new HeadAlarm(this.owner.timers, () => {
       this.tidy();
       this.watchHead();
     });
-    this.watchHead();
+    this.expiries ??= new Expiries(this.ready.length <= 1);
+    return this.expiries;
   }
 
   private watchHead(): void {
-    this.headAlarm?.watch(this.ready.nextExpiryMs(), this.owner.nowMs);
+    const { headAlarm, expiries } = this;
+    if (headAlarm === null || expiries === null) return;
+    headAlarm.watch(this.ready.nextExpiryMs(), this.owner.nowMs);
+    if (this.expiresCold) return;
+    const { nextMs } = expiries;
+    if (nextMs < Number.POSITIVE_INFINITY) headAlarm.watch(nextMs, this.owner.nowMs);
   }
 
   private dropExpired(): void {
@@ -831,7 +874,18 @@ export class LocalQueue implements Queue, LastValueOwner {
     for (let entry = this.ready.shiftExpired(nowMs); entry !== undefined; entry = this.ready.shiftExpired(nowMs)) {
       this.die(entry, 'expired');
     }
+    // those were mostly published before: they go first, and the rest when they have been read
+    this.expiresCold = this.ready.expire(nowMs, this.dieExpired);
+    if (this.expiresCold) return;
+    const { expiries } = this;
+    for (let entry = expiries?.takeDue(nowMs); entry !== undefined; entry = expiries?.takeDue(nowMs)) {
+      this.ready.remove(entry);
+      this.die(entry, 'expired');
+    }
   }
+
+  // A field, so that looking for the expired makes no closure.
+  private readonly dieExpired = (entry: QueueEntry): void => this.die(entry, 'expired');
 
   private die(entry: QueueEntry, reason: DeathReason, otherwise: DeadLetterAddress | null = null): void {
     if (this.lastValues !== null && this.dropsStale(this.lastValues, entry)) return;
@@ -930,7 +984,13 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 
   dropStale(done: () => void): void {
-    this.ready.sweep((entry) => this.lastValues !== null && this.dropsStale(this.lastValues, entry), done);
+    this.ready.sweep(
+      (entry) => this.lastValues !== null && this.dropsStale(this.lastValues, entry),
+      () => {
+        done();
+        if (this.expiries !== null) this.expectAll(); // what came back before stands among the others now
+      },
+    );
   }
 
   private dropsStale(lastValues: LastValues, entry: QueueEntry): boolean {

@@ -75,6 +75,20 @@ export class PriorityList {
     return next;
   }
 
+  expire(nowMs: number, take: (entry: QueueEntry) => void): boolean {
+    const counted = (entry: QueueEntry): void => {
+      this.length -= 1;
+      take(entry);
+    };
+    let reads = false;
+    for (const level of this.levels) if (level?.expire(nowMs, counted) === true) reads = true;
+    return reads;
+  }
+
+  shorten(dueMs: number): void {
+    for (const level of this.levels) level?.shorten(dueMs);
+  }
+
   clear(): void {
     for (const level of this.levels) level?.clear();
     this.levels.fill(undefined);

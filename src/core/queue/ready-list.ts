@@ -95,18 +95,22 @@ export class ReadyList {
     return returned.message.sequence < fresh.message.sequence ? returned : fresh;
   }
 
-  /** Takes the entry at the head if it is expired. */
+  /** Takes the first of those that came back, or of the others, if it is expired. */
   shiftExpired(nowMs: number): QueueEntry | undefined {
-    const dueMs = this.dueMs();
-    return dueMs > 0 && dueMs <= nowMs ? this.shift() : undefined;
+    this.findHead();
+    if (isExpired(this.returned[0], nowMs)) return this.shiftReturned();
+    if (!isExpired(this.fresh.at(0), nowMs)) return undefined;
+    return this.cold === null ? this.fresh.shift() : this.shiftAhead(this.cold);
   }
 
   /**
-   * When the entry at the head expires, or at the earliest, in milliseconds since the epoch. 0 = never, or the head is
-   * being read back, and the owner is told when it is there.
+   * When one of those that `shiftExpired` looks at, or of those that are not in memory, expires, in milliseconds since the
+   * epoch; 0 = never, or they are being read back, and the owner is told when they are there.
    */
   nextExpiryMs(): number {
-    return this.isReading ? 0 : this.dueMs();
+    this.findHead();
+    const warmMs = earlier(this.returned[0]?.expiresAtMs ?? 0, this.fresh.at(0)?.expiresAtMs ?? 0);
+    return this.cold === null ? warmMs : earlier(warmMs, this.cold.nextDueMs);
   }
 
   /** The first is being read back: the owner is told when it is there. */
@@ -114,10 +118,20 @@ export class ReadyList {
     return this.cold !== null && this.fresh.length === 0 && this.cold.isReading;
   }
 
-  private dueMs(): number {
-    if (this.holes !== null) this.pass();
-    if (this.cold === null || this.fresh.length > 0) return this.peek()?.expiresAtMs ?? 0;
-    return earlier(this.returned[0]?.expiresAtMs ?? 0, this.cold.headDueMs);
+  // What stands at the head is an entry, in memory if none is cold.
+  private findHead(): void {
+    do if (this.holes !== null) this.pass();
+    while (this.cold !== null && this.fresh.length === 0 && this.join(this.cold));
+  }
+
+  /** Has what is expired and not in memory read back, and gives it away as it comes. @returns false when nothing is */
+  expire(nowMs: number, take: (entry: QueueEntry) => void): boolean {
+    return this.cold?.expire(nowMs, take) ?? false;
+  }
+
+  /** What is not in memory expires at `dueMs`, unless it does sooner. */
+  shorten(dueMs: number): void {
+    this.cold?.shorten(dueMs);
   }
 
   clear(): void {
@@ -288,6 +302,10 @@ export class ReadyList {
 
 /** Fewer of them are not worth tidying up. */
 const holesMin = 64;
+
+function isExpired(entry: QueueEntry | undefined, nowMs: number): boolean {
+  return entry !== undefined && entry.expiresAtMs > 0 && entry.expiresAtMs <= nowMs;
+}
 
 function earlier(a: number, b: number): number {
   return a === 0 || b === 0 ? a + b : Math.min(a, b);
