@@ -2,6 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Timers } from '../lib/timers.ts';
 import type { Authenticator } from './auth.ts';
+import { BlockedPublishers } from './blocked-publishers.ts';
 import type { Client } from './client.ts';
 import * as definitions from './definitions.ts';
 import { BrokerError } from './errors.ts';
@@ -90,6 +91,9 @@ export class Broker implements VhostHost {
   /** Why publishers wait, in a word or two that they are told (`memory`, `disk`); null = they do not. */
   alarm: string | null = null;
 
+  /** Publishers that wait for a queue. */
+  readonly blocked = new BlockedPublishers();
+
   private sequence = 0;
   private queueId = 0;
 
@@ -164,7 +168,7 @@ export class Broker implements VhostHost {
   setAlarm(why: string | null): void {
     if (why === this.alarm) return;
     this.alarm = why;
-    for (const client of this.clients) client.onAlarm?.(why);
+    for (const client of this.clients) client.onAlarm?.(why ?? this.blocked.find(client));
   }
 
   /**
@@ -244,6 +248,7 @@ export class Broker implements VhostHost {
 
   /** To be called once for each client added, after it has given up its consumers. */
   clientGone(client: Client): void {
+    this.blocked.forget(client);
     if (!this.clients.delete(client)) return;
     const left = (this.clientsOfUser.get(client.user) ?? 1) - 1;
     if (left === 0) this.clientsOfUser.delete(client.user);

@@ -2,6 +2,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import type { Timers } from '../lib/timers.ts';
 import { demand, type Operation, type Resource } from './auth.ts';
+import type { BlockedPublishers } from './blocked-publishers.ts';
 import type { Client } from './client.ts';
 import { isCycle } from './deaths.ts';
 import * as definitions from './definitions.ts';
@@ -53,6 +54,9 @@ export interface VhostHost {
   readonly retainedLimits: RetainedLimits;
   /** Queues of a virtual host at most. */
   readonly queuesPerVhost: number;
+  /** Why all publishers wait; null: they do not. */
+  readonly alarm: string | null;
+  readonly blocked: BlockedPublishers;
   nextSequence(): number;
   nextQueueId(): number;
 }
@@ -469,6 +473,15 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
 
   confirmsAfter(position: Position): void {
     this.confirmedAfter = position;
+  }
+
+  queueFull(queue: LocalQueue, publisher: Client): void {
+    this.host.blocked.block(publisher, queue, this.host.alarm);
+  }
+
+  queueHasRoom(queue: LocalQueue): void {
+    // held octets are read at once when their owner is let go: not within a delivery
+    this.timers.after(0, () => this.host.blocked.release(queue, this.host.alarm));
   }
 
   untidy(queue: LocalQueue): void {

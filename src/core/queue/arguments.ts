@@ -1,7 +1,7 @@
 import { BrokerError } from '../errors.ts';
 import { type Headers, isTyped, type TypedValue, type Value } from '../properties.ts';
 
-export type Overflow = 'drop-head' | 'reject-publish' | 'reject-publish-dlx';
+export type Overflow = 'drop-head' | 'reject-publish' | 'reject-publish-dlx' | 'block';
 export type QueueType = 'classic' | 'quorum';
 
 /** What a queue's arguments and policies ask for; a feature that is not asked for is −1, null, empty or false. */
@@ -46,7 +46,7 @@ export const expiryMaxMs = 315_360_000_000;
 const quorumDeliveryLimit = 20;
 const deduplicationWindowMs = 300_000;
 
-const overflows: readonly string[] = ['drop-head', 'reject-publish', 'reject-publish-dlx'];
+const overflows: readonly string[] = ['drop-head', 'reject-publish', 'reject-publish-dlx', 'block'];
 
 /** Arguments that RabbitMQ takes for the other type only. */
 const foreign: Readonly<Record<QueueType, readonly string[]>> = {

@@ -1,4 +1,5 @@
 import type { Timers } from '../../lib/timers.ts';
+import type { Client } from '../client.ts';
 import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { Journal, Position } from '../journal.ts';
@@ -40,6 +41,9 @@ export interface QueueOwner {
   confirmsAfter(position: Position): void;
   /** Routes a message that died in the queue to where it says; its entry is settled by the caller, in the same turn. */
   deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void;
+  /** x-overflow block: it is full, and `publisher` is to wait until it has room. */
+  queueFull(queue: LocalQueue, publisher: Client): void;
+  queueHasRoom(queue: LocalQueue): void;
   /** A publish made the queue hold more than it may, or what is expired: `tidy` is to be called when it is done. */
   untidy(queue: LocalQueue): void;
 }
@@ -92,6 +96,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   /** Octets of the bodies that are in consumers' hands. */
   unackedBytes = 0;
   private limit: LengthLimit | null;
+  /** x-overflow block: publishers wait. */
+  private blocks = false;
   private deadLetters: DeadLetterAddress | null;
   private messageTtlMs: number;
   /** Made when the first entry that can expire comes. */
@@ -424,6 +430,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     } else if (entry.state === 'ready') {
       this.readyBytes -= entry.message.bodyBytes;
       if (this.lastValues !== null) this.lastValues.remove(entry);
+      if (this.blocks) this.relieve();
     }
     entry.state = 'settled';
     this.settled += 1;
@@ -553,7 +560,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   tidy(): void {
     if (this.headAlarm !== null) this.dropExpired();
     const limit = this.limit;
-    if (limit === null || limit.refuses) return;
+    if (this.blocks) this.relieve();
+    if (limit === null || limit.refuses || limit.blocks) return;
     while (this.ready.length > 0 && limit.exceeded(this.length, this.readyBytes)) {
       const entry = this.ready.shift();
       if (entry === undefined) return; // it is still to be read back
@@ -706,6 +714,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.expiries?.clear();
     this.expiresCold = false;
     this.readyBytes = 0;
+    if (this.blocks) this.relieve();
     this.answerGets();
     return count;
   }
@@ -821,6 +830,7 @@ export class LocalQueue implements Queue, LastValueOwner {
       this.lastValues.remove(entry);
     }
     this.readyBytes -= entry.message.bodyBytes;
+    if (this.blocks) this.relieve();
     if (this.redeliveries?.isHeld(entry, this.owner.nowMs)) {
       entry.state = 'waiting';
       this.redeliveries.hold(entry, this.owner.nowMs);
@@ -834,9 +844,24 @@ export class LocalQueue implements Queue, LastValueOwner {
     return true;
   }
 
+  private blockFrom(limit: LengthLimit, { publisher }: Message): void {
+    if (publisher === null || !limit.isFull(this.length, this.readyBytes)) return;
+    this.blocks = true;
+    this.owner.queueFull(this, publisher);
+  }
+
+  // Something left the ready ones, or the limit changed.
+  private relieve(): void {
+    const { limit } = this;
+    if (!this.deleted && limit?.blocks && !limit.hasRoom(this.length, this.readyBytes)) return;
+    this.blocks = false;
+    this.owner.queueHasRoom(this);
+  }
+
   private added(entry: QueueEntry): void {
     const limit = this.limit;
-    const tooMuch = limit !== null && !limit.refuses && limit.exceeded(this.length, this.readyBytes);
+    if (limit?.blocks) this.blockFrom(limit, entry.message);
+    const tooMuch = limit !== null && !limit.refuses && !limit.blocks && limit.exceeded(this.length, this.readyBytes);
     if (entry.expiresAtMs > 0) this.expects(entry);
     else if (this.expiries !== null) this.expiries.unending();
     if (tooMuch || (entry.expiresAtMs > 0 && entry.expiresAtMs <= this.owner.nowMs)) this.owner.untidy(this);
