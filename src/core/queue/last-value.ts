@@ -12,7 +12,7 @@ interface Away {
 export interface LastValueOwner {
   /** Entries in the queue's list that are not in memory. */
   readonly coldLength: number;
-  /** Removes an entry that waits in memory: a newer one is there. */
+  /** Removes an entry that waits in memory, and is known here no longer: a newer one is there. */
   removeReplaced(entry: QueueEntry): void;
   /** One that is not in memory has been replaced: it counts as ready no longer. */
   forget(bodyBytes: number): void;
@@ -69,13 +69,14 @@ export class LastValues {
   /** A message with this value comes. */
   replace(value: string): void {
     const older = this.newest.get(value);
-    if (older !== undefined) this.outdate(older);
+    if (older === undefined) return;
+    this.newest.delete(value);
+    this.outdate(older);
   }
 
-  /** The entry waits, and is the newest of its value. */
-  add(entry: QueueEntry): void {
-    const value = this.valueOf(entry.message);
-    if (value !== null) this.newest.set(value, entry);
+  /** The entry waits, and is the newest of the value: its message is not asked again, for it has been put to rest. */
+  add(value: string, entry: QueueEntry): void {
+    this.newest.set(value, entry);
   }
 
   /** A newer one waits than the entry, which was in a consumer's hands. */

@@ -360,7 +360,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.limit !== null && !this.acceptsValue(value, message.bodyBytes)) return this.refuse(message);
     this.deduplication?.addMessage(message, this.journaled && message.durable);
     if (value !== null) this.lastValues!.replace(value);
-    if (this.groups !== null) return this.publishInGroup(message, match);
+    if (this.groups !== null) return this.publishInGroup(message, match, value);
     if (this.ready.length === 0 || this.served.selecting > 0) {
       const consumer = this.served.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
       if (consumer !== null) {
@@ -373,20 +373,20 @@ export class LocalQueue implements Queue, LastValueOwner {
     const entry = this.makeEntry(message, match);
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
-    if (value !== null) this.lastValues!.add(entry);
+    if (value !== null) this.lastValues!.add(value, entry);
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
     else if (this.expiries !== null) this.expiries.unending();
     return 'accepted';
   }
 
   // It may have to wait though others need not, and others may be ahead that need not either.
-  private publishInGroup(message: Message, match: Match | null): Verdict {
+  private publishInGroup(message: Message, match: Match | null, value: string | null): Verdict {
     const entry = this.makeEntry(message, match);
     const own = this.unwritten;
     this.unwritten = null; // a delivery that publishes to this queue again has an entry of its own to write
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
-    if (this.lastValues !== null) this.lastValues.add(entry);
+    if (value !== null) this.lastValues!.add(value, entry);
     this.wake();
     this.unwritten = own;
     if (entry.state === 'ready' && (this.limit !== null || entry.expiresAtMs > 0)) this.added(entry);
@@ -1000,6 +1000,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   removeReplaced(entry: QueueEntry): void {
     this.replaced += 1;
     this.ready.remove(entry);
+    this.readyBytes -= entry.message.bodyBytes;
+    entry.state = 'waiting'; // it is no longer counted as ready, nor looked up by its value: that would decode it again
     this.settle(entry);
   }
 
