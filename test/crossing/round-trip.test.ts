@@ -97,6 +97,8 @@ describe('names that repeat come back in their order', () => {
   test.each(pairs.filter(([p]) => p === 'M5' || p === 'ST'))('%s → %s → back', (p, q) => {
     fc.assert(
       fc.property(repeating, (lines) => {
+        // the first of a name counts, and a SEND with such a priority is refused
+        fc.pre(p !== 'ST' || lines.find(([name]) => name === 'priority')?.[1] !== 'é');
         const [from, to] = [formats[p], formats[q]];
         const published = messageOf(from, nativeOf(lines, from));
         const there = messageOf(to, published.as(to));
