@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -246,8 +246,11 @@ async function startPeer(
       await ended;
       clearTimeout(kill);
     }
-    if (command.mapperPort !== undefined) spawnSync('epmd', ['-port', String(command.mapperPort), '-kill']);
+    endMapper();
     await rm(directory, { recursive: true, force: true, maxRetries: 5 });
+  };
+  const endMapper = () => {
+    if (command.mapperPort !== undefined) spawnSync('epmd', ['-port', String(command.mapperPort), '-kill']);
   };
   try {
     for (const protocol of speaks) await untilListening(ports[protocol], child);
@@ -262,7 +265,11 @@ async function startPeer(
     suspend: () => signal('SIGSTOP'),
     resume: () => signal('SIGCONT'),
     stop,
-    kill: () => signal('SIGKILL'),
+    kill: () => {
+      signal('SIGKILL');
+      endMapper();
+      rmSync(directory, { recursive: true, force: true });
+    },
   };
 }
 
