@@ -19,7 +19,7 @@ import {
 const help = `Usage: npm run bench:compare -- [options]
 
 Runs the same load, from this process, on RosettaMQ and on every other broker that is installed, each started with a
-fresh directory, and writes the medians, the goals and which of them are met as Markdown and JSON. Some 20 minutes.
+fresh directory, and writes the medians, the goals and which of them are met as Markdown and JSON.
 
   --quick            a few minutes: one round of 1 s each, a tenth of the connections, queues and backlog
   --peers A,B        only these (RosettaMQ is always there): ${peers
@@ -27,7 +27,7 @@ fresh directory, and writes the medians, the goals and which of them are met as 
     .map(({ name }) => name)
     .join(', ')}
   --only TEXT        only what has it in its name: scenarios, connections, queues, backlog; repeatable
-  --rounds N         of each (3)
+  --rounds N         of each (3); fewer when they would not be done in --minutes M (24), on a busy machine
   --seconds S        measured time of each run (1.5), after --warmup S (0.7)
   --no-special       without idle connections, connect storm, queues and backlog
   --no-latency       without latencies at equal load
@@ -40,6 +40,7 @@ const { values: flags } = parseArgs({
     peers: { type: 'string' },
     only: { type: 'string', multiple: true, default: [] },
     rounds: { type: 'string' },
+    minutes: { type: 'string', default: '24' },
     seconds: { type: 'string' },
     warmup: { type: 'string' },
     'no-special': { type: 'boolean', default: false },
@@ -49,12 +50,15 @@ const { values: flags } = parseArgs({
   },
 });
 
-const rounds = Number(flags.rounds ?? (flags.quick ? 1 : 3));
+const roundsMax = Number(flags.rounds ?? (flags.quick ? 1 : 3));
 const seconds = Number(flags.seconds ?? (flags.quick ? 1 : 1.5));
 const warmupSeconds = Number(flags.warmup ?? (flags.quick ? 0.5 : 0.7));
 /** Beside a run's own time: connecting hundreds, and waiting for what is under way. */
 const runTimeoutMs = (seconds + warmupSeconds + 60) * 1000;
 const specialTimeoutMs = 240_000;
+/** What is measured after the rounds takes so long. */
+const afterRoundsMs = (flags['no-special'] ? 0 : 6 * 60_000) + (flags['no-latency'] ? 0 : 2 * 60_000);
+const deadlineMs = performance.now() + Number(flags.minutes) * 60_000;
 
 const fleet = new Fleet();
 
@@ -65,7 +69,7 @@ async function main(): Promise<void> {
   const present = peers.filter((peer) => peer === rosetta || isWanted(peer));
   for (const peer of present) say(`${peer.name} ${peer.version()}: ${peer.settings}`);
   const scenarios = comparisons(warmupSeconds, seconds).filter(({ name }) => isAskedFor(name));
-  const rows = await compareAll(scenarios, present);
+  const { rows, rounds } = await compareAll(scenarios, present);
   const latencies = flags['no-latency'] ? [] : await compareLatencies(scenarios, rows, present);
   await fleet.endRound();
   const figures = new Map<PeerName, Figure[]>();
@@ -90,9 +94,15 @@ function isAskedFor(name: string): boolean {
 }
 
 /** All brokers in turn, scenario after scenario and round after round, so that what else the machine does meets all. */
-async function compareAll(scenarios: readonly Comparison[], present: readonly Peer[]): Promise<Row[]> {
+async function compareAll(scenarios: readonly Comparison[], present: readonly Peer[]) {
   const runs = new Map(scenarios.map(({ name }) => [name, new Map<PeerName, Result[]>()]));
-  for (let round = 0; round < rounds; round++) {
+  let rounds = 0;
+  for (let roundMs = 0; rounds < roundsMax; rounds++) {
+    const startMs = performance.now();
+    if (rounds > 0 && startMs + roundMs + afterRoundsMs > deadlineMs) {
+      say(`no time for more than ${rounds} rounds`);
+      break;
+    }
     for (const { name, scenario } of scenarios) {
       for (const peer of present.filter((candidate) => canRun(candidate, scenario))) {
         const results = runs.get(name)!;
@@ -101,8 +111,9 @@ async function compareAll(scenarios: readonly Comparison[], present: readonly Pe
       }
     }
     await fleet.endRound();
+    roundMs = performance.now() - startMs;
   }
-  return scenarios.map(({ name }) => {
+  const rows = scenarios.map(({ name }): Row => {
     const results = [...runs.get(name)!];
     return {
       name,
@@ -110,6 +121,7 @@ async function compareAll(scenarios: readonly Comparison[], present: readonly Pe
       failed: results.filter(([, of]) => of.length === 0).map(([peer]) => peer),
     };
   });
+  return { rows, rounds };
 }
 
 async function compareLatencies(
