@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Result, run } from '../perf/run.ts';
+import { type Result, run, type Scenario } from '../perf/run.ts';
 import { Fleet } from './fleet.ts';
 import { type Peer, type PeerName, peers, type RunningPeer, rosetta } from './peers.ts';
 import { type LatencyRow, type Report, type Row, toJson, toMarkdown } from './report.ts';
@@ -28,7 +28,8 @@ fresh directory, and writes the medians, the goals and which of them are met as 
     .join(', ')}
   --only TEXT        only what has it in its name: scenarios, connections, queues, backlog; repeatable
   --rounds N         of each (3); fewer when they would not be done in --minutes M (24), on a busy machine
-  --seconds S        measured time of each run (1.5), after --warmup S (0.7)
+  --seconds S        measured time of each run (1.5), after --warmup S (0.7), and before that 1.5 s at full speed where
+                     the scenario has a rate
   --no-special       without idle connections, connect storm, queues and backlog
   --no-latency       without latencies at equal load
   --out DIR          where compare.md and compare.json go (bench/compare/results)
@@ -55,6 +56,7 @@ const seconds = Number(flags.seconds ?? (flags.quick ? 1 : 1.5));
 const warmupSeconds = Number(flags.warmup ?? (flags.quick ? 0.5 : 0.7));
 /** Beside a run's own time: connecting hundreds, and waiting for what is under way. */
 const runTimeoutMs = (seconds + warmupSeconds + 60) * 1000;
+const warmUpSeconds = 1.5;
 const specialTimeoutMs = 240_000;
 /** What is measured after the rounds takes so long. */
 const afterRoundsMs = (flags['no-special'] ? 0 : 6 * 60_000) + (flags['no-latency'] ? 0 : 2 * 60_000);
@@ -161,10 +163,13 @@ async function compareLatency(
 }
 
 /** What fails is tried once more, on one started anew. */
-async function runOn(peer: Peer, name: string, scenario: Comparison['scenario']): Promise<Result | null> {
+async function runOn(peer: Peer, name: string, scenario: Scenario): Promise<Result | null> {
   for (const trial of [1, 2]) {
     try {
-      const result = await fleet.use(peer, runTimeoutMs, ({ target }) => run(scenario, target));
+      const result = await fleet.use(peer, runTimeoutMs, async ({ target }) => {
+        if (scenario.rate > 0) await run(warmUpOf(scenario), target);
+        return run(scenario, target);
+      });
       if (result.messages === 0) throw new Error('nothing arrived');
       say(`${labelOf(name, peer)} ${summaryOf(result)}`);
       return result;
@@ -173,6 +178,11 @@ async function runOn(peer: Peer, name: string, scenario: Comparison['scenario'])
     }
   }
   return null;
+}
+
+// At a given rate, code that is compiled as it runs would still be cold: half of what a message costs in the first second.
+function warmUpOf(scenario: Scenario): Scenario {
+  return { ...scenario, rate: 0, window: 10, warmupSeconds: 0, seconds: warmUpSeconds };
 }
 
 async function measureSpecial(peer: Peer): Promise<Figure[]> {
