@@ -98,7 +98,7 @@ export class Transaction {
       }
       const targets: readonly Target[] = this.vhost.targetsOf(route, message);
       for (const { queue } of targets) {
-        if (!writable && message.durable && queue.id !== 0) return true;
+        if (!writable && queue.keeps(message)) return true;
         const sum = sums.get(queue) ?? { count: 0, bytes: 0 };
         sum.count += 1;
         sum.bytes += message.bodyBytes;

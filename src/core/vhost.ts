@@ -236,7 +236,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
 
   outlivesRestart({ exchange, key }: ReplyAddress): boolean {
     const found = this.exchanges.get(exchange);
-    return found !== undefined && needsJournal(this.router.routeFor(found, key).targets);
+    return found !== undefined && this.router.routeFor(found, key).targets.some(({ queue }) => queue.id !== 0);
   }
 
   remember(token: string, address: ReplyAddress): void {
@@ -287,7 +287,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
       if (targets.length === 0) this.unroutable += 1;
     }
     const retained = this.isRetained(message);
-    if (!this.journal.writable && (retained || (message.durable && needsJournal(targets)))) {
+    if (!this.journal.writable && (retained || needsJournal(targets, message))) {
       receipt?.refused(tag, 'resource-limit-exceeded');
       return 'refused';
     }
@@ -362,7 +362,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
 
   /** Gives a message to one queue that is known already: a retained message to a new subscriber. */
   publishTo(queue: Queue, message: Message, match: Match | null): PublishResult {
-    if (!this.journal.writable && message.durable && queue.id !== 0) return 'refused';
+    if (!this.journal.writable && queue.keeps(message)) return 'refused';
     return this.give([{ queue, match, noLocalFor: null, localMatch: null }], message, null, 0, 0);
   }
 
@@ -677,6 +677,13 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     const queue = this.queues.get(name);
     if (queue === undefined) return 0;
     this.demandUnlocked(queue, client);
+    if ((ifUnused || ifEmpty) && queue.options.type === 'quorum') {
+      const flag = ifUnused ? 'if-unused' : 'if-empty';
+      throw new BrokerError(
+        'not-implemented',
+        `cannot delete queue '${name}' in vhost '${this.name}'. queue.delete operations with ${flag} flag set are not supported by quorum queues`,
+      );
+    }
     if (ifUnused && queue.counts.consumers > 0) {
       throw new BrokerError('precondition-failed', `queue '${name}' in vhost '${this.name}' in use`);
     }
@@ -872,9 +879,9 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
 /** Reply aliases, by virtual host and token. */
 export const replyKind = 'reply-alias';
 
-/** True if a queue among them writes what is durable. */
-function needsJournal(targets: readonly Target[]): boolean {
-  for (const { queue } of targets) if (queue.id !== 0) return true;
+/** True if a queue among them writes the message. */
+function needsJournal(targets: readonly Target[], message: Message): boolean {
+  for (const { queue } of targets) if (queue.keeps(message)) return true;
   return false;
 }
 

@@ -21,6 +21,8 @@ import { type LastValueOwner, LastValues } from './last-value.ts';
 import { LengthLimit } from './length-limit.ts';
 import type { Paging } from './pager.ts';
 import { PriorityList } from './priority-list.ts';
+import { PriorityTurns } from './priority-turns.ts';
+import { PriorityWeights } from './priority-weights.ts';
 import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
 import { RateLimit } from './rate-limit.ts';
 import { ReadyList } from './ready-list.ts';
@@ -358,7 +360,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.deduplication?.hasMessage(message)) return this.repeated(message);
     const value = this.lastValues === null ? null : this.lastValues.valueOf(message);
     if (this.limit !== null && !this.acceptsValue(value, message.bodyBytes)) return this.refuse(message);
-    this.deduplication?.addMessage(message, this.journaled && message.durable);
+    this.deduplication?.addMessage(message, this.keeps(message));
     if (value !== null) this.lastValues!.replace(value);
     if (this.groups !== null) return this.publishInGroup(message, match, value);
     if (this.ready.length === 0 || this.served.selecting > 0) {
@@ -396,7 +398,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   private repeated(message: Message): Verdict {
     this.duplicates += 1;
     // the first of them may not be on the disk yet
-    if (this.journaled && message.durable) this.owner.confirmsAfter(this.owner.journal.position);
+    if (this.keeps(message)) this.owner.confirmsAfter(this.owner.journal.position);
     return 'accepted';
   }
 
@@ -413,6 +415,10 @@ export class LocalQueue implements Queue, LastValueOwner {
   accepts(count: number, bytes: number): boolean {
     const limit = this.limit;
     return limit === null || !limit.refuses || !limit.exceeded(this.length + count, this.readyBytes + bytes);
+  }
+
+  keeps(message: Message): boolean {
+    return this.journaled && (message.durable || this.options.type === 'quorum');
   }
 
   takeUnwritten(): QueueEntry | null {
@@ -490,7 +496,7 @@ export class LocalQueue implements Queue, LastValueOwner {
       again.state = 'unacked';
       this.unacked += 1;
       this.unackedBytes += message.bodyBytes;
-      if (this.journaled && message.durable) journal.publish(again);
+      if (this.keeps(message)) journal.publish(again);
       this.acked -= 1; // no consumer's ack
       this.settle(entry);
       this.requeue(again, true);
@@ -953,7 +959,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     message.rest();
     const entry = new QueueEntry(this, message, match);
     entry.expiresAtMs = this.messageTtlMs < 0 ? message.expiresAtMs : this.expiryOf(message);
-    if (this.journaled && message.durable) this.unwritten = entry;
+    if (this.keeps(message)) this.unwritten = entry;
     return entry;
   }
 
@@ -1092,6 +1098,11 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 }
 
-function createList({ maxPriority, priorityWeights }: QueueOptions): ReadyList | PriorityList {
-  return maxPriority < 0 ? new ReadyList() : new PriorityList(maxPriority, priorityWeights);
+/** Of a quorum queue: messages of a higher priority are of its high level [RabbitMQ: quorum queues, priorities]. */
+const quorumNormalMax = 4;
+
+function createList({ type, maxPriority, priorityWeights }: QueueOptions): ReadyList | PriorityList {
+  if (type === 'quorum') return new PriorityList(1, quorumNormalMax, new PriorityTurns());
+  if (maxPriority < 0) return new ReadyList();
+  return new PriorityList(maxPriority, 0, priorityWeights === null ? null : new PriorityWeights(priorityWeights));
 }

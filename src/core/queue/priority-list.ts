@@ -1,21 +1,27 @@
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
-import { PriorityWeights } from './priority-weights.ts';
+import { has, type PriorityOrder } from './priority-order.ts';
 import { ReadyList } from './ready-list.ts';
 
-/** x-max-priority: a list for each priority, the highest served first or by weight; made when its first message comes. */
+/** A list for each priority, the highest served first or in another order; made when its first message comes. */
 export class PriorityList {
   private readonly levels: (ReadyList | undefined)[];
   private readonly max: number;
-  private readonly weights: PriorityWeights | null;
+  private readonly normalMax: number;
+  private readonly order: PriorityOrder | null;
   length = 0;
 
-  /** @param weights of the levels from 0 up; null: the highest first */
-  constructor(maxPriority: number, weights: readonly number[] | null) {
-    this.weights = weights === null ? null : new PriorityWeights(weights);
-    this.max = maxPriority;
-    this.levels = new Array(maxPriority + 1);
+  /**
+   * @param max the highest level
+   * @param normalMax published priorities up to it are of level 0, the next of level 1
+   * @param order null: the highest first
+   */
+  constructor(max: number, normalMax: number, order: PriorityOrder | null) {
+    this.max = max;
+    this.normalMax = normalMax;
+    this.order = order;
+    this.levels = new Array(max + 1);
   }
 
   /** The first of a priority is being read back. */
@@ -46,7 +52,7 @@ export class PriorityList {
     const entry = this.levels[level]?.shift();
     if (entry === undefined) return undefined;
     this.length -= 1;
-    this.weights?.taken(level);
+    this.order?.taken(level);
     return entry;
   }
 
@@ -169,7 +175,7 @@ export class PriorityList {
 
   // A message without a priority has the lowest, one above the highest has the highest.
   private priorityOf(published: number): number {
-    return Math.min(Math.max(published, 0), this.max);
+    return Math.min(Math.max(published - this.normalMax, 0), this.max);
   }
 
   private levelOf(published: number): ReadyList {
@@ -179,7 +185,7 @@ export class PriorityList {
       level = new ReadyList();
       this.levels[priority] = level;
     }
-    if (this.weights !== null && level.length === 0) this.weights.filled(priority);
+    if (this.order !== null && level.length === 0) this.order.filled(priority);
     return level;
   }
 
@@ -195,13 +201,8 @@ export class PriorityList {
 
   // The level that is served next, −1 when all are empty.
   private next(): number {
-    if (this.weights !== null) return this.weights.next((level) => this.has(level));
-    for (let priority = this.max; priority >= 0; priority--) if (this.has(priority)) return priority;
+    if (this.order !== null) return this.order.next(this.levels);
+    for (let priority = this.max; priority >= 0; priority--) if (has(this.levels, priority)) return priority;
     return -1;
-  }
-
-  private has(level: number): boolean {
-    const list = this.levels[level];
-    return list !== undefined && list.length > 0;
   }
 }

@@ -76,6 +76,8 @@ export interface Queue extends EntryKeeper {
   readonly options: QueueOptions;
 
   publish(message: Message, match: Match | null): Verdict;
+  /** A restart leaves it the message: a durable one in a durable queue, any in a quorum queue. */
+  keeps(message: Message): boolean;
   /** False if it would refuse one of so many more messages with bodies of so many octets in all. */
   accepts(count: number, bytes: number): boolean;
   /** The entry made by the last `publish` that journals it; null when there is nothing to write. */

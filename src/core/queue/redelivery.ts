@@ -92,7 +92,7 @@ export class Redeliveries {
   /** The entry is settled. */
   forget(entry: QueueEntry): void {
     if (entry.deliveryCount === 0 || !this.known.delete(entry.message.sequence)) return;
-    if (this.queueId !== 0 && entry.message.durable) this.journal.delete(redeliveryKind, this.keyOf(entry));
+    if (entry.queue.keeps(entry.message)) this.journal.delete(redeliveryKind, this.keyOf(entry));
   }
 
   /** What the journal remembers. */
@@ -120,7 +120,7 @@ export class Redeliveries {
 
   private record(entry: QueueEntry, dueMs: number): void {
     this.known.set(entry.message.sequence, { count: entry.deliveryCount, dueMs });
-    if (this.queueId === 0 || !entry.message.durable) return;
+    if (!entry.queue.keeps(entry.message)) return;
     const value = Buffer.from(JSON.stringify([entry.deliveryCount, dueMs]), 'latin1');
     this.journal.put(redeliveryKind, this.keyOf(entry), value);
   }

@@ -617,7 +617,12 @@ function describe(error: unknown): [ReplyCode, string] {
 }
 
 function readTag(chunk: Buffer, at: number): number {
-  return chunk.readUInt32BE(at) * 0x1_0000_0000 + chunk.readUInt32BE(at + 4);
+  const high = chunk.readUInt32BE(at);
+  if (high > 0x1f_ffff) {
+    // more than was ever given, and than a number says exactly
+    throw new ProtocolError(ReplyCode.preconditionFailed, `unknown delivery tag ${chunk.readBigUInt64BE(at)}`);
+  }
+  return high * 0x1_0000_0000 + chunk.readUInt32BE(at + 4);
 }
 
 /** True if the octets from `at`, as far as they are there, begin a frame of the type on the channel. */

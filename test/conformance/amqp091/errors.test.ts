@@ -355,6 +355,13 @@ const channelErrors: Row[] = [
     methods.basicAck,
   ],
   [
+    'a delivery tag above 2^53 is told exactly',
+    (peer) => peer.send(1, methods.basicAck, { deliveryTag: 2n ** 53n + 1n, multiple: true }),
+    406,
+    'PRECONDITION_FAILED - unknown delivery tag 9007199254740993',
+    methods.basicAck,
+  ],
+  [
     'a consumer’s x-priority that is no number',
     own('r8', (peer) => peer.send(1, methods.basicConsume, { queue: 'r8', arguments: args({ 'x-priority': 'a' }) })),
     406,

@@ -4,7 +4,8 @@ import { encodeProperties } from '../../../src/protocols/amqp091/properties.ts';
 import { methods } from '../../../src/protocols/amqp091/spec.ts';
 import { decodeTable } from '../../../src/protocols/amqp091/table.ts';
 import { AmqpCore } from '../../support/amqp-core.ts';
-import { type AmqpPeer, noProperties } from '../../support/amqp-peer.ts';
+import { AmqpPeer, noProperties } from '../../support/amqp-peer.ts';
+import { BrokerProcess } from '../../support/broker-process.ts';
 import { int } from '../../support/core.ts';
 
 /** What a client sees of a quorum queue beside what its arguments say. */
@@ -87,4 +88,76 @@ test('[RabbitMQ: quorum queues, global QoS] a prefetch of the whole channel is r
   peer.send(1, methods.basicConsume, { queue: 'q' });
   const { code, text } = await peer.connectionClosed();
   expect(`${code} ${text}`).toBe("540 NOT_IMPLEMENTED - queue 'q' in vhost '/' does not support global qos");
+});
+
+test.each([
+  ['if-unused', { ifUnused: true }],
+  ['if-empty', { ifEmpty: true }],
+])('queue.delete with %s: 540, and the queue stays [RabbitMQ: rabbit_quorum_queue]', async (flag, values) => {
+  await declare('q');
+  peer.send(1, methods.queueDelete, { queue: 'q', ...values });
+  const { code, text } = await peer.connectionClosed();
+  expect(`${code} ${text}`).toBe(
+    `540 NOT_IMPLEMENTED - cannot delete queue 'q' in vhost '/'. queue.delete operations with ${flag} flag set are not supported by quorum queues`,
+  );
+  peer = await core.openChannel();
+  await peer.call(1, methods.queueDeclare, { queue: 'q', passive: true }, methods.queueDeclareOk);
+});
+
+describe('[RabbitMQ: quorum queues, priorities] two levels, above 4 and not', () => {
+  async function order(...published: readonly [body: string, priority?: number][]): Promise<string> {
+    await declare('q');
+    for (const [body, priority] of published) {
+      const own = priority === undefined ? {} : { priority };
+      peer.publish(1, { routingKey: 'q' }, body, encodeProperties({ headers: new Map(), ...own }, null as never));
+    }
+    const got: string[] = [];
+    for (let next = await peer.get('q'); next !== null; next = await peer.get('q')) got.push(next.body.toString());
+    return got.join(' ');
+  }
+
+  test('two high ones for each normal one', async () => {
+    const normal: [string, number?][] = [['n1'], ['n2', 0], ['n3', 4], ['n4', 1]];
+    const high: [string, number][] = [
+      ['h1', 5],
+      ['h2', 9],
+      ['h3', 255],
+      ['h4', 5],
+      ['h5', 6],
+    ];
+    expect(await order(...normal, ...high)).toBe('h1 h2 n1 h3 h4 n2 h5 n3 n4');
+  });
+
+  test('within a level the order of publishing holds, whatever the priorities', async () => {
+    expect(await order(['a', 0], ['b', 4], ['c', 2], ['d'])).toBe('a b c d');
+  });
+
+  test('a high one that is older than the normal one goes first in any turn', async () => {
+    expect(await order(['h1', 5], ['h2', 5], ['h3', 5], ['h4', 5], ['n1'])).toBe('h1 h2 h3 h4 n1');
+  });
+});
+
+test('[RabbitMQ: quorum queues, per message persistence] a message is kept whatever its delivery mode', async () => {
+  const first = await BrokerProcess.start();
+  const before = await AmqpPeer.openChannel(first.port('amqp'));
+  const declared = { queue: 'q', durable: true, arguments: args({ 'x-queue-type': 'quorum' }) };
+  await before.call(1, methods.queueDeclare, declared, methods.queueDeclareOk);
+  await before.call(1, methods.confirmSelect, {}, methods.confirmSelectOk);
+  const transient = encodeProperties({ headers: args({ a: 'b' }), durable: false }, null as never);
+  before.publish(1, { routingKey: 'q' }, 'm', transient);
+  await before.expect(1, methods.basicAck);
+  const fetched = (await before.get('q', false))!;
+  before.send(1, methods.basicReject, { deliveryTag: fetched.args.bigint('deliveryTag'), requeue: true });
+  await before.call(1, methods.queueDeclare, declared, methods.queueDeclareOk);
+  before.destroy();
+  await first.kill();
+  const second = await BrokerProcess.start({ dataDir: first.dataDir });
+  const after = await AmqpPeer.openChannel(second.port('amqp'));
+  const got = await after.get('q');
+  expect(got?.body.toString()).toBe('m');
+  expect(headersOf(got!.native.subarray(0, -1)).get('a')).toBe('b');
+  expect(await after.get('q')).toBeNull();
+  after.destroy();
+  await second.stop();
+  await first.remove();
 });

@@ -35,7 +35,7 @@ const step = fc.oneof(
 );
 
 test('browsing goes on behind what was seen last, also when that is of a higher priority', async () => {
-  const list = new PriorityList(9, null);
+  const list = new PriorityList(9, 0, null);
   for (let sequence = 1; sequence <= 30; sequence++) list.push(createEntry(sequence, sequence % 3));
   const seen: number[] = [];
   for (let last: QueueEntry | null = null; ; ) {
