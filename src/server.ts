@@ -296,7 +296,7 @@ export class Server {
 
   private createProtocol(
     protocol: 'amqp' | 'mqtt' | 'stomp',
-    { dialect, onLoss, v3, vhost }: ListenerConfig,
+    { clientIdHeader, dialect, onLoss, v3, vhost }: ListenerConfig,
   ): Protocol {
     const { broker } = this;
     const { config, version } = this.parts;
@@ -316,6 +316,7 @@ export class Server {
           ...common,
           ...config.mqtt,
           v3: v3 ?? [],
+          clientIdHeader: clientIdHeader ?? false,
           packetBytes: messageBytes + mqttHeadBytes,
           bodyBytes: messageBytes,
         });

@@ -52,6 +52,7 @@ const listener = z.strictObject({
   dialect: z.enum(['auto', 'rabbitmq', 'activemq']).optional(),
   vhost: z.string().min(1).optional(),
   v3: z.array(deviceRule).optional(),
+  clientIdHeader: z.boolean().optional(),
   onLoss: z.enum(['deliver', 'reject']).default('deliver'),
   transport: z.enum(['tcp', 'websocket']).default('tcp'),
   path: z.string().startsWith('/').default('/ws'),

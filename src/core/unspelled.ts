@@ -26,7 +26,8 @@ export function restoreHeaders(headers: Map<string, Value>, spells: Spells): voi
     if (!Array.isArray(item)) continue;
     const [name, text, letter = ''] = item as unknown[];
     if (typeof name !== 'string' || typeof text !== 'string' || typeof letter !== 'string') continue;
-    if (!spells(name, text)) headers.set(name, read(text, letter));
+    // what is said in clear is not said otherwise
+    if (!headers.has(name) && !spells(name, text)) headers.set(name, read(text, letter));
   }
 }
 

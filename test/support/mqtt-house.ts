@@ -37,6 +37,7 @@ const mqttDefaults: MqttOptions = {
   validatePayloadFormat: false,
   anonymous: false,
   v3: [],
+  clientIdHeader: false,
 };
 
 const sessionsDefaults: SessionsOptions = {

@@ -16,6 +16,7 @@ import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Valve } from '../../transport/valve.ts';
 import { connack, disconnect, type Listener, refusal, suback, unsuback } from './answers.ts';
+import { clientIdProperty, withClientId } from './client-id-header.ts';
 import type { Connect } from './connect.ts';
 import { head, isPadded, malformed, Reader, readHead } from './decode.ts';
 import type { DeviceRules } from './device-rules.ts';
@@ -43,7 +44,8 @@ import { findDelayedTopic, isPublishable, isTopicName, type Spelling, spellingOf
 import { TopicAliases } from './topic-alias.ts';
 import type { Will } from './will.ts';
 
-type State = 'opening' | 'open' | 'closed';
+/** answering: CONNACK waits for the disk; the session is this connection's already. */
+type State = 'opening' | 'answering' | 'open' | 'closed';
 
 const publish = new IncomingPublish();
 const delivery = new Delivery();
@@ -90,6 +92,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private readonly spelling: Spelling;
   /** What the listener says for clients without properties; null: nothing, or the client has them. */
   private readonly rules: DeviceRules | null;
+  /** What each message of the client says of it; null: nothing. */
+  private readonly clientIdProperty: Buffer | null;
   readonly access: Access;
   readonly clientId: string;
   private readonly mechanism: string;
@@ -109,6 +113,8 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private readonly door: Mqtt;
   private state: State = 'opening';
   private attached: Session | null = null;
+  /** CONNACK, until it is said. */
+  private answer: Buffer | null = null;
   private keepAliveSeconds = 0;
   /** Made at the first alarm. */
   private valve: Valve | null = null;
@@ -140,6 +146,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     this.isBridge = login.isBridge;
     this.version = listener.version;
     this.rules = listener.version === 5 ? null : door.deviceRulesOf(vhost);
+    this.clientIdProperty = door.options.clientIdHeader ? clientIdProperty(clientId) : null;
     this.packetMax = listener.packetMax;
     this.problemInformation = listener.problemInformation;
     this.will = will;
@@ -155,7 +162,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
 
   /** CONNECT was accepted, and the end has not come. */
   get isOpen(): boolean {
-    return this.state === 'open';
+    return this.state === 'open' || this.state === 'answering';
   }
 
   get session(): Session {
@@ -170,7 +177,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       local: stream.local,
       encrypted: stream.encrypted,
       mechanism: this.mechanism,
-      state: this.state === 'open' ? 'running' : 'closing',
+      state: this.isOpen ? 'running' : 'closing',
       channelMax: 1,
       frameMax: this.door.options.packetBytes,
       heartbeatSeconds: this.keepAliveSeconds,
@@ -189,7 +196,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     return [
       {
         number: 1,
-        state: this.state === 'open' ? 'running' : 'closing',
+        state: this.isOpen ? 'running' : 'closing',
         consumers: session.consumerCount,
         unacked: session.inflight.size,
         unconfirmed: this.unconfirmed,
@@ -228,15 +235,15 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     try {
       const { session, present } = door.takeSession(this.vhost, connect, this);
       this.attached = session;
-      this.state = 'open';
+      this.state = 'answering';
       door.broker.addClient(this);
       door.log.info(
         { peer: this.peer, user: this.user, vhost: this.vhost.name, protocol: 'mqtt', clientId: this.clientId },
         'connected',
       );
-      const answer = connack(this.version, present, properties);
+      this.answer = connack(this.version, present, properties);
       this.afterDurable(() => {
-        this.say(answer);
+        this.sayConnack();
         session.attach(this);
       });
     } catch (error) {
@@ -270,6 +277,13 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       properties.text(PropertyId.authenticationMethod, scramMechanism).octets(PropertyId.authenticationData, proof); // [MQTT-4.12.0-5]
     }
     return properties.endBlock();
+  }
+
+  private sayConnack(): void {
+    if (this.answer === null) return;
+    this.state = 'open';
+    this.say(this.answer);
+    this.answer = null;
   }
 
   private say(packet: Buffer): void {
@@ -398,6 +412,14 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
         bodyStart = unwrapped.native.length;
         bodyEnd = bytes.length;
       }
+    }
+    if (this.clientIdProperty !== null) {
+      const native = withClientId(bytes.subarray(nativeStart, bodyStart), this.clientIdProperty);
+      bytes = Buffer.concat([native, bytes.subarray(bodyStart, bodyEnd)]);
+      if (format === mqtt3Format) format = mqtt5Format; // 3.1.1 has no properties
+      nativeStart = 0;
+      bodyStart = native.length;
+      bodyEnd = bytes.length;
     }
     const { expirySeconds } = publish;
     const message = new Message({
@@ -801,7 +823,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     if (position <= journal.durable || !this.session.durable) return send();
     this.stream.hold();
     journal.whenDurable(position, () => {
-      if (this.state === 'open') send();
+      if (this.isOpen) send();
       this.stream.release();
     });
   }
@@ -835,9 +857,11 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   }
 
   private sendDisconnect(code: ReasonCode, reason: string): void {
-    if (this.state !== 'open') return;
+    if (!this.isOpen) return;
     const told = disconnect(this, code, reason);
-    if (told !== null && told.length <= this.packetMax) this.say(told);
+    if (told === null || told.length > this.packetMax) return;
+    this.sayConnack(); // [MQTT-3.14.0-1] a DISCONNECT comes behind it; nothing else is promised by it any more
+    this.say(told);
   }
 
   onAlarm(why: string | null): void {
@@ -866,12 +890,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   }
 
   private gone(reason: string): void {
-    const wasOpen = this.state === 'open';
+    const wasOpening = this.state === 'opening';
     this.state = 'closed';
     this.door.connections.delete(this);
     this.door.count(this.stream);
     this.door.droppedBefore += this.dropped;
-    if (!wasOpen) return;
+    if (wasOpening) return;
     const { session } = this;
     if (session.connection === this) this.door.leaveSession(session, this.expirySeconds, this.will, this);
     this.door.broker.clientGone(this);

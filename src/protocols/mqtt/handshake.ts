@@ -12,7 +12,7 @@ import { PropertyId } from './properties.ts';
 import type { Mqtt } from './protocol.ts';
 import { codeOf, ProtocolError, ReasonCode } from './reason-code.ts';
 import { isPublishable } from './topic.ts';
-import { mayPublishWill, ruledWill, willOf } from './will.ts';
+import { mayPublishWill, ruledWill, willOf, willWithClientId } from './will.ts';
 
 type State = 'awaiting-connect' | 'authenticating' | 'awaiting-auth' | 'done';
 
@@ -190,8 +190,10 @@ export class Handshake implements StreamHandler {
   }
 
   private sendAuth(data: Buffer): void {
+    const told = auth(ReasonCode.continueAuthentication, scramMechanism, data);
+    if (told.length > this.listener.packetMax) return this.refuse(ReasonCode.packetTooLarge, 'AUTH is too large'); // [MQTT-3.1.2-24]
     this.door.packetsOut += 1;
-    this.stream.write(auth(ReasonCode.continueAuthentication, scramMechanism, data)); // [MQTT-4.12.0-2] [MQTT-4.12.0-5]
+    this.stream.write(told); // [MQTT-4.12.0-2] [MQTT-4.12.0-5]
   }
 
   // — what follows ————————————————————————————————————————————————————————————————————————————————————————————————
@@ -213,7 +215,8 @@ export class Handshake implements StreamHandler {
     const clientId = connect.clientId === '' ? this.door.generateClientId() : connect.clientId;
     const rules = this.version === 5 ? null : this.door.deviceRulesOf(vhost);
     const own = willOf(connect, user, clientId);
-    const will = own === null || rules === null ? own : ruledWill(own, vhost, this.door.options.exchange, rules);
+    const ruled = own === null || rules === null ? own : ruledWill(own, vhost, this.door.options.exchange, rules);
+    const will = ruled === null || !this.door.options.clientIdHeader ? ruled : willWithClientId(ruled);
     if (will !== null && !mayPublishWill(will, vhost, this.door.options.exchange, access)) {
       return this.refuse(ReasonCode.notAuthorized, `user '${user}' may not publish to '${will.topic}'`);
     }
@@ -241,7 +244,7 @@ export class Handshake implements StreamHandler {
   private refuse(code: ReasonCode, reason: string): void {
     this.door.log.info({ peer: this.stream.peer, protocol: 'mqtt', code, reason }, 'refused');
     const told = refusal(this.listener, code, reason);
-    if (told !== null) {
+    if (told !== null && told.length <= this.listener.packetMax) {
       this.door.packetsOut += 1;
       this.stream.write(told);
     }

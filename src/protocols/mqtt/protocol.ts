@@ -48,6 +48,8 @@ export interface MqttOptions {
   readonly validatePayloadFormat: boolean;
   /** A CONNECT without user name is let in. */
   readonly anonymous: boolean;
+  /** Messages say which client published them. */
+  readonly clientIdHeader: boolean;
   /** For clients before MQTT 5. */
   readonly v3: readonly DeviceRule[];
 }

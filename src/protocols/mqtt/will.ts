@@ -2,6 +2,7 @@ import type { Access, Authenticator } from '../../core/auth.ts';
 import type { Client } from '../../core/client.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import type { Vhost } from '../../core/vhost.ts';
+import { clientIdProperty, withClientId } from './client-id-header.ts';
 import type { Connect } from './connect.ts';
 import type { DeviceRules } from './device-rules.ts';
 import { mqtt3Format, mqtt5Format, strangeUserFormat } from './message.ts';
@@ -39,6 +40,11 @@ export function ruledWill(will: Will, vhost: Vhost, topics: string, rules: Devic
   const { native, body } = unwrapped;
   properties.readNative(native);
   return { ...will, native, payload: body, expirySeconds: properties.expirySeconds };
+}
+
+/** The will as a message of a listener that says who publishes. */
+export function willWithClientId(will: Will): Will {
+  return { ...will, native: withClientId(will.native ?? Buffer.alloc(0), clientIdProperty(will.clientId)) };
 }
 
 /** May its user publish it, as things are now? Asked when the client comes, and when it is due. */
