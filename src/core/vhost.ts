@@ -144,7 +144,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
         type,
         durable: true,
         autoDelete: false,
-        internal: false,
+        internal: exchange === traceExchange,
         arguments: noHeaders,
       };
       this.exchanges.set(exchange, new Exchange(spec));
@@ -887,6 +887,9 @@ function needsJournal(targets: readonly Target[], message: Message): boolean {
 
 const readAgainMs = 1000;
 
+/** RabbitMQ's, of its tracing: internal, so that tools and definitions that bind to it find it. Nothing comes from it. */
+const traceExchange = 'amq.rabbitmq.trace';
+
 const predeclared = [
   ['', 'direct'],
   ['amq.direct', 'direct'],
@@ -894,6 +897,7 @@ const predeclared = [
   ['amq.topic', 'topic'],
   ['amq.headers', 'headers'],
   ['amq.match', 'headers'],
+  [traceExchange, 'topic'],
 ] as const;
 
 function demandNotDefault(exchange: string): void {

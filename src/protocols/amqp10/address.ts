@@ -25,11 +25,16 @@ const topicExchange = 'amq.topic';
  *     q   a queue     queue://q   topic://k                       a JMS destination's prefix
  *     $management     /management
  *
+ * @throws AmqpError not-implemented for `$cbs`
  * @param isTopic the terminus says so by a capability: a bare name is a key of `amq.topic`
  * @throws AmqpError invalid-field for what is no address
  */
 export function parseAddress(text: string, isTopic = false): Address {
   if (text === '$management' || text === managementAddress) return { kind: 'management' };
+  if (text === '$cbs') {
+    // Service Bus clients put their tokens there, and would wait for an answer for ever
+    throw new AmqpError(ErrorCondition.notImplemented, 'link', 'no claims-based security: log in by SASL');
+  }
   if (text.startsWith('queue://')) return queue(text.slice(8), true, text);
   if (text.startsWith('topic://')) return { kind: 'exchange', exchange: topicExchange, key: text.slice(8) };
   if (!text.startsWith('/')) {

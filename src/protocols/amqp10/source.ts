@@ -99,6 +99,9 @@ function openNode(session: Session, attach: Values<'attach'>, source: Source, fi
 const retainedCapability = 'retained';
 const retainedArgument: Headers = new Map([[retainHeader, true]]);
 
+/** Of the binding of a durable subscription that filters: which filter, so that a changed one is noticed. */
+const filterArgument = 'x-filter';
+
 /**
  * A subscription to a topic is a queue of its own. It outlives the link when the terminus is durable or never expires;
  * then container and link name, up to the first `|` of a shared one, say which it is, as JMS clients expect.
@@ -127,15 +130,18 @@ function subscribe(
   vhost.demand(connection, 'configure', 'queue', name);
   vhost.demandBinding(connection, address.exchange, 'queue', name, key);
   vhost.demand(connection, 'read', 'queue', name);
+  const filter = isDurable ? Buffer.from(filterKey, 'latin1').toString('base64') : '';
   const current = vhost.queues.get(name);
   if (current !== undefined) {
-    const isSame = [...current.bindings].some((each) => each.source === exchange && each.key === key);
+    const isSame = [...current.bindings].some(
+      (each) => each.source === exchange && each.key === key && (each.arguments.get(filterArgument) ?? '') === filter,
+    );
     const isUsed = current.counts.consumers > 0;
     const isOther = (consumer: object): boolean => !('filterKey' in consumer) || consumer.filterKey !== filterKey;
     if (isUsed && (!isShared || !isSame || current.consumers.some(isOther))) {
       throw new AmqpError(ErrorCondition.resourceLocked, 'link', `subscription '${name}' is in use`);
     }
-    // another topic under the name of an old one is another subscription [JMS 2.0 §8.3.3]
+    // another topic or selector under the name of an old one is another subscription [JMS 2.0 §8.3.3]
     if (!isSame) vhost.deleteQueue(connection, name, false, false);
   }
   const queue = vhost.declareQueue(connection, {
@@ -147,7 +153,9 @@ function subscribe(
   });
   try {
     const wantsRetained = source.capabilities?.includes(retainedCapability) === true;
-    vhost.bind(connection, address.exchange, queue, key, wantsRetained ? retainedArgument : noHeaders);
+    const own = wantsRetained ? retainedArgument : noHeaders;
+    const args = filter === '' ? own : new Map([...own, [filterArgument, filter]]);
+    vhost.bind(connection, address.exchange, queue, key, args);
   } catch (error) {
     if (current === undefined) vhost.removeQueue(vhost.queues.get(name)!);
     throw error;

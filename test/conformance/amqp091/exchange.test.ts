@@ -55,6 +55,14 @@ describe('the class', () => {
     },
   );
 
+  test('amq.rabbitmq.trace is there, internal [RabbitMQ: firehose tracer]', async () => {
+    await bind(await peer.declare(''), 'amq.rabbitmq.trace', '#');
+    const declared = { exchange: 'amq.rabbitmq.trace', type: 'topic', durable: true, internal: true };
+    await peer.call(1, methods.exchangeDeclare, declared, methods.exchangeDeclareOk);
+    peer.publish(1, { exchange: 'amq.rabbitmq.trace', routingKey: 'k' }, 'm');
+    expect((await peer.closed()).code).toBe(403);
+  });
+
   test('default-exchange: a queue is reached by its name', async () => {
     const queue = await peer.declare('');
     peer.publish(1, { exchange: '', routingKey: queue }, 'm');

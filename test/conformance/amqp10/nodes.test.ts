@@ -140,6 +140,12 @@ describe('addresses', () => {
       'amqp:invalid-field',
       undefined,
     ],
+    [
+      'Service Bus’ node for tokens',
+      { role: false, target: { is: 'target', address: '$cbs' } },
+      'amqp:not-implemented',
+      'no claims-based security: log in by SASL',
+    ],
     ['no source at all, without a subscription of the name', { role: true }, 'amqp:not-found', undefined],
   ])('[§2.6.3] %s: the link is attached without its terminus, and detached', async (_name, values, condition, text) => {
     const peer = await Amqp10Peer.openSession(port);
@@ -388,6 +394,38 @@ describe('subscriptions', () => {
     await publish('new', 'fresh');
     expect(bodyOf((await again.message()).octets)).toBe('fresh');
     again.destroy();
+  });
+
+  test('[JMS 2.0 §8.3.3] an idle one whose selector changed is another subscription, with the same it goes on', async () => {
+    const selecting = (selector: string | null) =>
+      durable(
+        '/topic/reselected',
+        selector === null
+          ? {}
+          : {
+              filter: new AmqpMap([
+                [symbol('s'), new Described('apache.org:selector-filter:string', selector)] as [Any, Any],
+              ]),
+            },
+      );
+    const publisher = await Amqp10Peer.openSession(port);
+    await publisher.sender(0, '/topic/reselected');
+    const send = (color: string) => publisher.publish(0, Buffer.concat([section(0x74, mapOf({ color })), data(color)]));
+    const receive = async (selector: string | null, published: string): Promise<unknown> => {
+      const peer = await Amqp10Peer.openSession(port, { containerId: 'jms-reselect' });
+      await peer.receiver(0, selecting(selector), 1, { name: 'sub' });
+      await send(published);
+      const body = bodyOf((await peer.message()).octets);
+      peer.send('close', {});
+      await peer.expect('close');
+      peer.destroy();
+      return body;
+    };
+    expect(await receive("color <> 'blue'", 'first')).toBe('first'); // it is not settled, and comes back
+    expect(await receive("color <> 'blue'", 'second')).toBe('first');
+    expect(await receive("color <> 'green'", 'third')).toBe('third');
+    expect(await receive(null, 'fourth')).toBe('fourth');
+    publisher.destroy();
   });
 
   test.each<[string, readonly string[], readonly [string, string], readonly [string, string]]>([
