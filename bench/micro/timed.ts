@@ -1,5 +1,7 @@
 import type { Value } from '../../src/core/properties.ts';
 import type { LocalQueue } from '../../src/core/queue/local-queue.ts';
+import { SystemClock } from '../../src/lib/clock.ts';
+import { Timers } from '../../src/lib/timers.ts';
 import { Core, createMessage, type MessageOptions, TestConsumer } from '../../test/support/core.ts';
 
 /**
@@ -87,6 +89,57 @@ function expiring(): void {
   process.stdout.write(`${text.padEnd(44)} ${(bytes - plainBytes).toFixed(0).padStart(7)} octets\n`);
 }
 
+/** A million that are due in the same millisecond: how long others wait for them. */
+function atOnce(name: string, publish: (core: Core) => void): void {
+  const core = new Core();
+  core.declare('q', { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' });
+  core.declare('dead');
+  for (let i = 0; i < resting; i++) publish(core);
+  const turns: number[] = [];
+  core.clock.nowMs += 1000;
+  while (core.clock.timers.nextDueMs <= core.clock.nowMs) {
+    const beganMs = performance.now();
+    core.clock.timers.runDue();
+    turns.push(performance.now() - beganMs);
+  }
+  turns.sort((a, b) => a - b);
+  const [median, longest] = [turns[turns.length >> 1]!, turns.at(-1)!];
+  process.stdout.write(
+    `${name.padEnd(44)} ${turns.length} turns, median ${median.toFixed(1)} ms, longest ${longest.toFixed(1)} ms\n`,
+  );
+}
+
+/** Ten thousand expiries a second, on the clock that brokers run by: how late each is a dead letter. */
+async function late(): Promise<void> {
+  const clock = new SystemClock();
+  const timers = new Timers(clock);
+  const core = new Core({ clock, timers });
+  core.declare('q', { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' });
+  const dead = core.declare('dead');
+  const count = 30_000;
+  const lates: number[] = [];
+  const consumer = new TestConsumer(core.client);
+  consumer.deliver = (entry) => {
+    lates.push(Date.now() - Number(entry.message.body.toString()));
+    entry.ack();
+  };
+  dead.attach(consumer);
+  clock.refresh();
+  const route = core.vhost.routeFor('', 'q');
+  for (let i = 0; i < count; i++) {
+    const expiresAtMs = clock.nowMs + 1000 + Math.floor(((i * 7919) % count) / 10);
+    core.vhost.publish(route, createMessage(String(expiresAtMs), { key: 'q', expiresAtMs }), null, 0);
+  }
+  const alive = setInterval(() => {}, 1000); // the timers of a broker keep no process
+  while (lates.length < count) await new Promise((resolve) => setTimeout(resolve, 50));
+  clearInterval(alive);
+  timers.stop();
+  lates.sort((a, b) => a - b);
+  const [first, p99, last] = [lates[0], lates[Math.floor(count * 0.99)], lates.at(-1)];
+  const text = 'expiry: lateness at 10,000 a second';
+  process.stdout.write(`${text.padEnd(44)} least ${first} ms, p99 ${p99} ms, most ${last} ms\n`);
+}
+
 /** A queue in which a million messages rest, each made by `options`. */
 function rest(args: Readonly<Record<string, Value>>, options: (i: number) => MessageOptions): Rested {
   const core = new Core();
@@ -143,6 +196,16 @@ function grouped(args: Readonly<Record<string, Value>>, name: string): void {
 
 delayed();
 expiring();
+atOnce('expiry: a million at once', (core) => {
+  const expiresAtMs = core.clock.nowMs + 1000;
+  core.vhost.publish(core.vhost.routeFor('', 'q'), createMessage('0123456789', { key: 'q', expiresAtMs }), null, 0);
+});
+atOnce('delayed: a million at once', (core) => {
+  const message = createMessage('0123456789', { key: 'q' });
+  message.timing = { dueMs: core.clock.nowMs + 1000, repeat: null };
+  core.vhost.publish(core.vhost.routeFor('', 'q'), message, null, 0);
+});
+await late();
 compared('deduplication', { 'x-deduplication': true }, (i) => headers('x-deduplication-id', i));
 compared('last values', { 'x-last-value-key': 'k' }, (i) => headers('k', i));
 grouped({}, 'without groups: a delivery and its ack');

@@ -170,6 +170,16 @@ export function queueSuite(create: () => Promise<QueueHarness>): void {
       }
     });
 
+    rule('a quorum queue: two high ones, from 5 up, go for each other one', async (h) => {
+      if (!h.declare('any').spec.durable) return; // quorum queues are durable
+      const queue = h.declare('q', { 'x-queue-type': 'quorum' });
+      for (const priority of [undefined, 0, 4, 1]) {
+        h.publish('q', `n${priority ?? ''}`, priority === undefined ? {} : { priority });
+      }
+      for (const priority of [5, 255, 9, 6, 5]) h.publish('q', `h${priority}`, { priority });
+      expect(await drain(queue)).toEqual(['h5', 'h255', 'n', 'h9', 'h6', 'n0', 'h5', 'n4', 'n1']);
+    });
+
     rule('weighted by weights of its own, within 5 %', async (h) => {
       const weights = { 'x-priority-mode': 'weighted', 'x-priority-weights': '3,1' };
       const queue = h.declare('q', { 'x-max-priority': int(1), ...weights });

@@ -52,6 +52,9 @@ export interface QueueOwner {
 
 const nothing = (): void => {};
 
+/** Entries that expire in a turn: with dead letters a few milliseconds. */
+const expirySlice = 1024;
+
 /** A queue in this process. */
 export class LocalQueue implements Queue, LastValueOwner {
   /** As declared, or as migrated by a later declaration. */
@@ -107,6 +110,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   private expiries: Expiries | null = null;
   /** What is expired and not in memory is being read: the owner of the list is told when it is there. */
   private expiresCold = false;
+  /** More is expired than a turn takes: nothing is handed out before the rest is gone. */
+  private expiring = false;
   private redeliveries: Redeliveries | null = null;
   private deduplication: Deduplication | null = null;
   private lastValues: LastValues | null = null;
@@ -567,7 +572,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.headAlarm !== null) this.dropExpired();
     const limit = this.limit;
     if (this.blocks) this.relieve();
-    if (limit === null || limit.refuses || limit.blocks) return;
+    if (this.expiring || limit === null || limit.refuses || limit.blocks) return;
     while (this.ready.length > 0 && limit.exceeded(this.length, this.readyBytes)) {
       const entry = this.ready.shift();
       if (entry === undefined) return; // it is still to be read back
@@ -586,7 +591,8 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.groups !== null) return this.wakeGroups(this.groups);
     if (this.served.selecting > 0) return this.wakeSelecting();
     this.dispatching = true;
-    while (this.ready.length > 0) {
+    if (this.headAlarm !== null) this.dropExpired();
+    while (this.ready.length > 0 && !this.expiring) {
       const consumer = this.nextConsumer();
       if (consumer === null) break;
       const entry = this.shift();
@@ -604,7 +610,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 
   private get isServed(): boolean {
-    return this.deleted || (this.sweeps === 0 && !this.ready.isReading);
+    return this.deleted || (this.sweeps === 0 && !this.ready.isReading && !this.expiring);
   }
 
   private answerServed(): void {
@@ -624,7 +630,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   private wakeGroups(groups: GroupList): void {
     this.dispatching = true;
     while (groups.length > 0 && (this.rateLimit === null || this.rateLimit.isOpen(this.owner.nowMs))) {
-      if (this.headAlarm !== null) this.dropExpired();
+      if (this.headAlarm !== null && !this.dropExpired()) break;
       const entry = groups.take();
       if (entry === undefined) break;
       if (!this.begin(entry)) continue;
@@ -719,6 +725,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.lastValues?.clear();
     this.expiries?.clear();
     this.expiresCold = false;
+    this.expiring = false;
     this.readyBytes = 0;
     if (this.blocks) this.relieve();
     this.answerGets();
@@ -804,9 +811,9 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.headAlarm !== null) this.watchHead();
   }
 
-  // What was asked for and not found may still be read back.
+  // What was asked for and not found may still be read back, or stand behind what is expired.
   private get isReading(): boolean {
-    return this.groups === null ? this.ready.length > 0 : this.groups.isReading;
+    return this.expiring || (this.groups === null ? this.ready.length > 0 : this.groups.isReading);
   }
 
   private answerGets(): void {
@@ -822,7 +829,7 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   // Takes it, unacked from now on; what is expired is not handed out.
   private shift(): QueueEntry | undefined {
-    if (this.headAlarm !== null) this.dropExpired();
+    if (this.headAlarm !== null && !this.dropExpired()) return undefined;
     for (;;) {
       const entry = this.groups === null ? this.ready.shift() : this.groups.fetch();
       if (entry === undefined || this.begin(entry)) return entry;
@@ -883,12 +890,21 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 
   private expect(): Expiries {
-    this.headAlarm ??= new HeadAlarm(this.owner.timers, () => {
-      this.tidy();
-      this.watchHead();
-    });
+    this.headAlarm ??= new HeadAlarm(this.owner.timers, () => this.headDue());
     this.expiries ??= new Expiries(this.ready.length <= 1);
     return this.expiries;
+  }
+
+  private headDue(): void {
+    const hadMore = this.expiring;
+    this.expiring = false;
+    this.tidy();
+    if (hadMore && !this.expiring) {
+      this.wake();
+      this.answerGets();
+      this.answerServed();
+    }
+    this.watchHead();
   }
 
   private watchHead(): void {
@@ -900,19 +916,30 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (nextMs < Number.POSITIVE_INFINITY) headAlarm.watch(nextMs, this.owner.nowMs);
   }
 
-  private dropExpired(): void {
+  /** @returns false when there is more than a turn takes: the rest goes in turns of its own */
+  private dropExpired(): boolean {
+    if (this.expiring) return false;
     const { nowMs } = this.owner;
-    for (let entry = this.ready.shiftExpired(nowMs); entry !== undefined; entry = this.ready.shiftExpired(nowMs)) {
+    let left = expirySlice;
+    for (; left > 0; left--) {
+      const entry = this.ready.shiftExpired(nowMs);
+      if (entry === undefined) break;
       this.die(entry, 'expired');
     }
-    // those were mostly published before: they go first, and the rest when they have been read
-    this.expiresCold = this.ready.expire(nowMs, this.dieExpired);
-    if (this.expiresCold) return;
-    const { expiries } = this;
-    for (let entry = expiries?.takeDue(nowMs); entry !== undefined; entry = expiries?.takeDue(nowMs)) {
+    if (left > 0) {
+      // those were mostly published before: they go first, and the rest when they have been read
+      this.expiresCold = this.ready.expire(nowMs, this.dieExpired);
+      if (this.expiresCold) return true;
+    }
+    for (; left > 0; left--) {
+      const entry = this.expiries?.takeDue(nowMs);
+      if (entry === undefined) return true;
       this.ready.remove(entry);
       this.die(entry, 'expired');
     }
+    this.expiring = true;
+    this.headAlarm?.watch(nowMs, nowMs);
+    return false;
   }
 
   // A field, so that looking for the expired makes no closure.
@@ -1051,7 +1078,10 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (!this.hasSelected || !this.served.isReady()) return;
     if (this.rateLimit !== null && !this.rateLimit.isOpen(this.owner.nowMs)) return;
     this.dispatching = true;
-    if (this.headAlarm !== null) this.dropExpired();
+    if (this.headAlarm !== null && !this.dropExpired()) {
+      this.dispatching = false;
+      return;
+    }
     this.hasSelected = false;
     this.sweeps += 1;
     this.ready.sweep(

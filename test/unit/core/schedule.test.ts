@@ -450,3 +450,15 @@ test('a message that is not durable, or whose exchange is not, does not outlive 
   const again = await reopen(disk, 0);
   expect(await released(again, 10)).toEqual([]);
 });
+
+test('many that are due at once go in several turns, in their order', () => {
+  const core = new Core();
+  const queue = core.declare('q');
+  for (let i = 0; i < 3000; i++) schedule(core, 'q', String(i), { delayMs: 10 });
+  core.clock.nowMs += 10;
+  core.clock.timers.runDue();
+  expect(queue.counts.ready).toBeGreaterThan(0);
+  expect(queue.counts.ready).toBeLessThan(2000);
+  core.clock.advance(0);
+  expect(drain(queue).map(Number)).toEqual(Array.from({ length: 3000 }, (_, i) => i));
+});

@@ -65,15 +65,18 @@ test('what is due at the same time runs in the order in which it was asked for',
   expect(order).toEqual(Array.from({ length: 20 }, (_, i) => i));
 });
 
-test('a timer set by a timer for now runs in the same sweep', () => {
+test('a timer set by a timer for now runs in a turn of its own, in which others come as well', () => {
   const { timers, moveTo } = create();
   const seen: string[] = [];
   timers.after(10, () => {
     seen.push('first');
     timers.after(0, () => seen.push('second'));
   });
+  timers.after(10, () => seen.push('other'));
   moveTo(1010);
-  expect(seen).toEqual(['first', 'second']);
+  expect(seen).toEqual(['first', 'other']);
+  moveTo(1010);
+  expect(seen).toEqual(['first', 'other', 'second']);
 });
 
 test('after stop nothing runs', () => {

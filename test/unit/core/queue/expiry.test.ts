@@ -105,6 +105,43 @@ test('in every kind of queue, whatever comes, goes and comes back, each expires 
   }
 });
 
+test.each<[string, Record<string, Value>, boolean]>([
+  ['in their order', {}, true],
+  ['behind others', {}, false],
+  ['by priority', { 'x-max-priority': int(2) }, true],
+  ['in groups', { 'x-message-groups': true }, false],
+])('many that expire at once go in several turns, and none is handed out: %s', async (_, args, ordered) => {
+  const core = new Core();
+  const queue = core.declare('q', { ...args, 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'dead' });
+  const dead = core.declare('dead');
+  if (!ordered) core.publish('', 'q', 'head');
+  for (let i = 0; i < 5000; i++) core.publish('', 'q', String(i), { ttlMs: 10, priority: 2 });
+  core.publish('', 'q', 'last', { headers: new Map([['x-group-id', 'g']]) });
+  const living = ordered ? ['last'] : ['head', 'last'];
+  const turn = (): void => {
+    core.clock.nowMs = Math.max(core.clock.nowMs, core.clock.timers.nextDueMs);
+    core.clock.timers.runDue();
+  };
+  core.clock.nowMs += 10;
+  turn();
+  expect(dead.counts.ready).toBeGreaterThan(0);
+  expect(dead.counts.ready).toBeLessThan(2000);
+  const asked = queue.get();
+  expect(asked).toBeInstanceOf(Promise);
+  const consumer = new TestConsumer(core.client);
+  queue.attach(consumer);
+  expect(consumer.bodies).toEqual([]);
+  for (let turns = 0; dead.counts.ready < 5000; turns++) {
+    expect(turns).toBeLessThan(10);
+    turn();
+  }
+  const got = await asked;
+  expect([...consumer.bodies, got?.message.body.toString()].toSorted()).toEqual(expect.arrayContaining(living));
+  expect(consumer.bodies.length + (got === undefined ? 0 : 1)).toBe(living.length);
+  expect(queue.counts.ready).toBe(0);
+  expect(drain(dead).map(Number)).toEqual(Array.from({ length: 5000 }, (__, i) => i));
+});
+
 test('what stands behind the head expires when the head has been taken, without anybody asking', () => {
   const core = new Core();
   const queue = core.declare('q');
