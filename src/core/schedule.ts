@@ -2,7 +2,7 @@ import { DueHeap } from '../lib/due-heap.ts';
 import type { Timers } from '../lib/timers.ts';
 import type { Journal, Position } from './journal.ts';
 import { copyMessage, type Message, repeatMessage } from './message.ts';
-import type { ColdStore, RecoveredQueue, Slot } from './queue/cold-store.ts';
+import { type ColdStore, type RecoveredQueue, type Slot, takeAll } from './queue/cold-store.ts';
 import { QueueEntry } from './queue/entry.ts';
 import { HeadAlarm } from './queue/expiry.ts';
 import type { Paging } from './queue/pager.ts';
@@ -369,12 +369,8 @@ export class Schedule implements EntryKeeper {
     let left = cold.filter(isCold);
     while (left.length > 0) {
       const asked = left;
-      const entries = await this.store!.read(
-        this,
-        Uint32Array.from(asked, ({ slot }) => slot),
-        0,
-        asked.length,
-      );
+      const slots = Uint32Array.from(asked, ({ slot }) => slot);
+      const entries = takeAll(await this.store!.read(this, slots, 0, asked.length));
       for (const [i, entry] of entries.entries()) if (isCold(asked[i]!)) take(asked[i]!, entry);
       // nothing comes when one of them went while it was asked for
       left = asked.slice(entries.length).filter(isCold);

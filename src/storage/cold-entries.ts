@@ -1,11 +1,11 @@
 import type { ColdStore, Slot } from '../core/queue/cold-store.ts';
-import { type KeptEntry, QueueEntry } from '../core/queue/entry.ts';
+import type { KeptEntry } from '../core/queue/entry.ts';
 import type { EntryKeeper } from '../core/queue/queue.ts';
 import { type Catalog, Segment } from './catalog.ts';
-import { ColdReader, type Span, type Wanted } from './cold-reader.ts';
+import { ColdReader, ReadPlan } from './cold-reader.ts';
+import { ColdRecords, Places } from './cold-records.ts';
 import type { Home } from './cold-table.ts';
 import type { Disk } from './disk.ts';
-import { publishedAt } from './record.ts';
 import { Scratch } from './scratch.ts';
 
 /** What the journal does for entries that have left memory. */
@@ -44,36 +44,33 @@ export class ColdEntries implements ColdStore {
     return this.catalog.freeze(entry);
   }
 
-  async read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<QueueEntry<K>[]> {
+  async read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<ColdRecords<K>> {
     const { cold } = this.catalog;
     for (;;) {
-      const wanted: Wanted[] = [];
-      const sequences: number[] = [];
-      let bytes = 0;
-      for (let i = from; i < to && bytes < readBytes; i++) {
+      const plan = new ReadPlan();
+      const places = new Places(to - from);
+      let file = '';
+      for (let i = from; i < to; i++) {
         const slot = slots[i]!;
-        if (!cold.has(slot)) return []; // taken while somebody only looks
+        if (!cold.has(slot)) return new ColdRecords(queue, new Places(0), []); // taken while somebody only looks
         const home = cold.home(slot);
         const offset = cold.offset(slot);
         if (offset >= home.bytes) break; // it is being moved, and where to is not yet written
         const length = cold.length(slot);
-        wanted.push({ file: home.file, offset, length });
-        sequences.push(cold.sequence(slot));
-        bytes += length;
+        if (!plan.add(home.file, offset, length)) break;
+        if (i === from) file = home.file;
+        places.add(cold.sequence(slot), offset, length);
       }
-      if (wanted.length === 0) {
+      if (places.count === 0) {
         await this.journal.written();
         continue;
       }
-      let spans: Span[];
       try {
-        spans = await this.reader.read(wanted);
+        return new ColdRecords(queue, places, await this.reader.readPlan(plan));
       } catch (error) {
         // It may have been moved, and its file be gone.
-        if (cold.has(slots[from]!) && cold.home(slots[from]!).file === wanted[0]!.file) throw error;
-        continue;
+        if (cold.has(slots[from]!) && cold.home(slots[from]!).file === file) throw error;
       }
-      return spans.map((span, i) => toEntry(queue, span, wanted[i]!, sequences[i]!));
     }
   }
 
@@ -102,26 +99,4 @@ export class ColdEntries implements ColdStore {
       this.scratch.collect();
     });
   }
-}
-
-/** About what one read brings. */
-const readBytes = 1024 * 1024;
-
-function toEntry<K extends EntryKeeper>(
-  queue: K,
-  span: Span,
-  { file, offset, length }: Wanted,
-  sequence: number,
-): QueueEntry<K> {
-  const record = publishedAt(span.bytes, offset - span.offset);
-  if (record.sequence !== sequence || record.length !== length) {
-    throw new Error(`${file} at offset ${offset}: message ${sequence} is not there`);
-  }
-  const message = record.toMessage();
-  // Views keep the span in memory until all of them are gone: worth it only if they are most of it.
-  if (span.wantedBytes * 2 < span.bytes.length) message.rest();
-  else message.resting = true;
-  const entry = new QueueEntry(queue, message, null);
-  entry.expiresAtMs = record.hasExpiries ? record.expiryIn(queue.id) : message.expiresAtMs;
-  return entry;
 }

@@ -21,6 +21,35 @@ export interface Span {
   readonly bytes: Buffer;
   /** Octets of it that were wanted. */
   readonly wantedBytes: number;
+  /** Records that were. */
+  readonly count: number;
+}
+
+/** Which records are read together: neighbours in one piece. */
+export class ReadPlan {
+  readonly pieces: { file: string; offset: number; end: number; wantedBytes: number; count: number }[] = [];
+  /** Of the records. */
+  bytes = 0;
+
+  /** @returns false when the plan is full, and the record not part of it; the first always is */
+  add(file: string, offset: number, length: number): boolean {
+    if (this.bytes > 0 && this.bytes + length > spanBytes) return false;
+    const last = this.pieces.at(-1);
+    if (
+      last !== undefined &&
+      last.file === file &&
+      offset >= last.offset &&
+      offset - last.end <= gapBytes &&
+      offset + length - last.offset <= spanBytes
+    ) {
+      last.end = Math.max(last.end, offset + length);
+      last.wantedBytes += length;
+      last.count += 1;
+    } else if (this.pieces.length === spansMax) return false;
+    else this.pieces.push({ file, offset, end: offset + length, wantedBytes: length, count: 1 });
+    this.bytes += length;
+    return true;
+  }
 }
 
 interface Open {
@@ -44,35 +73,23 @@ export class ColdReader {
    * @returns for each of them its span, in their order
    */
   async read(wanted: Iterable<Wanted>): Promise<Span[]> {
-    const plans: { file: string; offset: number; end: number; wantedBytes: number; count: number }[] = [];
-    let total = 0;
-    for (const { file, offset, length } of wanted) {
-      if (total > 0 && total + length > spanBytes) break;
-      const last = plans.at(-1);
-      if (
-        last !== undefined &&
-        last.file === file &&
-        offset >= last.offset &&
-        offset - last.end <= gapBytes &&
-        offset + length - last.offset <= spanBytes
-      ) {
-        last.end = Math.max(last.end, offset + length);
-        last.wantedBytes += length;
-        last.count += 1;
-      } else if (plans.length === spansMax) break;
-      else plans.push({ file, offset, end: offset + length, wantedBytes: length, count: 1 });
-      total += length;
-    }
-    const spans = await Promise.all(
-      plans.map(async ({ file, offset, end, wantedBytes }): Promise<Span> => {
+    const plan = new ReadPlan();
+    for (const { file, offset, length } of wanted) if (!plan.add(file, offset, length)) break;
+    const spans = await this.readPlan(plan);
+    const ofEach: Span[] = [];
+    for (const span of spans) for (let n = span.count; n > 0; n--) ofEach.push(span);
+    return ofEach;
+  }
+
+  /** @returns the spans of the plan, in its order */
+  readPlan(plan: ReadPlan): Promise<Span[]> {
+    return Promise.all(
+      plan.pieces.map(async ({ file, offset, end, wantedBytes, count }): Promise<Span> => {
         const bytes = await this.readRange(file, offset, end - offset);
         if (bytes.length < end - offset) throw new Error(`${file} ends before offset ${end}`);
-        return { file, offset, bytes, wantedBytes };
+        return { file, offset, bytes, wantedBytes, count };
       }),
     );
-    const ofEach: Span[] = [];
-    for (let i = 0; i < spans.length; i++) for (let n = plans[i]!.count; n > 0; n--) ofEach.push(spans[i]!);
-    return ofEach;
   }
 
   /** The file is removed: it is closed when nobody reads it any longer. */

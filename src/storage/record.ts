@@ -259,6 +259,8 @@ const way = new Way();
 /** A record of a message, read by offset; there is one object of it, and the next record takes its place. */
 export class PublishedRecord {
   payload: Buffer = emptyBuffer;
+  /** Of the payload: what V8 reads inline where a method of Buffer is a call. */
+  private view: DataView = new DataView(new ArrayBuffer(0));
   /** Of the record in its file. */
   offset = 0;
   start = 0;
@@ -280,9 +282,13 @@ export class PublishedRecord {
 
   read(payload: Buffer, start: number): void {
     const wayEnd = way.read(payload, start + publishedFixed);
-    this.payload = payload;
+    if (payload !== this.payload) {
+      this.payload = payload;
+      this.view = new DataView(payload.buffer, payload.byteOffset, payload.length);
+    }
+    const { view } = this;
     this.start = start;
-    this.sequence = payload.readDoubleBE(start + 6);
+    this.sequence = view.getFloat64(start + 6);
     this.exchange = way.exchange;
     this.routingKey = way.routingKey;
     this.queueIds = way.queueIds;
@@ -291,11 +297,11 @@ export class PublishedRecord {
     const at = this.hasExpiries ? wayEnd + 8 * way.queueIds.length : wayEnd;
     this.contentAt = at;
     this.nativeStart = at + 4;
-    this.nativeEnd = this.nativeStart + payload.readUInt32BE(at);
+    this.nativeEnd = this.nativeStart + view.getUint32(at);
     this.bodyStart = this.nativeEnd + 4;
-    this.bodyBytes = payload.readUInt32BE(this.nativeEnd);
+    this.bodyBytes = view.getUint32(this.nativeEnd);
     const bodyEnd = this.bodyStart + this.bodyBytes;
-    this.end = bodyEnd + 4 + payload.readUInt32BE(bodyEnd);
+    this.end = bodyEnd + 4 + view.getUint32(bodyEnd);
   }
 
   /** Octets. */
@@ -335,7 +341,7 @@ export class PublishedRecord {
 
   /** A view into the payload. */
   toMessage(): Message {
-    const { payload, start } = this;
+    const { payload, start, view } = this;
     const format = findFormat(payload[start + 2]!);
     if (format === undefined) throw new RangeError(`unknown message format ${payload[start + 2]} at ${start}`);
     const bodyEnd = this.bodyStart + this.bodyBytes;
@@ -345,9 +351,9 @@ export class PublishedRecord {
       exchange: this.exchange,
       routingKey: this.routingKey,
       durable: (payload[start + 1]! & transientFlag) === 0,
-      priority: payload.readInt16BE(start + 4),
-      expiresAtMs: payload.readDoubleBE(start + 14),
-      qos: payload.readInt8(start + 3),
+      priority: view.getInt16(start + 4),
+      expiresAtMs: view.getFloat64(start + 14),
+      qos: view.getInt8(start + 3),
       retain: (payload[start + 1]! & retainFlag) !== 0,
       publisher: null,
       deaths: deathsStart === this.end ? noDeaths : readDeaths(payload.subarray(deathsStart, this.end)),

@@ -1,6 +1,6 @@
 import { Ring } from '../../lib/ring.ts';
 import type { Match } from '../exchange/binding.ts';
-import type { ColdStore, RecoveredQueue, Slot } from './cold-store.ts';
+import { type ColdBatch, type ColdStore, type RecoveredQueue, type Slot, takeAll } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
 import type { Queue } from './queue.ts';
 
@@ -26,6 +26,8 @@ const pageSlots = 4096;
 /** What comes back ahead of need: entries, and octets of their bodies. */
 const aheadMax = 8192;
 const aheadBytes = 4 * 1024 * 1024;
+/** Entries that are made at a time of what was read: few, so that they are young when they are settled. */
+const thawEntries = 64;
 /** What is written at a time of messages that are not durable: entries, and octets. */
 const spillEntries = 4096;
 const spillBytes = 4 * 1024 * 1024;
@@ -148,8 +150,8 @@ class ColdPage {
  *
  *     front (ring of the ready list)  │  pages (cold, read back in order)  │  back (ring: the newest)
  *
- * Pages are read ahead of need into the front; what gathers at the back is frozen into pages. One read or write is
- * under way at a time.
+ * Pages are read ahead of need, as octets; entries are made of them when the front is empty, so that it is never empty
+ * while something has been read. What gathers at the back is frozen into pages. One read or write is under way at a time.
  */
 export class ColdList {
   /** Of the entries that are cold. */
@@ -161,9 +163,13 @@ export class ColdList {
   private readonly owner: ColdOwner;
   /** True, once, for an entry that was taken out of its place. */
   private readonly isGone: (entry: QueueEntry) => boolean;
+  /** What was read of the beginning of the pages, in order. */
+  private readonly batches = new Ring<ColdBatch<Queue>>();
+  /** Entries in them. */
+  private batched = 0;
   /** Of the entries in `front`. */
   private frontBytes = 0;
-  /** Entries that the front is filled up to, ahead of need. */
+  /** Entries that are read ahead of need. */
   private ahead = aheadMax;
   private coldCount = 0;
   /** No page has one that expires before; 0 = none expires. */
@@ -213,13 +219,20 @@ export class ColdList {
   /** An entry was taken from the front. */
   taken(entry: QueueEntry): void {
     this.frontBytes -= entry.message.bodyBytes;
+    if (this.front.length === 0) this.refill();
+  }
+
+  /** Makes entries of what was read if the front is empty, and reads ahead unless enough is read. */
+  refill(): void {
+    const batch = this.batches.at(0);
+    if (this.front.length === 0 && batch !== undefined) this.thawNext(batch);
     this.demand();
   }
 
-  /** Reads ahead unless enough is in the front. */
+  /** Reads ahead unless enough is read. */
   demand(): void {
-    if (this.reading || this.coldCount === 0) return;
-    if (this.front.length < this.ahead && this.frontBytes < aheadBytes) void this.readAhead();
+    if (this.reading || this.coldCount === this.batched) return;
+    if (this.front.length + this.batched < this.ahead && this.frontBytes < aheadBytes) void this.readAhead();
   }
 
   /** Entries of a queue as it was at the start. */
@@ -245,6 +258,7 @@ export class ColdList {
    */
   freeze(ahead: number, max: number): boolean {
     this.ahead = Math.min(ahead, aheadMax);
+    if (this.batched > 2 * this.ahead) this.forgetRead();
     if (this.spilling) return false;
     const { store } = this.owner;
     const loose: QueueEntry[] = [];
@@ -267,6 +281,7 @@ export class ColdList {
     this.sweeper = take;
     this.afterSweep = done;
     this.sweepAt = 0;
+    this.forgetRead();
     if (!this.reading) void this.sweepPages();
   }
 
@@ -285,10 +300,13 @@ export class ColdList {
 
   private async expirePages(nowMs: number, take: (entry: QueueEntry) => void): Promise<void> {
     const { generation } = this;
+    this.reading = true;
+    this.forgetRead();
     for (let i = 0; i < this.pages.length; i++) {
       const page = this.pages.at(i)!;
       if (page.dueMs === 0 || page.dueMs > nowMs) continue;
       const indices = page.findExpired(nowMs);
+      if (indices.length === 0) continue;
       const entries = await this.readAll(Uint32Array.from(indices, (index) => page.slots[index]!));
       if (entries === null) return;
       for (const [j, entry] of entries.entries()) this.thaw(page, indices[j]!, entry);
@@ -325,7 +343,7 @@ export class ColdList {
     const { store, queue } = this.owner;
     for (const page of [...this.pages]) {
       for (let at = page.from; at < page.to && found.length < count; ) {
-        const entries = await store.read(queue, page.slots, at, page.to);
+        const entries = takeAll(await store.read(queue, page.slots, at, page.to));
         if (entries.length === 0) return; // it was taken meanwhile
         for (const entry of entries) {
           page.revive(at, entry);
@@ -354,28 +372,64 @@ export class ColdList {
     this.reading = false;
     this.spilling = false;
     this.sweeper = null;
+    this.forgetRead();
+  }
+
+  // It stays cold.
+  private forgetRead(): void {
+    this.batches.clear();
+    this.batched = 0;
   }
 
   private async readAhead(): Promise<void> {
-    const page = this.pages.at(0)!;
-    const entries = await this.read(page, page.from);
-    if (entries === null) return;
-    for (const entry of entries) {
-      this.thaw(page, page.from, entry);
-      page.from += 1;
-      if (this.sweeper?.(entry) === true) continue;
-      this.front.push(entry);
-      this.frontBytes += entry.message.bodyBytes;
-      if (entry.expiresAtMs > 0) this.owner.thawed(entry);
-    }
-    if (page.from === page.to) {
-      this.pages.shift();
-      this.sweepAt = Math.max(0, this.sweepAt - 1);
-    }
+    const [page, from] = this.firstUnread();
+    const batch = await this.readSlots(page.slots, from, Math.min(page.to, from + this.ahead));
+    if (batch === null) return;
     this.reading = false;
-    if (this.sweeper !== null) void this.sweepPages();
-    else this.demand();
+    if (this.sweeper !== null) {
+      void this.sweepPages(); // it reads everything anew
+      return;
+    }
+    // What was read before may have been forgotten meanwhile: this is not the beginning then.
+    const [nextPage, nextFrom] = this.firstUnread();
+    if (page === nextPage && from === nextFrom) {
+      this.batches.push(batch);
+      this.batched += batch.left;
+    }
+    this.refill();
     this.owner.arrived();
+  }
+
+  // There is one.
+  private firstUnread(): [page: ColdPage, from: number] {
+    let skipped = this.batched;
+    for (let i = 0; ; i++) {
+      const page = this.pages.at(i)!;
+      const length = page.to - page.from;
+      if (skipped < length) return [page, page.from + skipped];
+      skipped -= length;
+    }
+  }
+
+  // The batch is the first.
+  private thawNext(batch: ColdBatch<Queue>): void {
+    const page = this.pages.at(0)!;
+    try {
+      for (let count = Math.min(thawEntries, batch.left); count > 0; count--) {
+        const entry = batch.next();
+        this.thaw(page, page.from, entry);
+        this.batched -= 1;
+        page.from += 1;
+        this.front.push(entry);
+        this.frontBytes += entry.message.bodyBytes;
+        if (entry.expiresAtMs > 0) this.owner.thawed(entry);
+      }
+    } catch (error) {
+      this.forgetRead();
+      if (!this.reading) this.fail(error as Error); // else what is being read comes to nothing, and this is tried again
+    }
+    if (batch.left === 0 && this.batches.at(0) === batch) this.batches.shift();
+    if (page.from === page.to) this.pages.shift();
   }
 
   private async sweepPages(): Promise<void> {
@@ -385,7 +439,7 @@ export class ColdList {
       const { sweeper } = this;
       const taken: number[] = [];
       for (let at = page.from; at < page.to; ) {
-        const entries = await this.read(page, at);
+        const entries = await this.readEntries(page.slots, at, Math.min(page.to, at + this.ahead));
         if (entries === null) return;
         for (const entry of entries) {
           page.revive(at, entry);
@@ -422,40 +476,54 @@ export class ColdList {
     this.back = waiting;
   }
 
-  private read(page: ColdPage, from: number): Promise<QueueEntry[] | null> {
-    return this.readSlots(page.slots, from, Math.min(page.to, from + this.ahead));
-  }
-
   private async readAll(slots: Uint32Array): Promise<QueueEntry[] | null> {
     const all: QueueEntry[] = [];
     while (all.length < slots.length) {
-      const entries = await this.readSlots(slots, all.length, slots.length);
+      const entries = await this.readEntries(slots, all.length, slots.length);
       if (entries === null) return null;
       all.push(...entries);
     }
     return all;
   }
 
+  private async readEntries(slots: Uint32Array, from: number, to: number): Promise<QueueEntry[] | null> {
+    const batch = await this.readSlots(slots, from, to);
+    if (batch === null) return null;
+    try {
+      return takeAll(batch);
+    } catch (error) {
+      this.fail(error as Error);
+      return null;
+    }
+  }
+
   /** @returns null when it is of no use any longer, or failed and will be tried again */
-  private async readSlots(slots: Uint32Array, from: number, to: number): Promise<QueueEntry[] | null> {
+  private async readSlots(slots: Uint32Array, from: number, to: number): Promise<ColdBatch<Queue> | null> {
     const { generation } = this;
     const { store, queue } = this.owner;
     this.reading = true;
     try {
-      const entries = await store.read(queue, slots, from, to);
-      return generation === this.generation ? entries : null;
+      const batch = await store.read(queue, slots, from, to);
+      return generation === this.generation ? batch : null;
     } catch (error) {
-      if (generation !== this.generation) return null;
-      this.owner.failed(error as Error, () => {
-        if (generation !== this.generation) return;
-        this.reading = false;
-        this.watchPages();
-        if (this.sweeper !== null) void this.sweepPages();
-        else this.demand();
-        this.owner.swept();
-      });
+      if (generation === this.generation) this.fail(error as Error);
       return null;
     }
+  }
+
+  // Nothing is read until it is tried again.
+  private fail(why: Error): void {
+    const { generation } = this;
+    this.reading = true;
+    this.owner.failed(why, () => {
+      if (generation !== this.generation) return;
+      this.reading = false;
+      this.dropEmpty();
+      this.watchPages();
+      if (this.sweeper !== null) void this.sweepPages();
+      else this.demand();
+      this.owner.swept();
+    });
   }
 
   // The sweeper may be done with it already.

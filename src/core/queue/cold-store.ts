@@ -4,6 +4,24 @@ import type { EntryKeeper } from './queue.ts';
 /** The number that a store gave an entry which has left memory. */
 export type Slot = number;
 
+/** Messages that were read, as octets. */
+export interface ColdBatch<K extends EntryKeeper> {
+  /** Entries that are still to be made. */
+  readonly left: number;
+  /**
+   * Makes the next entry anew, in the order of the slots; there must be one left.
+   * @throws Error when something else is in its place: it is not taken then
+   */
+  next(): QueueEntry<K>;
+}
+
+/** All that is left of a batch. */
+export function takeAll<K extends EntryKeeper>(batch: ColdBatch<K>): QueueEntry<K>[] {
+  const entries: QueueEntry<K>[] = [];
+  while (batch.left > 0) entries.push(batch.next());
+  return entries;
+}
+
 /**
  * Where messages can be read back from, so that entries that wait need not be in memory. An entry that is *cold* is its
  * queue's as before, and in its order: the queue keeps its slot, and nothing else of it.
@@ -16,10 +34,10 @@ export interface ColdStore {
   /** Takes an entry that it holds; the caller forgets the entry. */
   freeze(entry: KeptEntry): Slot;
   /**
-   * Makes entries anew, in the order of `slots[from, to)`: as many as are read at a time, at least one; none
-   * when the first slot is free meanwhile. They are cold until each is thawed, and may be forgotten instead.
+   * Reads the messages of `slots[from, to)`: as many as are read at a time, at least one; none when the first slot is
+   * free meanwhile. Their entries are cold until each is thawed, and may be forgotten instead.
    */
-  read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<QueueEntry<K>[]>;
+  read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<ColdBatch<K>>;
   /** The entry that was read is its queue's again; the slot is free. */
   thaw(slot: Slot, entry: KeptEntry): void;
   /** The entry is settled where it is. */

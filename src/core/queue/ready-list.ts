@@ -279,6 +279,7 @@ export class ReadyList {
     this.returned = this.returned.filter(isThere).sort((a, b) => a.message.sequence - b.message.sequence);
     this.cold?.back.filter(isThere);
     this.cold?.recount();
+    this.cold?.refill();
   }
 
   private shiftReturned(): QueueEntry {
