@@ -1,4 +1,5 @@
 import { decodeText, encodeText } from '../lib/bytes.ts';
+import type { Client } from './client.ts';
 import { nameKey } from './definitions.ts';
 import { findFormat } from './format.ts';
 import type { Journal, Position } from './journal.ts';
@@ -29,6 +30,8 @@ class Node {
   readonly parent: Node | null;
   words: Map<string, Node> | null = null;
   message: Message | null = null;
+  /** Who published it, of those that have client ids; '' = nobody knows. */
+  publisher = '';
 
   constructor(word: string, parent: Node | null) {
     this.word = word;
@@ -73,7 +76,7 @@ export class Retained {
       return -1;
     }
     const value = encode(message);
-    this.keep(decode(value, message.routingKey));
+    this.keep(value, message.routingKey);
     return this.journal?.put(retainedKind, nameKey(this.vhost, message.routingKey), value) ?? 0;
   }
 
@@ -110,6 +113,12 @@ export class Retained {
     return [...found];
   }
 
+  /** Did the client publish what is retained? It may have come with an earlier connection, or before a restart. */
+  isFrom(client: Client, { routingKey }: Message): boolean {
+    const publisher = this.findNode(routingKey)?.publisher;
+    return publisher !== undefined && publisher !== '' && publisher === nameOf(client);
+  }
+
   /** Forgets what is expired; to be called now and then. */
   sweep(nowMs: number): void {
     for (const node of this.expiring) if (node.message !== null && isExpired(node.message, nowMs)) this.drop(node);
@@ -117,10 +126,11 @@ export class Retained {
 
   /** Puts back what the journal remembers. */
   restore(routingKey: string, value: Buffer): void {
-    this.keep(decode(value, routingKey));
+    this.keep(value, routingKey);
   }
 
-  private keep(message: Message): void {
+  private keep(value: Buffer, routingKey: string): void {
+    const message = decode(value, routingKey);
     let node = this.root;
     for (const word of wordsOf(message.routingKey)) {
       node.words ??= new Map();
@@ -135,6 +145,7 @@ export class Retained {
     else this.bodyBytes -= node.message.bodyBytes;
     this.bodyBytes += message.bodyBytes;
     node.message = message;
+    node.publisher = publisherIn(value);
     if (message.expiresAtMs > 0) this.expiring.add(node);
     else this.expiring.delete(node);
   }
@@ -208,21 +219,36 @@ function isHidden(node: Node): boolean {
 }
 
 /*
- *  format u8 │ qos i8 │ priority i16 │ durable u8 │ expiresAtMs f64 │ exchange (u16 + text) │ native (u32 +) │ body
+ *  format u8 │ qos i8 │ priority i16 │ flags u8 │ expiresAtMs f64 │ exchange (u16 + text)
+ *  │ publisher (u16 + text), with its flag │ native (u32 +) │ body
  */
 const fixedBytes = 13;
+const durableFlag = 1;
+const publisherFlag = 2;
+
+function nameOf({ protocol, clientId }: Client): string {
+  return clientId === undefined ? '' : `${protocol} ${clientId}`;
+}
 
 function encode(message: Message): Buffer {
   const exchange = encodeText(message.exchange);
   const native = message.as(message.format);
-  const out = Buffer.allocUnsafeSlow(fixedBytes + 2 + exchange.length + 4 + native.length + message.bodyBytes);
+  const publisher = encodeText(message.publisher === null ? '' : nameOf(message.publisher));
+  const hasPublisher = publisher.length > 0 && publisher.length <= 0xffff;
+  const publisherBytes = hasPublisher ? 2 + publisher.length : 0;
+  const headBytes = fixedBytes + 2 + exchange.length + publisherBytes + 4;
+  const out = Buffer.allocUnsafeSlow(headBytes + native.length + message.bodyBytes);
   out[0] = message.format.id;
   out.writeInt8(message.qos, 1);
   out.writeInt16BE(message.priority, 2);
-  out[4] = message.durable ? 1 : 0;
+  out[4] = (message.durable ? durableFlag : 0) | (hasPublisher ? publisherFlag : 0);
   out.writeDoubleBE(message.expiresAtMs, 5);
   let at = out.writeUInt16BE(exchange.length, fixedBytes);
   at += exchange.copy(out, at);
+  if (hasPublisher) {
+    at = out.writeUInt16BE(publisher.length, at);
+    at += publisher.copy(out, at);
+  }
   at = out.writeUInt32BE(native.length, at);
   at += native.copy(out, at);
   message.bytes.copy(out, at, message.bodyStart, message.bodyEnd);
@@ -232,15 +258,16 @@ function encode(message: Message): Buffer {
 /** A message that is a view into `value`, which is the caller's no longer. */
 function decode(value: Buffer, routingKey: string): Message {
   const exchangeEnd = fixedBytes + 2 + value.readUInt16BE(fixedBytes);
-  const nativeStart = exchangeEnd + 4;
-  const bodyStart = nativeStart + value.readUInt32BE(exchangeEnd);
+  const publisherEnd = exchangeEnd + publisherBytesIn(value, exchangeEnd);
+  const nativeStart = publisherEnd + 4;
+  const bodyStart = nativeStart + value.readUInt32BE(publisherEnd);
   const format = findFormat(value[0]!);
   if (format === undefined) throw new RangeError(`unknown message format ${value[0]}`);
   const message = new Message({
     format,
     exchange: decodeText(value, fixedBytes + 2, exchangeEnd),
     routingKey,
-    durable: value[4] === 1,
+    durable: (value[4]! & durableFlag) !== 0,
     priority: value.readInt16BE(2),
     expiresAtMs: value.readDoubleBE(5),
     qos: value.readInt8(1),
@@ -257,6 +284,16 @@ function decode(value: Buffer, routingKey: string): Message {
   });
   message.resting = true;
   return message;
+}
+
+function publisherBytesIn(value: Buffer, at: number): number {
+  return (value[4]! & publisherFlag) === 0 ? 0 : 2 + value.readUInt16BE(at);
+}
+
+function publisherIn(value: Buffer): string {
+  const at = fixedBytes + 2 + value.readUInt16BE(fixedBytes);
+  const bytes = publisherBytesIn(value, at);
+  return bytes === 0 ? '' : decodeText(value, at + 2, at + bytes);
 }
 
 /** The same message for one more queue: it gets its own place in the order of all messages. */

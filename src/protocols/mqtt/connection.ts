@@ -795,6 +795,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     const { nowMs } = this.door.broker;
     const store = isSystemFilter(subscription.filter) ? this.door.systemRetained(vhost) : vhost.retained;
     for (const message of store.match(this.spelling.toPattern(subscription.filter), nowMs)) {
+      if (subscription.noLocal && store.isFrom(this, message)) continue; // [MQTT-3.8.3-3]
       const match = retainedMatchOf(subscription);
       const qos = session.qosFor(message, subscription.qos);
       if (qos === 0) this.sendUnacknowledged(message, match);

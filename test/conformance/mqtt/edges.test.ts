@@ -78,6 +78,47 @@ test.each([
   },
 );
 
+describe('[MQTT-3.8.3-3] no local, and what is retained', () => {
+  const mine = { clientId: 'me', clean: false, properties: { sessionExpiryInterval: 600 } };
+
+  test('the client’s own does not come, also by a wildcard, a later connection and after a crash; others’ does', async () => {
+    const { peer } = await house.connect(mine);
+    const { peer: other } = await house.connect({ clientId: 'other' });
+    peer.publish('r/mine', 'x', { qos: 1, messageId: 1, retain: true });
+    await peer.nextOf('puback');
+    other.publish('r/other', 'x', { qos: 1, messageId: 1, retain: true, properties: { contentType: 'text/plain' } });
+    await other.nextOf('puback');
+    const check = async (subscriber: MqttPeer): Promise<void> => {
+      await subscriber.subscribe('r/+', { nl: true });
+      expect(await subscriber.nextOf('publish')).toMatchObject({
+        topic: 'r/other',
+        properties: { contentType: 'text/plain' },
+      });
+      await subscriber.nothing();
+    };
+    await check(peer);
+    await peer.leave();
+    await check((await house.connect({ clientId: 'me' })).peer);
+    await house.durable();
+    house = await house.crash();
+    const { peer: again } = await house.connect({ clientId: 'me' });
+    await check(again);
+    await again.subscribe('r/mine');
+    expect(await again.nextOf('publish')).toMatchObject({ topic: 'r/mine', payload: Buffer.from('x') });
+  });
+
+  test('what another has published since is another’s', async () => {
+    const { peer } = await house.connect(mine);
+    const { peer: other } = await house.connect({ clientId: 'other' });
+    for (const client of [peer, other]) {
+      client.publish('r', 'x', { qos: 1, messageId: 1, retain: true });
+      await client.nextOf('puback');
+    }
+    await peer.subscribe('r', { nl: true });
+    await peer.nextOf('publish');
+  });
+});
+
 /** Every property there is, one that is none, and 0. */
 const everyProperty = new Map(
   [
