@@ -96,6 +96,7 @@ function atOnce(name: string, publish: (core: Core) => void): void {
   core.declare('dead');
   for (let i = 0; i < resting; i++) publish(core);
   const turns: number[] = [];
+  globalThis.gc?.();
   core.clock.nowMs += 1000;
   while (core.clock.timers.nextDueMs <= core.clock.nowMs) {
     const beganMs = performance.now();
@@ -111,6 +112,7 @@ function atOnce(name: string, publish: (core: Core) => void): void {
 
 /** Ten thousand expiries a second, on the clock that brokers run by: how late each is a dead letter. */
 async function late(): Promise<void> {
+  globalThis.gc?.();
   const clock = new SystemClock();
   const timers = new Timers(clock);
   const core = new Core({ clock, timers });

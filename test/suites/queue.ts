@@ -12,7 +12,10 @@ export interface QueueHarness {
   readonly client: Client;
   readonly clock: ManualClock;
   declare(name: string, args?: Readonly<Record<string, Value>>): LocalQueue;
-  publish(queue: string, body: string, properties?: Partial<Properties>): PublishResult;
+  /** @param delayMs it is routed so much later */
+  publish(queue: string, body: string, properties?: Partial<Properties>, delayMs?: number): PublishResult;
+  /** What its publisher was told of full queues: why it is to wait, null when it may go on. */
+  readonly alarms: readonly (string | null)[];
   /** Resolves when nothing is under way any longer. */
   idle(): Promise<void>;
   /** The process dies, and another begins with what it left; only of those that keep something. */
@@ -211,6 +214,34 @@ export function queueSuite(create: () => Promise<QueueHarness>): void {
       expect(queue.counts.ready).toBe(0);
     });
 
+    rule('exact: each goes when it is due, at any place of the queue', async (h) => {
+      const letters = h.declare('dead');
+      const queue = h.declare('q', dead);
+      for (const [body, ttlMs] of Object.entries({ a: 5000, b: 10, c: 3000, d: 10_000, e: 1 })) {
+        h.publish('q', body, { ttlMs });
+      }
+      publish(h, 'f');
+      const gone: [number, number][] = [];
+      for (const afterMs of [1, 9, 2989, 1, 1999, 1, 5000]) {
+        h.clock.advance(afterMs);
+        gone.push([afterMs, letters.counts.ready]);
+      }
+      expect(gone.map(([, count]) => count)).toEqual([1, 2, 2, 3, 3, 4, 5]);
+      expect(await drain(letters)).toEqual(['e', 'b', 'c', 'a', 'd']);
+      expect(await drain(queue)).toEqual(['f']);
+    });
+
+    rule('what came back expires when it would have', async (h) => {
+      const queue = h.declare('q', { 'x-message-ttl': int(1000) });
+      publish(h, 'm');
+      const entry = await queue.get();
+      h.clock.advance(999);
+      entry?.requeue();
+      expect(queue.counts.ready).toBe(1);
+      h.clock.advance(1);
+      expect(queue.counts.ready).toBe(0);
+    });
+
     rule('x-expires: a queue that nobody uses goes; publishing to it is no use', (h) => {
       const queue = h.declare('q', { 'x-expires': int(minute) });
       const consumer = consume(h, queue);
@@ -341,6 +372,66 @@ export function queueSuite(create: () => Promise<QueueHarness>): void {
       publish(h, 'a');
       expect(h.publish('q', 'b')).toBe('refused');
       expect(letters.counts.ready).toBe(1);
+    });
+  });
+
+  describe('block', () => {
+    const full = { 'x-max-length': int(5), 'x-overflow': 'block' };
+
+    rule('nothing is refused or dropped; the publisher waits until a fifth is free', async (h) => {
+      const queue = h.declare('q', full);
+      publish(h, '1', '2', '3', '4');
+      expect(h.alarms).toEqual([]);
+      expect([h.publish('q', '5'), h.publish('q', '6')]).toEqual(['routed', 'routed']);
+      expect(h.alarms).toEqual(["queue 'q' is full"]);
+      expect(await drain(queue, 1)).toEqual(['1']);
+      h.clock.advance(0);
+      expect(h.alarms).toHaveLength(1);
+      expect(await drain(queue, 1)).toEqual(['2']);
+      h.clock.advance(0);
+      expect(h.alarms.at(-1)).toBeNull();
+      expect(await drain(queue)).toEqual(['3', '4', '5', '6']);
+    });
+
+    rule('expiry lets it go on', (h) => {
+      h.declare('q', { ...full, 'x-message-ttl': int(1000) });
+      publish(h, '1', '2', '3', '4', '5');
+      h.clock.advance(1000);
+      expect(h.alarms).toEqual(["queue 'q' is full", null]);
+    });
+  });
+
+  describe('delays', () => {
+    rule('a message comes to the queue at its time and not before, the earliest first', (h) => {
+      const queue = h.declare('q');
+      const consumer = consume(h, queue);
+      for (const [body, delayMs] of Object.entries({ a: 3000, b: 1000, c: 3000, d: 2000 })) {
+        expect(h.publish('q', body, {}, delayMs)).toBe('routed');
+      }
+      publish(h, 'now');
+      h.clock.advance(999);
+      expect(consumer.bodies).toEqual(['now']);
+      h.clock.advance(1);
+      expect(consumer.bodies).toEqual(['now', 'b']);
+      h.clock.advance(2000);
+      expect(consumer.bodies).toEqual(['now', 'b', 'd', 'a', 'c']);
+    });
+
+    rule('its time to live begins when it comes', (h) => {
+      const queue = h.declare('q');
+      h.publish('q', 'm', { ttlMs: 500 }, minute);
+      h.clock.advance(minute + 499);
+      expect(queue.counts.ready).toBe(1);
+      h.clock.advance(1);
+      expect(queue.counts.ready).toBe(0);
+    });
+
+    rule('what is for later does not fill a queue, and is limited when it comes', (h) => {
+      const queue = h.declare('q', { 'x-max-length': int(1), 'x-overflow': 'reject-publish' });
+      for (const body of ['a', 'b']) expect(h.publish('q', body, {}, 10)).toBe('routed');
+      expect(queue.counts.ready).toBe(0);
+      h.clock.advance(10);
+      expect(queue.counts.ready).toBe(1);
     });
   });
 
@@ -566,6 +657,70 @@ export function lastingQueueSuite(create: () => Promise<QueueHarness>): void {
       h.clock.advance(1000);
       await h.idle();
       expect(queue.counts.ready).toBe(0);
+    },
+  );
+
+  lasting(
+    'each expires when it is due, whatever is ahead of it',
+    (h) => {
+      h.declare('dead');
+      h.declare('q', dead);
+      for (const [body, ttlMs] of Object.entries({ a: minute, b: 2000, c: 1000 })) h.publish('q', body, { ttlMs });
+      publish(h, 'd');
+    },
+    async (h, queue) => {
+      const letters = h.vhost.queues.get('dead')!;
+      for (const [ms, count] of [
+        [999, 0],
+        [1, 1],
+        [999, 1],
+        [1, 2],
+        [minute - 2001, 2],
+        [1, 3],
+      ] as const) {
+        h.clock.advance(ms);
+        await h.idle();
+        expect(letters.counts.ready).toBe(count);
+      }
+      expect(await drain(letters)).toEqual(['c', 'b', 'a']);
+      expect(await drain(queue)).toEqual(['d']);
+    },
+  );
+
+  lasting(
+    'what is for later comes at its time, once; what is overdue at the start',
+    (h) => {
+      h.declare('q');
+      h.publish('q', 'late', {}, 2 * minute);
+      h.publish('q', 'soon', {}, minute);
+    },
+    async (h, queue) => {
+      h.clock.advance(minute - 1);
+      await h.idle();
+      expect(queue.counts.ready).toBe(0);
+      h.clock.advance(1);
+      await h.idle();
+      expect(queue.counts.ready).toBe(1);
+      const next = await h.kill!();
+      next.clock.advance(minute);
+      await next.idle();
+      expect(await drain(next.vhost.queues.get('q')!)).toEqual(['soon', 'late']);
+    },
+  );
+
+  lasting(
+    'a queue that blocks its publishers has lost nothing, and blocks again',
+    (h) => {
+      h.declare('q', { 'x-max-length': int(3), 'x-overflow': 'block' });
+      publish(h, '1', '2', '3', '4');
+    },
+    async (h, queue) => {
+      await h.idle();
+      expect(h.publish('q', '5')).toBe('routed');
+      expect(h.alarms).toEqual(["queue 'q' is full"]);
+      expect(await drain(queue)).toEqual(['1', '2', '3', '4', '5']);
+      h.clock.advance(0);
+      expect(h.alarms.at(-1)).toBeNull();
     },
   );
 

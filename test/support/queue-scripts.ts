@@ -29,6 +29,8 @@ export interface QueueScript {
   ack(): void;
   /** Gives the oldest back, to be delivered again; where the protocol can. */
   fail?(): void;
+  /** Rejects the oldest for good; where the protocol can. */
+  reject?(): void;
   /** All that was sent has been taken; throws if something else comes than the answer. */
   settled(): Promise<void>;
   close(): void;
@@ -68,6 +70,7 @@ async function openAmqp091(broker: BrokerProcess, queue: string): Promise<QueueS
     },
     ack: () => peer.send(1, methods.basicAck, { deliveryTag: tags.shift() }),
     fail: () => peer.send(1, methods.basicNack, { deliveryTag: tags.shift(), requeue: true }),
+    reject: () => peer.send(1, methods.basicReject, { deliveryTag: tags.shift(), requeue: false }),
     settled: () => peer.expectNothing(),
     close: () => peer.destroy(),
   };
@@ -114,6 +117,7 @@ async function openAmqp10(broker: BrokerProcess, queue: string): Promise<QueueSc
     },
     ack: () => settle({ is: 'accepted' }),
     fail: () => settle({ is: 'modified', deliveryFailed: true } as never),
+    reject: () => settle({ is: 'rejected' }),
     async settled() {
       peer.credit(1, credit, { deliveryCount: taken, echo: true });
       await peer.expect('flow');
@@ -174,6 +178,7 @@ async function openStomp(broker: BrokerProcess, queue: string): Promise<QueueScr
     },
     ack: () => peer.send(`ACK\nid:${ids.shift()}\n\n\0`),
     fail: () => peer.send(`NACK\nid:${ids.shift()}\nrequeue:true\n\n\0`),
+    reject: () => peer.send(`NACK\nid:${ids.shift()}\nrequeue:false\n\n\0`),
     settled: () => peer.confirm('BEGIN\ntransaction:t\n\n\0').then(() => peer.confirm('ABORT\ntransaction:t\n\n\0')),
     close: () => peer.destroy(),
   };

@@ -53,7 +53,7 @@ export interface QueueOwner {
 const nothing = (): void => {};
 
 /** Entries that expire in a turn: with dead letters a few milliseconds. */
-const expirySlice = 1024;
+const expirySlice = 512;
 
 /** A queue in this process. */
 export class LocalQueue implements Queue, LastValueOwner {

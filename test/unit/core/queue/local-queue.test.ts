@@ -1,4 +1,5 @@
 import { describe } from 'vitest';
+import type { Client } from '../../../../src/core/client.ts';
 import type { LocalQueue } from '../../../../src/core/queue/local-queue.ts';
 import { lastingQueueSuite, type QueueHarness, queueSuite, specOf } from '../../../suites/queue.ts';
 import { Core, createMessage } from '../../../support/core.ts';
@@ -17,6 +18,7 @@ async function withoutJournal(durable: boolean): Promise<QueueHarness> {
 
 async function withJournal(disk = new SimulatedDisk(), sinceMs = 0): Promise<QueueHarness> {
   const core = await JournaledBroker.openCold(disk, { segmentBytes: 64 * 1024, sinceMs });
+  core.broker.startSchedules();
   return {
     ...harness(core, true),
     kill: async () => {
@@ -26,15 +28,20 @@ async function withJournal(disk = new SimulatedDisk(), sinceMs = 0): Promise<Que
   };
 }
 
-function harness({ vhost, client, clock }: Core | JournaledBroker, durable: boolean): QueueHarness {
+function harness({ broker, vhost, client, clock }: Core | JournaledBroker, durable: boolean): QueueHarness {
+  const alarms: (string | null)[] = [];
+  const publisher: Client = { ...client, onAlarm: (why) => alarms.push(why) };
+  broker.addClient(publisher);
   return {
+    alarms,
     vhost,
     client,
     clock,
     declare: (name, args = {}) => vhost.declareQueue(client, specOf(name, durable, args)) as LocalQueue,
-    publish(queue, body, properties = {}) {
+    publish(queue, body, properties = {}, delayMs = 0) {
       const expiresAtMs = properties.ttlMs === undefined ? 0 : clock.nowMs + properties.ttlMs;
-      const message = createMessage(body, { key: queue, durable, properties, expiresAtMs });
+      const message = createMessage(body, { key: queue, durable, properties, expiresAtMs, publisher });
+      if (delayMs > 0) message.timing = { dueMs: clock.nowMs + delayMs, repeat: null };
       return vhost.publish(vhost.routeFor('', queue), message, null, 0);
     },
     idle: turns,

@@ -1,0 +1,184 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { type AmqpArray, type AmqpMap, textOf } from '../../src/protocols/amqp10/types.ts';
+import { methods } from '../../src/protocols/amqp091/spec.ts';
+import { AmqpPeer } from '../support/amqp-peer.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
+import { int } from '../support/core.ts';
+import { type Name, openers, type QueueScript } from '../support/queue-scripts.ts';
+import { type Heard, type Script, names as topicNames, openers as topicOpeners } from '../support/scripts.ts';
+
+/** Every way to die, of messages of every publisher, as consumers of every protocol are told it. */
+
+let broker: BrokerProcess;
+beforeAll(async () => {
+  broker = await BrokerProcess.start();
+});
+afterAll(() => broker?.remove());
+
+const publishers = Object.keys(openers) as Name[];
+let opened: { close(): void }[] = [];
+let queues = 0;
+afterEach(() => {
+  for (const each of opened) each.close();
+  opened = [];
+});
+
+async function open(name: Name, queue: string): Promise<QueueScript> {
+  const script = await openers[name](broker, queue);
+  opened.push(script);
+  return script;
+}
+
+async function declare(args: Readonly<Record<string, unknown>>): Promise<string> {
+  const peer = await AmqpPeer.openChannel(broker.port('amqp'));
+  const queue = `dying-${++queues}`;
+  await peer.declare(queue, { durable: true, arguments: new Map(Object.entries(args)) as never });
+  peer.destroy();
+  return queue;
+}
+
+interface Row {
+  readonly queue: string;
+  readonly reason: string;
+  readonly count: number;
+  readonly exchange: string;
+  readonly keys: readonly string[];
+}
+
+/** What a consumer was told of the deaths; undefined: its protocol has no place for it. */
+function rowsOf(name: string, { words }: Heard): Row[] | undefined {
+  switch (name) {
+    case '091': {
+      const headers = words['headers'] as Record<string, Record<string, unknown>[]>;
+      return headers['x-death']!.map(toRow);
+    }
+    case '1.0': {
+      const deaths = (words['annotations'] as Record<string, unknown>)['x-opt-deaths'] as AmqpArray;
+      return deaths.items.map((item) => {
+        const pairs = (item as AmqpMap).pairs.map(([key, value]) => [textOf(key)!, textOf(value) ?? value] as const);
+        const { 'routing-keys': keys, count, ...rest } = Object.fromEntries(pairs) as Record<string, unknown>;
+        return toRow({
+          ...rest,
+          count: (count as { value: bigint }).value,
+          'routing-keys': (keys as AmqpArray).items,
+        });
+      });
+    }
+    case 'M5':
+      return JSON.parse((words['userProperties'] as Record<string, string>)['x-death']!).map(toRow);
+    case 'ST':
+      return JSON.parse(words['x-death'] as string).map(toRow);
+    default:
+      return undefined;
+  }
+}
+
+function toRow(row: Readonly<Record<string, unknown>>): Row {
+  const { queue, reason, count, exchange, 'routing-keys': keys } = row;
+  return { queue, reason, count: Number(count), exchange, keys } as Row;
+}
+
+/** How a message of `publisher` dies in `queue`. */
+const deaths: Record<string, { args: Record<string, unknown>; die(publisher: Name, queue: string): Promise<void> }> = {
+  rejected: {
+    args: {},
+    async die(publisher, queue) {
+      await (await open(publisher, queue)).publish('m');
+      const consumer = await open('091', queue);
+      await consumer.consume(1);
+      await consumer.next();
+      consumer.reject!();
+    },
+  },
+  expired: {
+    args: { 'x-message-ttl': int(20) },
+    die: async (publisher, queue) => (await open(publisher, queue)).publish('m'),
+  },
+  maxlen: {
+    args: { 'x-max-length': int(0) },
+    die: async (publisher, queue) => (await open(publisher, queue)).publish('m'),
+  },
+  delivery_limit: {
+    args: { 'x-delivery-limit': int(0) },
+    async die(publisher, queue) {
+      await (await open(publisher, queue)).publish('m');
+      const consumer = await open('091', queue);
+      await consumer.consume(1);
+      await consumer.next();
+      consumer.fail!();
+    },
+  },
+};
+
+test.each(Object.keys(deaths).flatMap((reason) => publishers.map((publisher) => [reason, publisher] as const)))(
+  '%s, published by %s',
+  async (reason, publisher) => {
+    const topic = `dead.${reason}.${publisher.replace('.', '-')}`;
+    const { args, die } = deaths[reason]!;
+    const queue = await declare({
+      ...args,
+      'x-dead-letter-exchange': 'amq.topic',
+      'x-dead-letter-routing-key': topic,
+    });
+    const consumers: [string, Script][] = [];
+    for (const name of topicNames) {
+      const script = await topicOpeners[name](broker, topic);
+      opened.push(script);
+      consumers.push([name, script]);
+    }
+    await die(publisher, queue);
+    const row: Row = { queue, reason, count: 1, exchange: '', keys: [queue] };
+    for (const [name, script] of consumers) {
+      const heard = await script.next();
+      expect(heard.body.toString(), name).toBe('m');
+      expect(rowsOf(name, heard), name).toEqual(name === 'M3' ? undefined : [row]);
+    }
+  },
+);
+
+test.each(publishers.filter((name) => name !== 'M5'))('what %s rejects is a dead letter, and says so', async (name) => {
+  const letters = await declare({});
+  const queue = await declare({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': letters });
+  await (await open(name, queue)).publish('m');
+  const consumer = await open(name, queue);
+  await consumer.consume(1);
+  expect(await consumer.next()).toBe('m');
+  consumer.reject!();
+  const reader = await open('091', letters);
+  await reader.consume(1);
+  expect(await reader.next()).toBe('m');
+});
+
+test('a retry loop counts each queue and reason in one row, the latest first, for consumers of all protocols', async () => {
+  const topic = 'dead.loop';
+  const work = `loop-${++queues}`;
+  const peer = await AmqpPeer.openChannel(broker.port('amqp'));
+  opened.push({ close: () => peer.destroy() });
+  const wait = await declare({
+    'x-message-ttl': int(20),
+    'x-dead-letter-exchange': '',
+    'x-dead-letter-routing-key': work,
+  });
+  const toWait = { 'x-dead-letter-exchange': 'amq.topic', 'x-dead-letter-routing-key': topic };
+  await peer.declare(work, { durable: true, arguments: new Map(Object.entries(toWait)) });
+  await peer.call(1, methods.queueBind, { queue: wait, exchange: 'amq.topic', routingKey: topic }, methods.queueBindOk);
+  const consumers: [string, Script][] = [];
+  for (const name of topicNames) {
+    const script = await topicOpeners[name](broker, topic);
+    opened.push(script);
+    consumers.push([name, script]);
+  }
+  await (await open('ST', work)).publish('m');
+  const worker = await open('091', work);
+  await worker.consume(1);
+  for (let count = 1; count <= 3; count++) {
+    await worker.next();
+    worker.reject!();
+    const rejected: Row = { queue: work, reason: 'rejected', count, exchange: '', keys: [work] };
+    const expired: Row = { queue: wait, reason: 'expired', count: count - 1, exchange: 'amq.topic', keys: [topic] };
+    for (const [name, script] of consumers) {
+      const rows = rowsOf(name, await script.next());
+      expect(rows, name).toEqual(name === 'M3' ? undefined : count === 1 ? [rejected] : [rejected, expired]);
+    }
+  }
+});
