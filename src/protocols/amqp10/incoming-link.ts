@@ -3,6 +3,7 @@ import type { Route } from '../../core/exchange/route.ts';
 import type { PublishReceipt } from '../../core/journal.ts';
 import { Message, noDeaths } from '../../core/message.ts';
 import { decodeText } from '../../lib/bytes.ts';
+import { readCopies } from './copies.ts';
 import { AmqpError, ErrorCondition, toAmqpError } from './errors.ts';
 import type { Link } from './link.ts';
 import { amqp10Format, reshape } from './message.ts';
@@ -301,13 +302,25 @@ export class IncomingLink implements Link, PublishReceipt {
   private findRoute(bytes: Buffer, number: number, settled: boolean): Route | null {
     const { target } = this;
     try {
-      return target.routeOf(bytes, sections);
+      const route = target.routeOf(bytes, sections);
+      return sections.messageAnnotations < 0 ? route : this.copied(route, bytes);
     } catch (error) {
       if (!target.isAnonymous || settled) throw error;
       const { condition, message } = toAmqpError(error);
       this.answer(number, { is: 'rejected', error: { condition, description: message } });
       return null;
     }
+  }
+
+  // Its annotations may name further keys: each queue gets it once.
+  private copied(route: Route, bytes: Buffer): Route {
+    const keys = readCopies(bytes, sections.messageAnnotations, sections.end);
+    if (keys.length === 0) return route;
+    const { connection } = this.session;
+    const { vhost } = connection;
+    const { name, spec } = route.exchange;
+    if (spec.type === 'topic') for (const key of keys) vhost.demandTopic(connection, key, name);
+    return vhost.routeForAll(name, [route.routingKey, ...keys]);
   }
 
   private demandUser(bytes: Buffer, at: number): void {

@@ -8,6 +8,7 @@ import { read, readTypes, spell, spellType, typesHeader } from '../../core/typed
 import { keepHeaders, restoreHeaders, UnspelledFields } from '../../core/unspelled.ts';
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { parseAddress, queueAddress } from './address.ts';
+import { copiesAnnotation } from './copies.ts';
 import { SectionCode, Sections, type Segment } from './sections.ts';
 import {
   AmqpArray,
@@ -129,6 +130,7 @@ const textPayloadAnnotation = 'x-opt-mqtt-payload-format';
 const annotationOfHeader = new Map([
   ['x-mqtt-retain', 'x-opt-mqtt-retain'],
   ['x-mqtt-client-id', 'x-opt-mqtt-client-id'],
+  ['CC', copiesAnnotation],
 ]);
 const headerOfAnnotation = new Map([...annotationOfHeader].map(([header, annotation]) => [annotation, header]));
 
@@ -463,7 +465,7 @@ function isTakenAnnotation(header: string): boolean {
 
 const takenAnnotations: ReadonlySet<string> = new Set([
   ...[appIdAnnotation, typeAnnotation, textPayloadAnnotation, deathsAnnotation],
-  ...[otherAnnotationPrefix + exchangeAnnotation, otherAnnotationPrefix + routingKeyAnnotation],
+  ...[exchangeAnnotation, routingKeyAnnotation, copiesAnnotation].map((name) => otherAnnotationPrefix + name),
 ]);
 
 /** True for what AMQP 1.0 has a type for, all through. */

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Composite, Values } from '../../../src/protocols/amqp10/performatives.ts';
 import { AmqpMap, type Any, Described, symbol, uint } from '../../../src/protocols/amqp10/types.ts';
+import { methods } from '../../../src/protocols/amqp091/spec.ts';
+import { decodeTable } from '../../../src/protocols/amqp091/table.ts';
 import { AmqpPeer } from '../../support/amqp-peer.ts';
 import { Amqp10Peer, bodyOf, data, mapOf, section, sectionsOf, toSource } from '../../support/amqp10-peer.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
@@ -75,6 +77,27 @@ describe('addresses', () => {
     peer.transfer(0, Buffer.concat([section(0x73, [null, null, null, 'by-subject']), data('x')]), { settled: true });
     expect(bodyOf((await peer.message()).octets)).toBe('x');
     peer.destroy();
+  });
+
+  test('[RabbitMQ: sender-selected distribution] x-cc names further keys: each queue gets the message once', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const queues = ['copies-a', 'copies-b', 'copies-c'];
+    for (const queue of queues) await peer.manage('PUT', `/queues/${queue}`, mapOf({}));
+    await peer.sender(0, '/queues/copies-a');
+    const annotated = (value: Any) => Buffer.concat([section(0x72, new AmqpMap([[symbol('x-cc'), value]])), data('x')]);
+    expect(await peer.publish(0, annotated(['copies-b', 'copies-a', 'nowhere']))).toEqual(accepted);
+    expect(await peer.publish(0, annotated('copies-c'))).toEqual(accepted); // no list: of no effect
+    const amqp091 = await AmqpPeer.openChannel(port);
+    const counts = await Promise.all(
+      queues.map(async (queue) => {
+        const ok = await amqp091.call(1, methods.queueDeclare, { queue, passive: true }, methods.queueDeclareOk);
+        return ok.number('messageCount');
+      }),
+    );
+    expect(counts).toEqual([2, 1, 0]);
+    const got = await amqp091.get('copies-b');
+    expect(decodeTable(got!.native, 2).get('CC')).toEqual(['copies-b', 'copies-a', 'nowhere']);
+    for (const each of [amqp091, peer]) each.destroy();
   });
 
   describe('the anonymous terminus', () => {
