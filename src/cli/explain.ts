@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Api, apiOptions, jsonOption, vhostOf, vhostOption } from './api.ts';
 import { type Call, type Command, CommandError, ExitCode } from './command.ts';
+import { again, type Repetition } from './scheduled.ts';
 import { renderTable } from './table.ts';
 
 /** What the API answers. */
@@ -10,6 +11,7 @@ interface Explanation {
   readonly routing_keys: readonly string[];
   readonly declares: string | null;
   readonly retained: boolean;
+  readonly held: (Repetition & { readonly delay: number; readonly due_at: string }) | null;
   readonly result: string;
   readonly route: readonly Step[];
   readonly queues: readonly {
@@ -181,6 +183,7 @@ function renderRoute({ vhost, exchange, routing_keys, route, queues, ...rest }: 
   const lines = [`Published to exchange '${exchange}' of '${vhost}' with the routing key ${keys}: ${rest.result}\n`];
   if (rest.declares !== null)
     lines.push(`The queue '${rest.declares}' is not there: it is declared, and gets the message.\n`);
+  if (rest.held !== null) lines.push(renderHeld(rest.held));
   if (rest.retained) lines.push('It is retained: later subscribers of MQTT get it too.\n');
   lines.push('\n', renderTable(['exchange', 'to', 'matched', 'why'], route.flatMap(rowsOf), width));
   if (queues.length > 0) {
@@ -193,6 +196,12 @@ function renderRoute({ vhost, exchange, routing_keys, route, queues, ...rest }: 
     lines.push('\n', renderTable(['queue', 'type', 'policies', 'in force'], rows, width));
   }
   return lines.join('');
+}
+
+function renderHeld(held: Repetition & { readonly delay: number; readonly due_at: string }): string {
+  const more = again(held);
+  const what = more === '' ? '' : ` and again (${more})`;
+  return `Held for ${held.delay / 1000} s, until ${held.due_at}, then routed${what}; as things are now, so:\n`;
 }
 
 function rowsOf(step: Step): string[][] {

@@ -2,14 +2,18 @@ import { Api, apiOptions, jsonOption, path, vhostOf, vhostOption } from './api.t
 import type { Command, Group } from './command.ts';
 import { renderTable } from './table.ts';
 
-interface Row {
+/** How often a message comes after its first time. */
+export interface Repetition {
+  readonly cron: string | null;
+  readonly period: number | null;
+  readonly repeat: number;
+}
+
+interface Row extends Repetition {
   readonly id: number;
   readonly exchange: string;
   readonly routing_key: string;
   readonly due_at: string;
-  readonly cron: string | null;
-  readonly period: number | null;
-  readonly repeat: number;
   readonly payload_bytes: number;
 }
 
@@ -48,7 +52,8 @@ const list: Command = {
   },
 };
 
-function again({ cron, period, repeat }: Row): string {
+/** In short; empty when it comes once. */
+export function again({ cron, period, repeat }: Repetition): string {
   const series = period === null || repeat === 0 ? '' : `${repeat < 0 ? 'always' : `${repeat}×`} ${period} ms`;
   return [cron ?? '', series].filter((part) => part !== '').join(', ');
 }

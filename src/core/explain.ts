@@ -2,6 +2,7 @@ import { emptyBuffer } from '../lib/bytes.ts';
 import type { Broker } from './broker.ts';
 import type { Client } from './client.ts';
 import type { Match } from './exchange/binding.ts';
+import { spendDelay } from './exchange/delay.ts';
 import { computeRoute, type RouteStep } from './exchange/route.ts';
 import type { MessageFormat } from './format.ts';
 import { conversionLosses } from './losses.ts';
@@ -10,6 +11,7 @@ import { isTyped, type Properties, type Value } from './properties.ts';
 import type { Queue } from './queue/queue.ts';
 import { ReplyAliases, replyDefaults } from './reply.ts';
 import { escapePrefix } from './text-headers.ts';
+import type { Timing } from './timing.ts';
 import { spell } from './typed-text.ts';
 import type { Vhost } from './vhost.ts';
 
@@ -32,6 +34,8 @@ export interface Address {
   readonly routingKey: string;
   /** The queue that a publisher's protocol declares if it is not there; null: none. */
   readonly declares: string | null;
+  /** When the destination wants it routed; absent: at once. */
+  readonly timing?: Timing;
 }
 
 /** What a publisher of the protocol would have sent. */
@@ -40,6 +44,8 @@ export interface Composed {
   readonly native: Buffer;
   /** Further routing keys: CC and BCC. */
   readonly copies: readonly string[];
+  /** When the message wants to be routed; null or absent: at once. */
+  readonly timing?: Timing | null;
 }
 
 /**
@@ -84,6 +90,8 @@ export interface Explanation {
   readonly steps: readonly RouteStep[];
   readonly targets: readonly { readonly queue: Queue; readonly match: Match | null }[];
   readonly retained: boolean;
+  /** It would be held until then, and routed by the bindings of then; null: it would be routed at once. */
+  readonly timing: Timing | null;
   readonly received: readonly Received[];
 }
 
@@ -102,11 +110,17 @@ export function explain(
   const address = source.findAddress(description, broker, vhost);
   const declares = address.declares === null || vhost.queues.has(address.declares) ? null : address.declares;
   if (declares !== null) vhost.demand(client, 'configure', 'queue', declares);
-  const { exchange } = vhost.routeFrom(client, address.exchange, address.routingKey);
-  const { message, copies } = conversionLosses.aside(() => compose(broker, client, source, description, address));
+  const route = vhost.routeFrom(client, address.exchange, address.routingKey);
+  const { exchange } = route;
+  const { message: published, copies } = conversionLosses.aside(() =>
+    compose(broker, client, source, description, address),
+  );
   if (exchange.spec.type === 'topic') {
     for (const key of copies) vhost.demandTopic(client, key, exchange.name);
   }
+  const timing = vhost.findTiming(route, published);
+  const message =
+    timing === null || published.timing !== null ? published : spend(published, timing.dueMs - broker.nowMs);
   const routingKeys = [address.routingKey, ...copies];
   const steps: RouteStep[] = [];
   const { targets } = computeRoute(vhost, exchange, routingKeys, message, steps);
@@ -117,6 +131,7 @@ export function explain(
     steps,
     targets,
     retained: vhost.isRetained(message),
+    timing,
     received: conversionLosses.aside(() => scripts.map((script) => receive(message, script, broker.nowMs))),
   };
 }
@@ -126,7 +141,7 @@ function compose(
   client: Client,
   source: Script,
   { properties, body, qos, retain }: Description,
-  { exchange, routingKey }: Address,
+  { exchange, routingKey, timing: timingOfAddress }: Address,
 ): { message: Message; copies: readonly string[] } {
   const hasQos = source.qosMax >= 0;
   // aliases of its own: those of the virtual host would remember what nobody published
@@ -150,10 +165,18 @@ function compose(
     deaths: noDeaths,
   };
   const described = makeMessage({ ...facts, format: descriptionFormat(properties) }, emptyBuffer, body);
-  const { format, native, copies } = source.compose(described, broker.nowMs);
+  const { format, native, copies, timing } = source.compose(described, broker.nowMs);
   const message = makeMessage({ ...facts, format }, native, body);
+  message.timing = timingOfAddress ?? timing ?? null;
   message.replies = replies;
   return { message, copies };
+}
+
+// As an exchange that delays keeps it.
+function spend(message: Message, delayMs: number): Message {
+  const spent = spendDelay(message, delayMs);
+  spent.replies = message.replies;
+  return spent;
 }
 
 // Of no wire: its properties are what was described.

@@ -4,6 +4,7 @@ import type { RouteStep } from '../core/exchange/route.ts';
 import { type Description, type Explanation, type Received, type Shown, typeOf } from '../core/explain.ts';
 import type { Message } from '../core/message.ts';
 import type { Properties } from '../core/properties.ts';
+import type { Timing } from '../core/timing.ts';
 import { spell } from '../core/typed-text.ts';
 import type { Vhost } from '../core/vhost.ts';
 import { headersFromJson, headersToJson } from './arguments.ts';
@@ -88,7 +89,7 @@ function demandText(name: string, value: unknown): string {
 }
 
 export function showExplanation(explanation: Explanation, vhost: Vhost): object {
-  const { message, routingKeys, steps, targets, declares, retained, received } = explanation;
+  const { message, routingKeys, steps, targets, declares, retained, timing, received } = explanation;
   const { payload, payload_encoding } = showPayload(message.body, 'auto', message.bodyBytes);
   return {
     vhost: vhost.name,
@@ -96,6 +97,7 @@ export function showExplanation(explanation: Explanation, vhost: Vhost): object 
     routing_keys: routingKeys,
     declares,
     retained,
+    held: timing === null ? null : showTiming(timing, vhost),
     result: targets.length > 0 || declares !== null ? 'routed' : 'unroutable',
     route: steps.map((step) => showStep(step, routingKeys, message, vhost)),
     queues: targets.map(({ queue, match }) => {
@@ -114,6 +116,17 @@ export function showExplanation(explanation: Explanation, vhost: Vhost): object 
     body: payload,
     body_encoding: payload_encoding,
     consumers: received.map(showReceived),
+  };
+}
+
+function showTiming({ dueMs, repeat }: Timing, { nowMs }: Vhost): object {
+  return {
+    delay: Math.max(dueMs - nowMs, 0),
+    due: dueMs,
+    due_at: new Date(dueMs).toISOString(),
+    cron: repeat?.cron ?? null,
+    period: repeat !== null && repeat.periodMs > 0 ? repeat.periodMs : null,
+    repeat: repeat?.times ?? 0,
   };
 }
 

@@ -427,6 +427,15 @@ describe('rosettamq explain', () => {
       expect(stdout).toContain(title);
   });
 
+  test('a message for later is held, and then routed so', async () => {
+    const { stdout } = await run('mqtt-5', '$delayed/5/a/b', 'x');
+    expect(stdout).toMatch(/Held for 5 s, until 2\S+Z, then routed; as things are now, so:/);
+    const headers = { AMQ_SCHEDULED_DELAY: '1000', AMQ_SCHEDULED_PERIOD: '2000', AMQ_SCHEDULED_REPEAT: '3' };
+    const answer = await explain({ protocol: 'stomp', destination: '/queue/later', headers });
+    expect(answer).toMatchObject({ held: { delay: 1000, period: 2000, repeat: 3, cron: null } });
+    expect((await api.get('scheduled')).body).toEqual([]);
+  });
+
   test('a body comes from a file as it is, and what is no file is an error of usage', async () => {
     const file = join(broker.dataDir, 'body');
     await writeFile(file, Buffer.from([0, 0xff, 0x41]));

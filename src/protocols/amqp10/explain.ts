@@ -1,11 +1,13 @@
 import { BrokerError } from '../../core/errors.ts';
-import type { Script, Shown } from '../../core/explain.ts';
+import type { Composed, Script, Shown } from '../../core/explain.ts';
+import type { Message } from '../../core/message.ts';
 import type { Value } from '../../core/properties.ts';
 import { type Address, parseAddress } from './address.ts';
 import { AmqpError } from './errors.ts';
 import { amqp10Format, isBrokerAnnotation, readMap, toValue } from './message.ts';
 import { AddressAnnotations, Payload } from './payload.ts';
 import { Sections } from './sections.ts';
+import { findTiming } from './timing.ts';
 import { type Any, Decoder, encodeValue, textOf } from './types.ts';
 
 const headerFields = ['durable', 'priority', 'ttl', 'first-acquirer', 'delivery-count'];
@@ -45,7 +47,7 @@ export const amqp10Script: Script = {
         throw new BrokerError('invalid-field', `'${destination}' leads to the broker itself`);
     }
   },
-  compose: (described) => ({ format: amqp10Format, native: described.as(amqp10Format), copies: [] }),
+  compose,
   show(message, nowMs) {
     const address = new AddressAnnotations();
     address.set(message.exchange, message.routingKey);
@@ -67,6 +69,19 @@ export const amqp10Script: Script = {
     return { format: amqp10Format, native: message.as(amqp10Format), shown };
   },
 };
+
+function compose(described: Message, nowMs: number): Composed {
+  const native = described.as(amqp10Format);
+  const sections = new Sections();
+  sections.read(native, 0, native.length);
+  const at = sections.messageAnnotations;
+  return {
+    format: amqp10Format,
+    native,
+    copies: [],
+    timing: at < 0 ? null : findTiming(native, at, native.length, nowMs),
+  };
+}
 
 function fieldsOf(octets: Buffer, at: number, names: readonly string[]): Shown[] {
   const list = at < 0 ? [] : (new Decoder(octets, at).read() as readonly Any[]);

@@ -8,7 +8,7 @@ import { Reader } from './decode.ts';
 import { patchExpiry } from './encode.ts';
 import { mqtt3Format, mqtt5Format, nativeFor, publishProperties } from './message.ts';
 import { PropertyId, readProperties } from './properties.ts';
-import { isPublishable, spellingOf } from './topic.ts';
+import { findDelayedTopic, isPublishable, isTopicName, spellingOf } from './topic.ts';
 
 const fieldNames = new Map<number, string>([
   [PropertyId.payloadFormatIndicator, 'payload-format-indicator'],
@@ -49,9 +49,14 @@ export const mqtt3Script: Script = {
 };
 
 function findAddress({ destination }: Description, broker: Broker, vhost: Vhost): Address {
-  if (!isPublishable(destination)) throw new BrokerError('invalid-field', `'${destination}' is no topic to publish to`);
-  const [exchange, routingKey] = spellingOf(vhost.topicMapping).addressOf(destination, broker.retainedExchange);
-  return { exchange, routingKey, declares: null };
+  const delayed = isTopicName(destination) ? findDelayedTopic(destination, broker.nowMs) : undefined;
+  const topic = delayed === undefined ? destination : delayed?.topic;
+  if (topic === undefined || !isPublishable(topic)) {
+    throw new BrokerError('invalid-field', `'${destination}' is no topic to publish to`);
+  }
+  const [exchange, routingKey] = spellingOf(vhost.topicMapping).addressOf(topic, broker.retainedExchange);
+  const address = { exchange, routingKey, declares: null };
+  return delayed ? { ...address, timing: { dueMs: delayed.dueMs, repeat: null } } : address;
 }
 
 function topicOf({ exchange, routingKey, replies }: Message): Shown {

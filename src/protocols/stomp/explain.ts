@@ -1,9 +1,13 @@
 import { BrokerError } from '../../core/errors.ts';
-import type { Address, Description, Script, Shown } from '../../core/explain.ts';
+import type { Address, Composed, Description, Script, Shown } from '../../core/explain.ts';
+import type { Message } from '../../core/message.ts';
+import type { Value } from '../../core/properties.ts';
 import { escapePrefix } from '../../core/text-headers.ts';
+import { spell } from '../../core/typed-text.ts';
 import { parseDestination, showDestination } from './destination.ts';
 import { ProtocolError } from './frame.ts';
 import { formats, nativeFor, readLines } from './message.ts';
+import { isScheduledHeader, readTiming } from './scheduled.ts';
 
 const version = '1.2';
 const format = formats.none[version];
@@ -14,7 +18,7 @@ export const stompScript: Script = {
   title: 'STOMP 1.2',
   qosMax: -1,
   findAddress,
-  compose: (described) => ({ format, native: described.as(format), copies: [] }),
+  compose,
   show(message) {
     const native = nativeFor(message, version);
     const { headers } = message.properties;
@@ -30,6 +34,22 @@ export const stompScript: Script = {
     return { format, native, shown };
   },
 };
+
+// What says when it is to be routed is the frame's own; consumers see the number of the schedule instead.
+function compose(described: Message, nowMs: number): Composed {
+  const { properties } = described;
+  const own = [...properties.headers];
+  const isAgain = properties.headers.has('scheduledJobId');
+  const timing = isAgain ? null : readTiming((_, name) => findText(properties.headers.get(name)), nowMs);
+  const headers = new Map(own.filter(([name]) => !isScheduledHeader(name)));
+  if (headers.size === own.length) return { format, native: described.as(format), copies: [] };
+  if (timing !== null) headers.set('scheduledJobId', '…');
+  return { format, native: format.encode({ ...properties, headers }, described), copies: [], timing };
+}
+
+function findText(value: Value | undefined): string | undefined {
+  return value === undefined ? undefined : spell(value).text;
+}
 
 function findAddress({ destination }: Description): Address {
   const [first, ...others] = parse(destination);

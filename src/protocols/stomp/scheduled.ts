@@ -44,17 +44,33 @@ export class ScheduledHeaders {
    * @throws BrokerError invalid-field
    */
   findTiming(frame: FrameReader, version: Version, nowMs: number): Timing | null {
-    const number = (i: number, name: Buffer): number => (i < 0 ? 0 : readNumber(frame.value(i, version), name));
-    return timingOf(
-      {
-        delayMs: number(this.delay, names.delay),
-        periodMs: number(this.period, names.period),
-        times: number(this.repeat, names.repeat),
-        cron: this.cron < 0 ? '' : frame.value(this.cron, version).trim(),
-      },
-      nowMs,
-    );
+    return readTiming((which) => (this[which] < 0 ? undefined : frame.value(this[which], version)), nowMs);
   }
+}
+
+/**
+ * The same from headers by name. @param find undefined: there is no such header
+ * @throws BrokerError invalid-field
+ */
+export function readTiming(find: (which: Which, name: string) => string | undefined, nowMs: number): Timing | null {
+  const text = (which: Which): string | undefined => find(which, names[which].toString('latin1'));
+  const number = (which: Which): number => readNumber(text(which) ?? '0', names[which]);
+  return timingOf(
+    {
+      delayMs: number('delay'),
+      periodMs: number('period'),
+      times: number('repeat'),
+      cron: (text('cron') ?? '').trim(),
+    },
+    nowMs,
+  );
+}
+
+type Which = keyof typeof names;
+
+/** True for the name of one of them. */
+export function isScheduledHeader(name: string): boolean {
+  return Object.values(names).some((each) => each.toString('latin1') === name);
 }
 
 function readNumber(text: string, name: Buffer): number {

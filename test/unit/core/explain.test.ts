@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { type Description, type Explanation, explain } from '../../../src/core/explain.ts';
 import { conversionLosses } from '../../../src/core/losses.ts';
+import type { Value } from '../../../src/core/properties.ts';
 import { amqp10Script } from '../../../src/protocols/amqp10/explain.ts';
 import { amqp091Script } from '../../../src/protocols/amqp091/explain.ts';
 import { mqtt3Script, mqtt5Script } from '../../../src/protocols/mqtt/explain.ts';
@@ -8,6 +9,12 @@ import { stompScript } from '../../../src/protocols/stomp/explain.ts';
 import { Core } from '../../support/core.ts';
 
 const scripts = [amqp091Script, amqp10Script, mqtt5Script, mqtt3Script, stompScript];
+
+const long: Value = { type: 'long', value: 5000n };
+
+function headersOf(name: string, value: Value): Pick<Description, 'properties'> {
+  return { properties: { headers: new Map([[name, value]]) } };
+}
 
 function ask(core: Core, script: (typeof scripts)[number], description: Partial<Description>): Explanation {
   const whole: Description = {
@@ -21,6 +28,43 @@ function ask(core: Core, script: (typeof scripts)[number], description: Partial<
   };
   return explain(core.broker, core.client, script, whole, scripts);
 }
+
+test.each([
+  ['MQTT 5', mqtt5Script, { destination: '$delayed/5/a/b' }, 5000],
+  ['MQTT 3.1.1', mqtt3Script, { destination: '$delayed/5/a/b' }, 5000],
+  ['STOMP', stompScript, { destination: '/topic/a.b', ...headersOf('AMQ_SCHEDULED_DELAY', '5000') }, 5000],
+  ['STOMP', stompScript, { destination: '/topic/a.b', ...headersOf('n', '5000') }, null],
+  [
+    'AMQP 1.0',
+    amqp10Script,
+    { destination: '/exchanges/amq.topic/a.b', ...headersOf('x-opt-delivery-delay', long) },
+    5000,
+  ],
+  ['AMQP 0-9-1', amqp091Script, { exchange: 'later', destination: 'a.b', ...headersOf('x-delay', long) }, 5000],
+  ['AMQP 0-9-1', amqp091Script, { exchange: 'amq.topic', destination: 'a.b', ...headersOf('x-delay', long) }, null],
+])('%s: a message for later is held, and then routed so: %#', (_, script, description, delayMs) => {
+  const core = new Core();
+  core.vhost.declareExchange(core.client, {
+    name: 'later',
+    type: 'x-delayed-message',
+    durable: false,
+    autoDelete: false,
+    internal: false,
+    arguments: new Map([['x-delayed-type', 'topic']]),
+  });
+  const queue = core.declare('q');
+  for (const exchange of ['amq.topic', 'later']) core.vhost.bind(core.client, exchange, queue, 'a.b', new Map());
+  const { timing, targets, routingKeys, received } = ask(core, script, description);
+  expect(timing).toEqual(delayMs === null ? null : { dueMs: core.clock.nowMs + delayMs, repeat: null });
+  expect([routingKeys, targets.map((target) => target.queue.name)]).toEqual([['a.b'], ['q']]);
+  expect(core.vhost.exchanges.get('amq.topic')?.schedule ?? null).toBeNull();
+  const shown = JSON.stringify(received.map(({ shown: all }) => all.map(({ name }) => name)));
+  expect(shown).not.toContain('AMQ_SCHEDULED');
+});
+
+test.each(['$delayed/x/a', '$delayed/5', '$delayed/5/$SYS/a'])('%s is no topic to publish to', (destination) => {
+  expect(() => ask(new Core(), mqtt5Script, { destination })).toThrow(/is no topic to publish to/);
+});
 
 test('a question publishes nothing, counts nothing and makes no reply alias', () => {
   const core = new Core();
