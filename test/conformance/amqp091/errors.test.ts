@@ -520,6 +520,36 @@ const connectionErrors: Row[] = [
     methods.channelOpen,
   ],
   [
+    'a method with content that only servers send: basic.return',
+    (peer) => {
+      peer.send(1, methods.basicReturn);
+      peer.write(headerFrame(1, 0));
+    },
+    503,
+    'COMMAND_INVALID - unimplemented method',
+    methods.basicReturn,
+  ],
+  [
+    'a method with content that only servers send: basic.deliver',
+    (peer) => {
+      peer.send(1, methods.basicDeliver);
+      peer.write(headerFrame(1, 0));
+    },
+    503,
+    'COMMAND_INVALID - unimplemented method',
+    methods.basicDeliver,
+  ],
+  [
+    'a method with content that only servers send: basic.get-ok',
+    (peer) => {
+      peer.send(1, methods.basicGetOk);
+      peer.write(headerFrame(1, 0));
+    },
+    503,
+    'COMMAND_INVALID - unimplemented method',
+    methods.basicGetOk,
+  ],
+  [
     'a method that only servers send',
     (peer) => peer.send(1, methods.queueDeclareOk),
     503,
@@ -553,6 +583,14 @@ describe('errors that close the connection [0-9-1 §1.4.2.7]', () => {
     expect([close.number('classId'), close.number('methodId')]).toEqual([0, 0]);
     await peer.end();
   });
+});
+
+test('answers to what the broker sends are of no effect, due or not [0-9-1 basic.cancel-ok, channel.flow-ok]', async () => {
+  const peer = await AmqpPeer.openChannel(port);
+  peer.send(1, methods.basicCancelOk, { consumerTag: 'none' });
+  peer.send(1, methods.channelFlowOk, { active: true });
+  await peer.call(1, methods.basicQos, { prefetchCount: 1 }, methods.basicQosOk);
+  peer.destroy();
 });
 
 describe('pipelined behind methods whose replies wait for the disk', () => {
