@@ -33,8 +33,11 @@ type Field = keyof typeof plainNames;
 /** In front of a publisher's header whose name is taken where it arrives. */
 export const escapePrefix = 'x-rosetta-h.';
 
-/** A text protocol's names for fields: another name, or null where it has a place of its own. */
-export type FieldNames = Partial<Record<Field, string | null>>;
+/**
+ * A text protocol's names for fields: another name, or null where it has a place of its own. A further name that is
+ * read, but not written, counts when the first is not there.
+ */
+export type FieldNames = Partial<Record<Field, string | readonly [written: string, read: string] | null>>;
 
 export class TextHeaders {
   private readonly nameOf = new Map<Field, string>();
@@ -46,10 +49,12 @@ export class TextHeaders {
   /** @param reserved names that the protocol itself uses: a publisher's header of such a name is escaped */
   constructor(names: FieldNames, reserved: readonly string[] = []) {
     for (const [field, plain] of Object.entries(plainNames) as [Field, string][]) {
-      const name = names[field] === undefined ? plain : names[field];
-      if (name === null) continue;
+      const own = names[field] === undefined ? plain : names[field];
+      if (own === null) continue;
+      const [name, other] = typeof own === 'string' ? [own] : own;
       this.nameOf.set(field, name);
       this.fieldOf.set(name, field);
+      if (other !== undefined) this.fieldOf.set(other, field);
     }
     this.reserved = new Set([...reserved, typesHeader]);
   }
@@ -90,7 +95,8 @@ export class TextHeaders {
     return lines;
   }
 
-  private isPlain(name: string): boolean {
+  /** True if a line of the name is a header of the same name. */
+  isPlain(name: string): boolean {
     return !name.startsWith('x-rosetta-') && !this.fieldOf.has(name) && !this.reserved.has(name);
   }
 
@@ -140,13 +146,18 @@ export class TextHeaders {
       if (name === typesHeader) continue;
       const field = this.fieldOf.get(name);
       const value = read(text, types.get(name) ?? '');
-      if (field !== undefined && setField(properties, field, text, value)) continue;
+      if (field !== undefined && this.counts(name, field, texts) && setField(properties, field, text, value)) continue;
       headers.set(this.headerOf(name), value);
     }
     UnspelledFields.restore(headers, properties, (text) => spells('', text));
     restoreHeaders(headers, (name, text) => spells(this.lineNameOf(name), text));
     properties.headers = headers;
     return texts.size < lines.length;
+  }
+
+  private counts(name: string, field: Field, texts: ReadonlyMap<string, string>): boolean {
+    const first = this.nameOf.get(field)!;
+    return name === first || !texts.has(first);
   }
 
   // Most messages: lines of the application's own, each of another name. Undefined for any other.

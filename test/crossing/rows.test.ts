@@ -326,6 +326,37 @@ const rows: Readonly<Record<string, Record<string, Case>>> = {
             'x-group-sequence': 5,
           },
         },
+        ST: elsewhere('ST', () => ({
+          'x-subject': 'news',
+          'x-to': `/exchanges/amq.topic/${topic}`,
+          JMSXGroupID: 'g',
+          JMSXGroupSeq: '5',
+          'x-reply-to-group-id': 'r',
+        })),
+      },
+    },
+    'the group as JMS calls it': {
+      says: { ST: { JMSXGroupID: 'g', JMSXGroupSeq: '5' } },
+      hears: {
+        '091': { headers: { 'x-group-id': 'g', 'x-group-sequence': 5 } },
+        '1.0': { 'group-id': 'g', 'group-sequence': uint(5) },
+        M5: { userProperties: { 'x-group-id': 'g', 'x-group-sequence': '5' } },
+      },
+    },
+    'both names of a group, of which that of JMS counts': {
+      says: { ST: { 'x-group-id': 'a', JMSXGroupID: 'b' } },
+      hears: {
+        '091': { headers: { 'x-group-id': 'b', 'x-rosetta-h.x-group-id': 'a' } },
+        '1.0': { 'group-id': 'b', application: { 'x-group-id': 'a' } },
+        M5: { userProperties: { 'x-group-id': 'b', 'x-rosetta-h.x-group-id': 'a' } },
+      },
+    },
+    'a sequence number that is none, which closes the group': {
+      says: { ST: { JMSXGroupID: 'g', JMSXGroupSeq: '-1' } },
+      hears: {
+        '091': { headers: { 'x-group-id': 'g', JMSXGroupSeq: '-1' } },
+        '1.0': { 'group-id': 'g', application: { JMSXGroupSeq: '-1' } },
+        M5: { userProperties: { 'x-group-id': 'g', JMSXGroupSeq: '-1' } },
       },
     },
   },

@@ -24,7 +24,14 @@ export const ownHeaders = [
   'redelivered',
 ] as const;
 
-const textHeaders = new TextHeaders({ messageId: 'amqp-message-id' }, [
+// What ActiveMQ's clients call a group; the plain names are understood too.
+const fieldNames = {
+  messageId: 'amqp-message-id',
+  groupId: ['JMSXGroupID', 'x-group-id'],
+  groupSequence: ['JMSXGroupSeq', 'x-group-sequence'],
+} as const;
+
+const textHeaders = new TextHeaders(fieldNames, [
   ...ownHeaders,
   'reply-to',
   'persistent',
