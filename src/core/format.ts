@@ -1,3 +1,4 @@
+import type { Lookup } from './lookup.ts';
 import type { Death, Message } from './message.ts';
 import type { Properties } from './properties.ts';
 
@@ -10,6 +11,8 @@ export interface MessageFormat {
   /** Written into the journal, never reused. */
   readonly id: number;
   decode(native: Buffer, message: Message): Properties;
+  /** Finds a header or a field as `decode` would, of a message that has not died; without it all is decoded. */
+  readonly lookup?: Lookup;
   /**
    * From the properties and the message's facts: never from its body, publisher or sequence, for messages that agree in
    * the rest share a translation.

@@ -2,8 +2,9 @@ import { emptyBuffer, Slab } from '../lib/bytes.ts';
 import type { Client } from './client.ts';
 import { deathHeaders, isDeathHeader } from './deaths.ts';
 import type { MessageFormat } from './format.ts';
+import { type HeaderName, type LookupField, undecided } from './lookup.ts';
 import { conversionLosses, takeLosses } from './losses.ts';
-import type { Properties } from './properties.ts';
+import type { Properties, Value } from './properties.ts';
 import type { ReplyAliases } from './reply.ts';
 import type { Timing } from './timing.ts';
 import { TranslationMemo } from './translation-memo.ts';
@@ -120,6 +121,26 @@ export class Message {
       if (this.deaths.length > 0) showDeaths(this.decoded, this.deaths);
     }
     return this.decoded;
+  }
+
+  /** A header as `properties` has it, which are decoded only if they must be; undefined when there is none. */
+  findHeader(name: HeaderName): Value | undefined {
+    const { lookup } = this.format;
+    if (this.decoded === null && this.deaths.length === 0 && lookup !== undefined) {
+      const found = lookup.findHeader(this.native, name);
+      if (found !== undecided) return found;
+    }
+    return this.properties.headers.get(name.text);
+  }
+
+  /** The same of a field; what is a number in `properties` may be one with its type. */
+  findField(field: LookupField): Value | number | undefined {
+    const { lookup } = this.format;
+    if (this.decoded === null && this.deaths.length === 0 && lookup !== undefined) {
+      const found = lookup.findField(this.native, field);
+      if (found !== undecided) return found;
+    }
+    return this.properties[field];
   }
 
   /** Those, and the hidden ones: where it goes when it dies. */

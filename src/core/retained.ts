@@ -3,6 +3,7 @@ import type { Client } from './client.ts';
 import { nameKey } from './definitions.ts';
 import { findFormat } from './format.ts';
 import type { Journal, Position } from './journal.ts';
+import { HeaderName } from './lookup.ts';
 import { Message, noDeaths } from './message.ts';
 import type { Headers, Value } from './properties.ts';
 import { anyWord, anyWords, type Pattern, wordsOf } from './topic.ts';
@@ -17,6 +18,7 @@ export const retainedKind = 'retained';
 export const retainHeader = 'x-mqtt-retain';
 /** In the names that the formats have for it: AMQP 1.0's annotation is `x-opt-mqtt-retain`. */
 const retainMark = 'mqtt-retain';
+const retainName = new HeaderName(retainHeader);
 
 export interface RetainedLimits {
   /** Messages of a virtual host. */
@@ -307,7 +309,7 @@ export function copyOf(message: Message): Message {
 export function asksToBeRetained(message: Message): boolean {
   if (message.nativeEnd - message.nativeStart <= retainMark.length) return false;
   if (message.native.indexOf(retainMark, 0, 'latin1') < 0) return false;
-  return isYes(message.properties.headers.get(retainHeader));
+  return isYes(message.findHeader(retainName));
 }
 
 /** True for the arguments of a binding whose queue is to get what is retained already. */

@@ -1,3 +1,4 @@
+import type { HeaderName } from './lookup.ts';
 import type { Message } from './message.ts';
 import { isTyped, type Properties, type Value } from './properties.ts';
 import {
@@ -176,6 +177,14 @@ export function findField(message: Message, name: string): Operand {
   if (!Object.hasOwn(fields, name)) return null;
   const value = fields[name]!(properties, message);
   return typeof value === 'number' ? BigInt(value) : value === undefined ? null : toOperand(value);
+}
+
+/** The same, for who asks for nothing else of the message: its other properties are decoded only if they must be. */
+export function findNamed(message: Message, name: HeaderName): Operand {
+  const header = message.findHeader(name);
+  if (header !== undefined) return toOperand(header);
+  if (name.text === 'routing-key') return message.routingKey;
+  return Object.hasOwn(fields, name.text) ? findField(message, name.text) : null;
 }
 
 export function toOperand(value: Value): Operand {

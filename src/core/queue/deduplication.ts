@@ -1,11 +1,12 @@
 import type { Timers } from '../../lib/timers.ts';
 import type { Journal } from '../journal.ts';
+import { HeaderName } from '../lookup.ts';
 import type { Message } from '../message.ts';
 import { isTyped } from '../properties.ts';
 import { HeadAlarm } from './expiry.ts';
 
 export const deduplicationKind = 'deduplication';
-const idHeader = 'x-deduplication-id';
+const idHeader = new HeaderName('x-deduplication-id');
 
 /**
  * x-deduplication: the ids of the last messages, and how long each keeps others of the same id out. A map is in the
@@ -28,20 +29,9 @@ export class Deduplication {
     this.alarm = new HeadAlarm(timers, () => this.expire());
   }
 
-  hasMessage(message: Message): boolean {
-    const id = Deduplication.idOf(message);
-    return id !== null && this.has(id);
-  }
-
-  addMessage(message: Message, durable: boolean): void {
-    const id = Deduplication.idOf(message);
-    if (id !== null) this.add(id, durable);
-  }
-
   /** @returns the id that tells the message from others; null: it has none, and is always new */
   static idOf(message: Message): string | null {
-    const { headers, messageId } = message.properties;
-    const id = headers.get(idHeader) ?? messageId ?? null;
+    const id = message.findHeader(idHeader) ?? message.findField('messageId') ?? null;
     if (id === null || id === '') return null;
     if (typeof id === 'string') return id;
     if (Buffer.isBuffer(id)) return id.toString('base64');

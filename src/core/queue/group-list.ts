@@ -76,7 +76,8 @@ export class GroupList {
   private readonly rest: ReadyList | PriorityList;
   private readonly onFreed: () => void;
   private readonly window = new ReadyList();
-  private readonly parked = new Set<QueueEntry>();
+  /** The entries of the window. */
+  private readonly parked = new Map<QueueEntry, Group>();
   private windowBytes = 0;
   private readonly groups = new Map<string, Group>();
   /** Groups without messages, the one that has been so for longest first. */
@@ -346,7 +347,7 @@ export class GroupList {
 
   private park(entry: QueueEntry, group: Group): void {
     this.window.push(entry);
-    this.parked.add(entry);
+    this.parked.set(entry, group);
     this.windowBytes += entry.message.bodyBytes;
     group.backlog ??= new ReadyList();
     group.backlog.push(entry);
@@ -417,7 +418,7 @@ export class GroupList {
     if (id === null) return this.rest.restore(entry);
     const group = known ?? this.getGroup(id);
     this.window.restore(entry);
-    this.parked.add(entry);
+    this.parked.set(entry, group);
     this.windowBytes += entry.message.bodyBytes;
     group.backlog ??= new ReadyList();
     group.backlog.restore(entry);
@@ -454,9 +455,9 @@ export class GroupList {
 
   // It left the window.
   private forget(entry: QueueEntry): void {
+    const group = this.parked.get(entry);
     this.parked.delete(entry);
     this.windowBytes -= entry.message.bodyBytes;
-    const group = this.groups.get(groupOf(entry.message) ?? '');
     if (group === undefined) return;
     group.backlog?.remove(entry);
     this.look(group);

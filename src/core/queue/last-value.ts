@@ -1,5 +1,6 @@
+import { HeaderName } from '../lookup.ts';
 import type { Message } from '../message.ts';
-import { findField } from '../selector.ts';
+import { findNamed } from '../selector.ts';
 import type { QueueEntry } from './entry.ts';
 
 /** An entry that is not in memory: who it is, and the octets of its body. */
@@ -30,6 +31,7 @@ const staleMin = 1024;
 export class LastValues {
   /** A header, or the name of a property; null: what is stale is still to be dropped, nothing new will be. */
   readonly key: string | null;
+  private readonly name: HeaderName | null;
   private readonly owner: LastValueOwner;
   /** The one that waits, by value. */
   private readonly newest = new Map<string, QueueEntry | Away>();
@@ -43,6 +45,7 @@ export class LastValues {
   /** @param before what was kept by another key, of which entries may still be stale */
   constructor(key: string | null, owner: LastValueOwner, before: LastValues | null) {
     this.key = key;
+    this.name = key === null ? null : new HeaderName(key);
     this.owner = owner;
     this.stale = before === null ? new Set() : before.stale;
   }
@@ -54,7 +57,7 @@ export class LastValues {
 
   /** @returns null when the message has no value: then it replaces nothing */
   valueOf(message: Message): string | null {
-    const value = this.key === null ? null : findField(message, this.key);
+    const value = this.name === null ? null : findNamed(message, this.name);
     if (value === null) return null;
     return Buffer.isBuffer(value) ? value.toString('base64') : String(value);
   }

@@ -362,10 +362,11 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   // Not every message is taken, or not by everybody.
   private publishPicked(message: Message, match: Match | null): Verdict {
-    if (this.deduplication?.hasMessage(message)) return this.repeated(message);
+    const id = this.deduplication === null ? null : Deduplication.idOf(message);
+    if (id !== null && this.deduplication!.has(id)) return this.repeated(message);
     const value = this.lastValues === null ? null : this.lastValues.valueOf(message);
     if (this.limit !== null && !this.acceptsValue(value, message.bodyBytes)) return this.refuse(message);
-    this.deduplication?.addMessage(message, this.keeps(message));
+    if (id !== null) this.deduplication!.add(id, this.keeps(message));
     if (value !== null) this.lastValues!.replace(value);
     if (this.groups !== null) return this.publishInGroup(message, match, value);
     if (this.ready.length === 0 || this.served.selecting > 0) {

@@ -1,5 +1,6 @@
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Message } from '../../core/message.ts';
+import { amqp091Lookup } from './lookup.ts';
 import { decodeProperties, encodeDead, encodeProperties, RoutingFacts, withoutBlindCopies } from './properties.ts';
 
 /** `native` is the property list of the content header, flags first. */
@@ -7,6 +8,7 @@ export const amqp091Format: MessageFormat = register({
   name: 'amqp-0-9-1',
   id: 1,
   decode: decodeProperties,
+  lookup: amqp091Lookup,
   encode: (properties, message) =>
     message.format === blindCopyFormat ? showToConsumers(message) : encodeProperties(properties, message),
   encodeDead,

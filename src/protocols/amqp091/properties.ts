@@ -27,7 +27,7 @@ import { decodeTable, encodeTable, scanFields, withoutFields, writeTable } from 
  *     bit 15 content-type │ 14 content-encoding │ 13 headers │ 12 delivery-mode │ 11 priority │ 10 correlation-id
  *          9 reply-to │ 8 expiration │ 7 message-id │ 6 timestamp │ 5 type │ 4 user-id │ 3 app-id │ 2 cluster-id
  */
-const Flag = {
+export const Flag = {
   contentType: 1 << 15,
   contentEncoding: 1 << 14,
   headers: 1 << 13,
@@ -571,7 +571,7 @@ function isPlainText(id: string | Buffer | TypedValue | undefined): boolean {
   return id === undefined || (typeof id === 'string' && id.length <= surelyShort);
 }
 
-function isOwnName(name: string): boolean {
+export function isOwnName(name: string): boolean {
   return companionNames.has(name) || name.startsWith('x-rosetta-') || name === replyTopicHeader;
 }
 

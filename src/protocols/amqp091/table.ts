@@ -28,7 +28,7 @@ export function decodeTable(bytes: Buffer, at: number, depth = 0): Headers {
   return table;
 }
 
-function decodeValue(bytes: Buffer, cursor: { at: number }, end: number, depth: number): Value {
+export function decodeValue(bytes: Buffer, cursor: { at: number }, end: number, depth: number): Value {
   if (depth > depthMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
   const letter = bytes.readUInt8(cursor.at);
   const at = cursor.at + 1;
@@ -123,8 +123,8 @@ export function scanFields(bytes: Buffer, at: number, end: number, depth = 0): b
   return copies;
 }
 
-// May return an offset beyond `end`.
-function skipValue(bytes: Buffer, at: number, end: number, depth: number): number {
+/** The offset behind the value at `at`; it may lie beyond `end`. */
+export function skipValue(bytes: Buffer, at: number, end: number, depth: number): number {
   if (at >= end) throw new ProtocolError(ReplyCode.syntaxError, 'a field reaches beyond its table');
   switch (bytes[at]) {
     case 0x56: // V

@@ -9,6 +9,7 @@ import { keepHeaders, restoreHeaders, UnspelledFields } from '../../core/unspell
 import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { parseAddress, queueAddress } from './address.ts';
 import { copiesAnnotation } from './copies.ts';
+import { createLookup } from './lookup.ts';
 import { SectionCode, Sections, type Segment } from './sections.ts';
 import {
   AmqpArray,
@@ -39,6 +40,7 @@ export const amqp10Format: MessageFormat = register({
   name: 'amqp-1.0',
   id: 7,
   decode: decodeProperties,
+  lookup: createLookup(isReservedHeader, (native) => readShape(native)?.bytes ?? 0),
   encode: encodeProperties,
   encodeDead,
 });

@@ -108,7 +108,8 @@ export function skipValue(bytes: Buffer, at: number, end: number): number {
   return next;
 }
 
-function skipPlain(bytes: Buffer, at: number, end: number): number {
+/** The same, of a value without a descriptor; an offset beyond `end` when it is cut. */
+export function skipPlain(bytes: Buffer, at: number, end: number): number {
   const code = bytes[at]!;
   switch (code >> 4) {
     case 0x4:

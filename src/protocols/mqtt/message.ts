@@ -17,6 +17,7 @@ import { UnspelledFields } from '../../core/unspelled.ts';
 import { decodeText } from '../../lib/bytes.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
 import { malformed, Reader } from './decode.ts';
+import { createLookup } from './lookup.ts';
 import { PropertyId } from './properties.ts';
 import { findQueueName, isTopicName, type Spelling, spellingOf } from './topic.ts';
 
@@ -58,6 +59,7 @@ export const mqtt5Format: MessageFormat = register({
   name: 'mqtt-5',
   id: 3,
   decode: decodeBlock,
+  lookup: createLookup(userProperties),
   encode: encodeBlock,
 });
 

@@ -10,6 +10,7 @@ import type { Spells } from '../../core/unspelled.ts';
 import { decodeText } from '../../lib/bytes.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
 import { findAddress } from './destination.ts';
+import { createLookup } from './lookup.ts';
 import { escapeName, escapeText, unescapeText, type Version } from './versions.ts';
 
 /** Headers that frames have of their own: never copied from a SEND, and not a publisher's to set. */
@@ -40,6 +41,8 @@ const textHeaders = new TextHeaders(fieldNames, [
   'priority', // of a SEND it must be a number
 ]);
 
+const lookup = createLookup(textHeaders);
+
 const protocol = 'stomp';
 const residuePart = 's';
 const replyQueuePrefix = '/reply-queue/';
@@ -56,6 +59,7 @@ class StompFormat implements MessageFormat {
   readonly id: number;
   readonly version: Version;
   readonly mark: Mark;
+  readonly lookup = lookup;
 
   constructor(version: Version, mark: Mark, id: number) {
     this.name = mark === 'none' ? `stomp-${version}` : `stomp-${version}-${mark}`;
