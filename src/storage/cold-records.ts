@@ -28,6 +28,7 @@ export class Places {
 /** Records as they were read: an entry is made of each when it is asked for, so that it is young when it dies. */
 export class ColdRecords<K extends EntryKeeper> implements ColdBatch<K> {
   left: number;
+  readonly bytes: number;
   private readonly queue: K;
   private readonly places: Places;
   private readonly spans: readonly Span[];
@@ -41,6 +42,7 @@ export class ColdRecords<K extends EntryKeeper> implements ColdBatch<K> {
     this.places = places;
     this.spans = spans;
     this.left = places.count;
+    this.bytes = spans.reduce((sum, { bytes }) => sum + bytes.length, 0);
     this.spanEnd = spans.length === 0 ? 0 : spans[0]!.count;
   }
 

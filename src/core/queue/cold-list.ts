@@ -23,7 +23,7 @@ export interface ColdOwner {
 }
 
 const pageSlots = 4096;
-/** What comes back ahead of need: entries, and octets of their bodies. */
+/** What comes back ahead of need: entries, and octets. */
 const aheadMax = 8192;
 const aheadBytes = 4 * 1024 * 1024;
 /** Entries that are made at a time of what was read: few, so that they are young when they are settled. */
@@ -165,8 +165,9 @@ export class ColdList {
   private readonly isGone: (entry: QueueEntry) => boolean;
   /** What was read of the beginning of the pages, in order. */
   private readonly batches = new Ring<ColdBatch<Queue>>();
-  /** Entries in them. */
+  /** Entries in them, and octets. */
   private batched = 0;
+  private batchedBytes = 0;
   /** Of the entries in `front`. */
   private frontBytes = 0;
   /** Entries that are read ahead of need. */
@@ -232,7 +233,8 @@ export class ColdList {
   /** Reads ahead unless enough is read. */
   demand(): void {
     if (this.reading || this.coldCount === this.batched) return;
-    if (this.front.length + this.batched < this.ahead && this.frontBytes < aheadBytes) void this.readAhead();
+    if (this.front.length + this.batched >= this.ahead || this.frontBytes + this.batchedBytes >= aheadBytes) return;
+    void this.readAhead();
   }
 
   /** Entries of a queue as it was at the start. */
@@ -379,6 +381,7 @@ export class ColdList {
   private forgetRead(): void {
     this.batches.clear();
     this.batched = 0;
+    this.batchedBytes = 0;
   }
 
   private async readAhead(): Promise<void> {
@@ -395,6 +398,7 @@ export class ColdList {
     if (page === nextPage && from === nextFrom) {
       this.batches.push(batch);
       this.batched += batch.left;
+      this.batchedBytes += batch.bytes;
     }
     this.refill();
     this.owner.arrived();
@@ -428,7 +432,10 @@ export class ColdList {
       this.forgetRead();
       if (!this.reading) this.fail(error as Error); // else what is being read comes to nothing, and this is tried again
     }
-    if (batch.left === 0 && this.batches.at(0) === batch) this.batches.shift();
+    if (batch.left === 0 && this.batches.at(0) === batch) {
+      this.batches.shift();
+      this.batchedBytes -= batch.bytes;
+    }
     if (page.from === page.to) this.pages.shift();
   }
 

@@ -8,6 +8,8 @@ export type Slot = number;
 export interface ColdBatch<K extends EntryKeeper> {
   /** Entries that are still to be made. */
   readonly left: number;
+  /** Octets that it keeps in memory. */
+  readonly bytes: number;
   /**
    * Makes the next entry anew, in the order of the slots; there must be one left.
    * @throws Error when something else is in its place: it is not taken then

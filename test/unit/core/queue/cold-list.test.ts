@@ -7,17 +7,21 @@ import { SimulatedDisk } from '../../../support/simulated-disk.ts';
 const count = 10_000;
 
 /** A queue that was there at the start: nothing of it is in memory. */
-async function openBacklog(): Promise<{ core: JournaledBroker; queue: LocalQueue }> {
+async function openBacklog(
+  messages = count,
+  bodyOf: (i: number) => string = String,
+): Promise<{ core: JournaledBroker; queue: LocalQueue; disk: SimulatedDisk }> {
   const disk = new SimulatedDisk();
   const options = { segmentBytes: 4 * 1024 * 1024 };
   const before = await JournaledBroker.openCold(disk, options);
   before.declare('q');
   const route = before.vhost.routeFor('', 'q');
-  for (let i = 0; i < count; i++)
-    before.vhost.publish(route, createMessage(String(i), { key: 'q', durable: true }), null, 0);
+  for (let i = 0; i < messages; i++)
+    before.vhost.publish(route, createMessage(bodyOf(i), { key: 'q', durable: true }), null, 0);
   await before.durable();
-  const core = await JournaledBroker.openCold(SimulatedDisk.holding(disk.contents()), options);
-  return { core, queue: core.vhost.queues.get('q') as LocalQueue };
+  const again = SimulatedDisk.holding(disk.contents());
+  const core = await JournaledBroker.openCold(again, options);
+  return { core, queue: core.vhost.queues.get('q') as LocalQueue, disk: again };
 }
 
 async function rest(queue: LocalQueue): Promise<string[]> {
@@ -43,6 +47,20 @@ test('of what was read, few are entries before they are asked for', async () => 
     if (queue.memoryEntries > 64) expect.fail(`${queue.memoryEntries} entries in memory`);
   }
   expect(await queue.get()).toBeUndefined();
+});
+
+test('of large messages, a few megabytes are read ahead of who takes none', async () => {
+  const { queue, disk } = await openBacklog(300, () => 'x'.repeat(64 * 1024));
+  let reads = 0; // of a megabyte each
+  disk.fault = (operation) => {
+    if (operation === 'read') reads += 1;
+    return null;
+  };
+  (await queue.get())!.ack();
+  for (let turn = 0; turn < 1000; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(reads).toBeGreaterThan(1);
+  expect(reads).toBeLessThanOrEqual(5);
+  expect(await rest(queue)).toHaveLength(299);
 });
 
 test('what comes back goes out again before what was read ahead', async () => {
