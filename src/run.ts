@@ -4,6 +4,7 @@ import { destination, pino, stdSerializers } from 'pino';
 import { ConfigError, loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { version } from './config/version.ts';
+import { collectSmallHeapsLater } from './lib/collector.ts';
 import { DefinitionsError, ListenError, type Listening, Server } from './server.ts';
 import { DirectoryInUse } from './storage/lock.ts';
 import { JournalDamage } from './storage/segment.ts';
@@ -39,6 +40,7 @@ export function readConfig(flags: StartFlags): Config {
 
 /** The broker, until a signal ends it. */
 export async function run(config: Config): Promise<void> {
+  collectSmallHeapsLater();
   const serializers = { err: stdSerializers.err, error: stdSerializers.err };
   const log = pino({ level: config.logLevel, base: null, serializers }, destination({ fd: 2, sync: true }));
   let server: Server;

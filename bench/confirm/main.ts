@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { BrokerProcess } from '../../test/support/broker-process.ts';
 import { Latencies } from '../perf/latency.ts';
+import { pace } from './pace.ts';
 import { Publisher } from './publisher.ts';
 
 /**
  * How long a confirm takes beside the disk alone, and while the journal gives space back. Slices of a second take turns, so
  * that all meet the same disk:
  *
- *   disk        writes of one message's size, each with its fdatasync, one behind the other
+ *   disk        writes of one message's size, each with its fdatasync, one behind the other: the next waits when one is late
+ *   grouped     messages at the steady rate of the broker's, all that have come meanwhile with one write and one fdatasync
  *   quiet       a broker at a steady rate, a quarter of the messages kept and the others purged; its segments are large
  *   compacting  the same with segments so small that it moves what is kept all the time
  */
@@ -44,18 +46,22 @@ async function main(): Promise<void> {
     await Publisher.open(quiet.port('amqp'), body),
     await Publisher.open(compacting.port('amqp'), body),
   ];
-  const [disk, ofQuiet, ofCompacting] = [new Latencies(), new Latencies(), new Latencies()];
+  const all = Array.from({ length: 4 }, () => new Latencies()) as [Latencies, Latencies, Latencies, Latencies];
+  const [disk, grouped, ofQuiet, ofCompacting] = all;
   const rounds = Number(values.warmup) + Number(values.seconds);
   for (let round = 0; round < rounds; round++) {
-    if (round === Number(values.warmup)) for (const latencies of [disk, ofQuiet, ofCompacting]) latencies.clear();
+    if (round === Number(values.warmup)) for (const latencies of all) latencies.clear();
     await syncAlone(file, disk);
+    await syncGroups(file, grouped);
     await publishers[0]!.publish(rate, sliceMs, ofQuiet);
     await publishers[1]!.publish(rate, sliceMs, ofCompacting);
   }
   await file.close();
   for (const publisher of publishers) publisher.close();
   say('disk', disk, null);
+  say('grouped', grouped, disk);
   say('quiet', ofQuiet, disk);
+  say('', ofQuiet, grouped);
   say('compacting', ofCompacting, ofQuiet);
   for (const { dataDir } of [quiet, compacting]) await saySegments(dataDir);
 }
@@ -67,6 +73,29 @@ async function syncAlone(file: FileHandle, latencies: Latencies): Promise<void> 
     await file.datasync();
     latencies.add((performance.now() - startMs) * 1000);
   }
+}
+
+/** What a program that does nothing else could confirm, at the broker's rate and in the runtime that it has. */
+async function syncGroups(file: FileHandle, latencies: Latencies): Promise<void> {
+  let waiting: number[] = [];
+  let writing: Promise<void> | null = null;
+  const write = async (): Promise<void> => {
+    while (waiting.length > 0) {
+      const group = waiting;
+      waiting = [];
+      await file.writev(group.map(() => body));
+      await file.datasync();
+      const nowMs = performance.now();
+      for (const sinceMs of group) latencies.add((nowMs - sinceMs) * 1000);
+    }
+    writing = null;
+  };
+  await pace(rate, sliceMs, (count) => {
+    const nowMs = performance.now();
+    for (let i = 0; i < count; i++) waiting.push(nowMs);
+    writing ??= write();
+  });
+  await writing;
 }
 
 function say(what: string, latencies: Latencies, beside: Latencies | null): void {

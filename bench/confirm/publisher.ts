@@ -1,6 +1,7 @@
 import { methods } from '../../src/protocols/amqp091/spec.ts';
 import { AmqpPeer, contentFrames } from '../../test/support/amqp-peer.ts';
 import type { Latencies } from '../perf/latency.ts';
+import { pace, sleep } from './pace.ts';
 
 const persistent = Buffer.from([0x10, 0, 2]);
 const queues = ['kept', 'purged', 'purged', 'purged'] as const;
@@ -39,13 +40,7 @@ export class Publisher {
   async publish(rate: number, sliceMs: number, latencies: Latencies): Promise<void> {
     this.latencies = latencies;
     const purging = setInterval(() => void this.purge(), purgeEveryMs);
-    const startMs = performance.now();
-    const first = this.published;
-    for (let elapsedMs = 0; elapsedMs < sliceMs; elapsedMs = performance.now() - startMs) {
-      const due = Math.floor((Math.min(elapsedMs, sliceMs) * rate) / 1000) - (this.published - first);
-      if (due > 0) this.send(due);
-      await sleep(1);
-    }
+    await pace(rate, sliceMs, (count) => this.send(count));
     clearInterval(purging);
     while (this.confirmed < this.published) await sleep(1);
     await this.purge();
@@ -87,8 +82,4 @@ export class Publisher {
     if (!multiple && tag !== this.confirmed + 1) throw new Error(`ack ${tag} behind ${this.confirmed}`);
     for (; this.confirmed < tag; this.confirmed++) this.latencies!.add((nowMs - this.sentMs[this.confirmed]!) * 1000);
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
