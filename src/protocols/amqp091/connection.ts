@@ -148,7 +148,7 @@ export class Connection implements StreamHandler, Client {
   private onFrame(chunk: Buffer, at: number, next: number, end: number): number {
     const type = chunk[at]!;
     const id = (chunk[at + 1]! << 8) | chunk[at + 2]!;
-    if (type === FrameType.heartbeat && id === 0) return next;
+    if (type === FrameType.heartbeat && id === 0 && next - at === frameOverhead) return next;
     if (this.state === 'closing') {
       this.onFrameWhileClosing(chunk, at, type);
       return next;
@@ -449,12 +449,13 @@ export class Connection implements StreamHandler, Client {
     this.finish('');
   }
 
-  // [AMQP 0-9-1 §4.2.3, §4.2.7] of an unknown type, or a heart-beat that is not on channel 0
+  // [AMQP 0-9-1 §4.2.3, §4.2.7] of an unknown type, or a heart-beat that is not on channel 0 or not empty
   private refuseFrame(type: number, channel: number): never {
     this.current = null;
+    if (type !== FrameType.heartbeat) throw new ProtocolError(ReplyCode.frameError, `unknown frame type ${type}`);
     throw new ProtocolError(
       ReplyCode.frameError,
-      type === FrameType.heartbeat ? `heartbeat on channel ${channel}` : `unknown frame type ${type}`,
+      channel === 0 ? 'heartbeat with a payload' : `heartbeat on channel ${channel}`,
     );
   }
 

@@ -74,7 +74,11 @@ export class Topology {
     } else {
       const type = args.text('type');
       if (!exchangeTypes.includes(type as ExchangeType)) {
-        throw new ProtocolError(ReplyCode.commandInvalid, `unknown exchange type '${type}'`);
+        // [RabbitMQ] the empty one is invalid, any other that is not there unknown
+        throw new ProtocolError(
+          ReplyCode.commandInvalid,
+          `${type === '' ? 'invalid' : 'unknown'} exchange type '${type}'`,
+        );
       }
       vhost.declareExchange(this.connection, {
         name,

@@ -52,7 +52,7 @@ function asking(admits: (credentials: Credentials) => boolean): { authenticator:
 }
 
 describe('connection.start', () => {
-  test('protocol-name: every other header is answered with ours, and the connection closed', async () => {
+  test('[0-9-1 connection.start.protocol-name] [0-9-1 connection.start.server-support] every other header is answered with ours, and the connection closed', async () => {
     const core = new AmqpCore();
     const headers = [
       'AMQP\0\0\x09\x02',
@@ -77,7 +77,7 @@ describe('connection.start', () => {
     peer.destroy();
   });
 
-  test('server-properties.required-fields, and locales.required-support', async () => {
+  test('[0-9-1 connection.start.server-properties.required-fields] [0-9-1 connection.start.locales.required-support] what the server says of itself, and its locales', async () => {
     const peer = new AmqpCore({ version: '1.2.3' }).connect();
     peer.write(protocolHeader);
     const start = await peer.expect(0, methods.connectionStart);
@@ -152,15 +152,18 @@ describe('connection.start-ok', () => {
     ['AMQPLAIN', 'zzzz'],
     ['AMQPLAIN', amqplain({ LOGIN: 'guest' })],
     ['AMQPLAIN', amqplain({ LOGIN: 'guest', PASSWORD: true })],
-  ])('mechanism.validity: after %s %j the connection is closed without another word', async (mechanism, response) => {
-    const { authenticator, asked } = asking(() => true);
-    const peer = await started(new AmqpCore({ broker: { authenticator } }));
-    peer.write(
-      startOk(mechanism, response, new Map([['capabilities', new Map([['authentication_failure_close', true]])]])),
-    );
-    expect((await peer.end()).length).toBe(0);
-    expect(asked).toEqual([]);
-  });
+  ])(
+    '[0-9-1 connection.start-ok.mechanism.validity] after %s %j the connection is closed without another word',
+    async (mechanism, response) => {
+      const { authenticator, asked } = asking(() => true);
+      const peer = await started(new AmqpCore({ broker: { authenticator } }));
+      peer.write(
+        startOk(mechanism, response, new Map([['capabilities', new Map([['authentication_failure_close', true]])]])),
+      );
+      expect((await peer.end()).length).toBe(0);
+      expect(asked).toEqual([]);
+    },
+  );
 
   test('wrong credentials: a client that does not say it would understand just loses the connection', async () => {
     const peer = await started(new AmqpCore({ broker: asking(() => false) }));
@@ -186,7 +189,7 @@ describe('connection.start-ok', () => {
     },
   );
 
-  test('[connection.tune frame-max.minimum] a frame of 4,096 octets is taken before anything is negotiated', async () => {
+  test('[0-9-1 connection.tune.frame-max.minimum] a frame of 4,096 octets is taken before anything is negotiated', async () => {
     const peer = await started(new AmqpCore({ frameMax: 4096 }));
     const rest = 4096 - startOk('PLAIN', '\0guest\0guest', new Map([['x', '']])).length;
     const octets = startOk('PLAIN', '\0guest\0guest', new Map([['x', 'y'.repeat(rest)]]));
@@ -215,7 +218,7 @@ describe('connection.start-ok', () => {
     ['a frame without its end octet', Buffer.from([8, 0, 0, 0, 0, 0, 0, 0])],
     ['a frame that is too large', Buffer.from([1, 0, 0, 0x7f, 0xff, 0xff, 0xff])],
     ['an unknown method', frame(1, 0, Buffer.from([0, 99, 0, 1]))],
-  ])('%s instead of it: the connection is closed without another word', async (_title, octets) => {
+  ])('[0-9-1 §2.2.4-1] %s instead of it: the connection is closed without another word', async (_title, octets) => {
     const peer = await started(new AmqpCore());
     peer.write(octets);
     expect((await peer.end()).length).toBe(0);
@@ -225,17 +228,17 @@ describe('connection.start-ok', () => {
 describe('connection.tune-ok', () => {
   test.each([
     [
-      'frame-max.minimum',
+      '[0-9-1 connection.tune-ok.frame-max.minimum] a frame-max below the least',
       { frameMax: 4095 },
       'negotiated frame_max = 4095 is lower than the minimum allowed value (4096)',
     ],
     [
-      'frame-max.upper-limit',
+      '[0-9-1 connection.tune-ok.frame-max.upper-limit] a frame-max above the server’s',
       { frameMax: 131_073 },
       'negotiated frame_max = 131073 is higher than the maximum allowed value (131072)',
     ],
     [
-      'channel-max.upper-limit',
+      '[0-9-1 connection.tune-ok.channel-max.upper-limit] [0-9-1 §2.3.3-2] a channel-max above the server’s',
       { channelMax: 2048 },
       'negotiated channel_max = 2048 is higher than the maximum allowed value (2047)',
     ],
@@ -257,7 +260,7 @@ describe('connection.tune-ok', () => {
     peer.destroy();
   });
 
-  test('[§4.2.3] the negotiated frame_max counts all octets of a frame', async () => {
+  test('[0-9-1 §4.2.3-3] [0-9-1 §2.3.3-1] the negotiated frame_max counts all octets of a frame', async () => {
     const core = new AmqpCore();
     for (const [bytes, isTaken] of [
       [4088, true],
@@ -301,7 +304,7 @@ describe('connection.open', () => {
   test.each<[string, AmqpCoreOptions, string, string]>([
     ['virtual-host: one that there is not', {}, 'nope', 'vhost nope not found'],
     [
-      'virtual-host.security: one that the user may not open',
+      '[0-9-1 connection.open.virtual-host.security] one that the user may not open',
       { broker: { authenticator: access } },
       '/',
       "access to vhost '/' refused for user 'guest'",
@@ -335,7 +338,7 @@ describe('connection.open', () => {
     });
   });
 
-  test('virtual-host.separation: the same names are other things in another virtual host', async () => {
+  test('[0-9-1 connection.open.virtual-host.separation] the same names are other things in another virtual host', async () => {
     const core = new AmqpCore();
     core.core.broker.addVhost('other');
     const here = await core.openChannel();
@@ -371,7 +374,7 @@ describe('connection.open', () => {
 });
 
 describe('connection.close', () => {
-  test('stability: what comes behind our close is discarded, and their close is answered', async () => {
+  test('[0-9-1 connection.close.stability] [0-9-1 §2.3.7-1] what comes behind our close is discarded, and their close is answered', async () => {
     const core = new AmqpCore();
     const peer = await core.openChannel();
     peer.send(1, methods.queueDeclareOk);
@@ -431,7 +434,7 @@ describe('connection.close', () => {
 });
 
 describe('heartbeats [§4.2.7]', () => {
-  test('one is sent when nothing was for half the interval, and none when something was', async () => {
+  test('[0-9-1 §4.2.7-1] one is sent when nothing was for half the interval, and none when something was', async () => {
     const core = new AmqpCore();
     const peer = await core.openChannel({ heartbeat: 10 });
     for (let i = 0; i < 8; i++) {
@@ -447,7 +450,7 @@ describe('heartbeats [§4.2.7]', () => {
     peer.destroy();
   });
 
-  test('a peer that is silent for two intervals is given up without a word', async () => {
+  test('[0-9-1 §4.2.7-2] a peer that is silent for two intervals is given up without a word', async () => {
     const core = new AmqpCore();
     const peer = await core.openChannel({ heartbeat: 2 });
     await peer.declare('q', { exclusive: true });
@@ -495,12 +498,20 @@ describe('heartbeats [§4.2.7]', () => {
     peer.destroy();
   });
 
-  test('one that is not on channel 0: 501', async () => {
+  test('[0-9-1 §4.2.7-3] one that is not on channel 0, or has a payload: 501', async () => {
     const peer = await new AmqpCore().openChannel();
     peer.write(frame(8, 1, Buffer.alloc(0)));
     expect(await peer.connectionClosed()).toEqual({
       code: 501,
       text: 'FRAME_ERROR - heartbeat on channel 1',
+      classId: 0,
+      methodId: 0,
+    });
+    const other = await new AmqpCore().openChannel();
+    other.write(frame(8, 0, Buffer.from('x')));
+    expect(await other.connectionClosed()).toEqual({
+      code: 501,
+      text: 'FRAME_ERROR - heartbeat with a payload',
       classId: 0,
       methodId: 0,
     });

@@ -45,7 +45,7 @@ const locked = (queue: string): string =>
 
 const channelErrors: Row[] = [
   [
-    '[0-9-1 §1.7.2.1] declaring a queue again otherwise',
+    '[0-9-1 queue.declare.passive.equivalent] declaring a queue again otherwise',
     own('r1', (peer) =>
       peer.send(1, methods.queueDeclare, { queue: 'r1', exclusive: true, arguments: args({ 'x-max-length': int(5) }) }),
     ),
@@ -54,21 +54,21 @@ const channelErrors: Row[] = [
     methods.queueDeclare,
   ],
   [
-    '[0-9-1 queue.declare] declaring an exclusive queue again without saying so',
+    '[0-9-1 queue.declare.passive.equivalent] declaring an exclusive queue again without saying so',
     own('r2', (peer) => peer.send(1, methods.queueDeclare, { queue: 'r2' })),
     405,
     locked('r2'),
     methods.queueDeclare,
   ],
   [
-    '[0-9-1 queue.declare.passive] asking for a queue that is not there',
+    '[0-9-1 queue.declare.passive.passive] asking for a queue that is not there',
     (peer) => peer.send(1, methods.queueDeclare, { queue: 'nope', passive: true }),
     404,
     "NOT_FOUND - no queue 'nope' in vhost '/'",
     methods.queueDeclare,
   ],
   [
-    '[0-9-1 queue.declare] a name of the broker’s',
+    '[0-9-1 queue.declare.queue.reserved] a name of the broker’s',
     (peer) => peer.send(1, methods.queueDeclare, { queue: 'amq.mine' }),
     403,
     "ACCESS_REFUSED - queue name 'amq.mine' contains reserved prefix 'amq.*'",
@@ -131,7 +131,7 @@ const channelErrors: Row[] = [
     methods.queueDeclare,
   ],
   [
-    '[0-9-1 queue.delete.if-unused] deleting a queue in use',
+    '[0-9-1 queue.delete.if-unused.in-use] deleting a queue in use',
     own('r3', async (peer) => {
       await peer.call(1, methods.basicConsume, { queue: 'r3' }, methods.basicConsumeOk);
       peer.send(1, methods.queueDelete, { queue: 'r3', ifUnused: true });
@@ -141,7 +141,7 @@ const channelErrors: Row[] = [
     methods.queueDelete,
   ],
   [
-    '[0-9-1 queue.delete.if-empty] deleting a queue with messages',
+    '[0-9-1 queue.delete.if-empty.not-empty] deleting a queue with messages',
     own('r4', (peer) => {
       peer.publish(1, { routingKey: 'r4' }, 'm');
       peer.send(1, methods.queueDelete, { queue: 'r4', ifEmpty: true });
@@ -151,28 +151,28 @@ const channelErrors: Row[] = [
     methods.queueDelete,
   ],
   [
-    '[0-9-1 queue.bind] binding a queue that is not there',
+    '[0-9-1 queue.bind.queue.must-exist] binding a queue that is not there',
     (peer) => peer.send(1, methods.queueBind, { queue: 'nope', exchange: 'amq.direct' }),
     404,
     "NOT_FOUND - no queue 'nope' in vhost '/'",
     methods.queueBind,
   ],
   [
-    '[0-9-1 queue.bind] binding to an exchange that is not there',
+    '[0-9-1 queue.bind.exchange.exchange-existence] binding to an exchange that is not there',
     own('r5', (peer) => peer.send(1, methods.queueBind, { queue: 'r5', exchange: 'nope' })),
     404,
     "NOT_FOUND - no exchange 'nope' in vhost '/'",
     methods.queueBind,
   ],
   [
-    'binding to the default exchange',
+    '[0-9-1 queue.bind.exchange.default-exchange] binding to the default exchange',
     own('r6', (peer) => peer.send(1, methods.queueBind, { queue: 'r6', exchange: '' })),
     403,
     'ACCESS_REFUSED - operation not permitted on the default exchange',
     methods.queueBind,
   ],
   [
-    '[0-9-1 queue.bind] the empty name before any queue was declared',
+    '[0-9-1 queue.bind.queue.queue-known] the empty name before any queue was declared',
     (peer) => peer.send(1, methods.queueBind, { queue: '', exchange: 'amq.direct' }),
     404,
     'NOT_FOUND - no previously declared queue',
@@ -186,14 +186,14 @@ const channelErrors: Row[] = [
     methods.exchangeDeclare,
   ],
   [
-    '[0-9-1 exchange.declare] a name of the broker’s',
+    '[0-9-1 exchange.declare.exchange.reserved] a name of the broker’s',
     (peer) => peer.send(1, methods.exchangeDeclare, { exchange: 'amq.mine', type: 'direct' }),
     403,
     "ACCESS_REFUSED - exchange name 'amq.mine' contains reserved prefix 'amq.*'",
     methods.exchangeDeclare,
   ],
   [
-    '[0-9-1 exchange.declare] declaring an exchange again with another type',
+    '[0-9-1 exchange.declare.type.typed] declaring an exchange again with another type',
     (peer) => peer.send(1, methods.exchangeDeclare, { exchange: 'amq.direct', type: 'fanout', durable: true }),
     406,
     "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'amq.direct' in vhost '/': received 'fanout' but current is 'direct'",
@@ -219,7 +219,7 @@ const channelErrors: Row[] = [
     methods.exchangeDeclare,
   ],
   [
-    '[0-9-1 exchange.delete.if-unused] deleting an exchange in use',
+    '[0-9-1 exchange.delete.if-unused.in-use] deleting an exchange in use',
     own('r7', async (peer) => {
       const exchange = { exchange: 'in-use', type: 'fanout', autoDelete: true };
       await peer.call(1, methods.exchangeDeclare, exchange, methods.exchangeDeclareOk);
@@ -231,7 +231,7 @@ const channelErrors: Row[] = [
     methods.exchangeDelete,
   ],
   [
-    '[0-9-1 basic.publish] publishing to an exchange that is not there',
+    '[0-9-1 basic.publish.exchange.must-exist] publishing to an exchange that is not there',
     publishes(properties({}), { exchange: 'nope' }),
     404,
     "NOT_FOUND - no exchange 'nope' in vhost '/'",
@@ -334,21 +334,21 @@ const channelErrors: Row[] = [
     methods.txSelect,
   ],
   [
-    '[0-9-1 tx.commit] committing without tx.select',
+    '[0-9-1 tx.commit.transacted] committing without tx.select',
     (peer) => peer.send(1, methods.txCommit),
     406,
     'PRECONDITION_FAILED - channel is not transactional',
     methods.txCommit,
   ],
   [
-    '[0-9-1 tx.rollback] rolling back without tx.select',
+    '[0-9-1 tx.rollback.transacted] rolling back without tx.select',
     (peer) => peer.send(1, methods.txRollback),
     406,
     'PRECONDITION_FAILED - channel is not transactional',
     methods.txRollback,
   ],
   [
-    '[0-9-1 basic.ack] a delivery tag that was never given',
+    '[0-9-1 basic.ack.multiple.exists] a delivery tag that was never given',
     (peer) => peer.send(1, methods.basicAck, { deliveryTag: 5 }),
     406,
     'PRECONDITION_FAILED - unknown delivery tag 5',
@@ -369,7 +369,7 @@ const channelErrors: Row[] = [
     methods.basicConsume,
   ],
   [
-    '[0-9-1 basic.consume.exclusive] a second consumer beside an exclusive one',
+    '[0-9-1 basic.consume.exclusive.01] a second consumer beside an exclusive one',
     own('r9', async (peer) => {
       await peer.call(1, methods.basicConsume, { queue: 'r9', exclusive: true }, methods.basicConsumeOk);
       peer.send(1, methods.basicConsume, { queue: 'r9' });
@@ -380,7 +380,7 @@ const channelErrors: Row[] = [
   ],
 ];
 
-describe('errors that close the channel [0-9-1 §1.5.2.5]', () => {
+describe('[0-9-1 §4.3-1] errors that close the channel', () => {
   test.each(channelErrors)('%s', async (_title, sends, code, text, cause) => {
     const peer = await AmqpPeer.openChannel(port);
     await peer.call(2, methods.channelOpen, {}, methods.channelOpenOk);
@@ -395,14 +395,14 @@ describe('errors that close the channel [0-9-1 §1.5.2.5]', () => {
 
 const connectionErrors: Row[] = [
   [
-    '[0-9-1 exchange.declare.type] an unknown exchange type',
+    '[0-9-1 exchange.declare.type.support] an unknown exchange type',
     (peer) => peer.send(1, methods.exchangeDeclare, { exchange: 'u', type: 'foo' }),
     503,
     "COMMAND_INVALID - unknown exchange type 'foo'",
     methods.exchangeDeclare,
   ],
   [
-    '[0-9-1 basic.consume.consumer-tag] a tag that is in use',
+    '[0-9-1 basic.consume.consumer-tag.01] a tag that is in use',
     own('s1', async (peer) => {
       await peer.call(1, methods.basicConsume, { queue: 's1', consumerTag: 't' }, methods.basicConsumeOk);
       peer.send(1, methods.basicConsume, { queue: 's1', consumerTag: 't' });
@@ -440,35 +440,49 @@ const connectionErrors: Row[] = [
     methods.basicPublish,
   ],
   [
-    '[0-9-1 channel.open] opening a channel twice',
+    '[0-9-1 channel.open.state] opening a channel twice',
     (peer) => peer.send(1, methods.channelOpen),
     504,
     "CHANNEL_ERROR - second 'channel.open' seen",
     methods.channelOpen,
   ],
   [
-    '[0-9-1 §4.2.3] a method on a channel that is not open',
+    '[0-9-1 §4.2.3-4] a method on a channel that is not open',
     (peer) => peer.send(7, methods.basicQos),
     504,
     "CHANNEL_ERROR - expected 'channel.open'",
     methods.basicQos,
   ],
   [
-    '[0-9-1 §4.2.6] a content header without a publish',
+    '[0-9-1 §4.2.6.1-2] a content header on channel 0',
+    (peer) => peer.write(headerFrame(0, 3)),
+    505,
+    'UNEXPECTED_FRAME - frame of type 2 on channel 0',
+    null,
+  ],
+  [
+    'an empty exchange type',
+    (peer) => peer.send(1, methods.exchangeDeclare, { exchange: 'u', type: '' }),
+    503,
+    "COMMAND_INVALID - invalid exchange type ''",
+    methods.exchangeDeclare,
+  ],
+  [
+    '[0-9-1 §4.2.6-1] a content header without a publish',
     (peer) => peer.write(headerFrame(1, 3)),
     505,
     'UNEXPECTED_FRAME - expected method frame, got non method frame instead',
     null,
   ],
   [
-    '[0-9-1 §4.2.6] a body without a publish',
+    '[0-9-1 §4.2.6-1] a body without a publish',
     (peer) => peer.write(frame(3, 1, Buffer.from('x'))),
     505,
     'UNEXPECTED_FRAME - expected method frame, got non method frame instead',
     null,
   ],
   [
-    '[0-9-1 §4.2.6] a method where content is due',
+    '[0-9-1 §4.2.6-1] a method where content is due',
     (peer) => {
       peer.send(1, methods.basicPublish, { routingKey: 'x' });
       peer.send(1, methods.basicQos);
@@ -478,7 +492,7 @@ const connectionErrors: Row[] = [
     methods.basicPublish,
   ],
   [
-    '[0-9-1 §4.2.6.1] a content header of another class',
+    '[0-9-1 §4.2.6.1-1] a content header of another class',
     (peer) => {
       peer.send(1, methods.basicPublish, { routingKey: 'x' });
       peer.write(headerFrame(1, 1, undefined, 50));
@@ -506,14 +520,14 @@ const connectionErrors: Row[] = [
     methods.basicPublish,
   ],
   [
-    '[0-9-1 §4.2.3] connection methods on a channel',
+    '[0-9-1 §4.2.3-4] connection methods on a channel',
     (peer) => peer.send(1, methods.connectionClose, { replyCode: 200 }),
     503,
     'COMMAND_INVALID - unimplemented method',
     methods.connectionClose,
   ],
   [
-    '[0-9-1 §4.2.3] channel methods on the connection',
+    '[0-9-1 §4.2.3-4] channel methods on the connection',
     (peer) => peer.send(0, methods.channelOpen),
     504,
     'CHANNEL_ERROR - unexpected method in connection state running',
@@ -558,7 +572,7 @@ const connectionErrors: Row[] = [
   ],
 ];
 
-describe('errors that close the connection [0-9-1 §1.4.2.7]', () => {
+describe('[0-9-1 §2.3.3-1] errors that close the connection', () => {
   test.each(connectionErrors)('%s', async (_title, sends, code, text, cause) => {
     const peer = await AmqpPeer.openChannel(port);
     await sends(peer);
@@ -571,9 +585,13 @@ describe('errors that close the connection [0-9-1 §1.4.2.7]', () => {
   });
 
   test.each<[string, Buffer, RegExp]>([
-    ['[0-9-1 §4.2.3] a frame of an unknown type', frame(5, 1, Buffer.from([0, 60, 0, 10])), /unknown frame type 5/],
-    ['[0-9-1 §4.2.3] a frame above frame_max', frame(3, 1, Buffer.alloc(140_000)), /exceeds frame_max 131072/],
-    ['[0-9-1 §4.2.3] a frame without its end octet', Buffer.from([8, 0, 0, 0, 0, 0, 0, 0]), /frame end octet missing/],
+    ['[0-9-1 §4.2.3-1] a frame of an unknown type', frame(5, 1, Buffer.from([0, 60, 0, 10])), /unknown frame type 5/],
+    ['[0-9-1 §4.2.3-3] a frame above frame_max', frame(3, 1, Buffer.alloc(140_000)), /exceeds frame_max 131072/],
+    [
+      '[0-9-1 §4.2.3-2] a frame without its end octet',
+      Buffer.from([8, 0, 0, 0, 0, 0, 0, 0]),
+      /frame end octet missing/,
+    ],
   ])('%s: 501, and the connection is closed at once', async (_title, octets, text) => {
     const peer = await AmqpPeer.openChannel(port);
     peer.write(octets);
@@ -585,7 +603,7 @@ describe('errors that close the connection [0-9-1 §1.4.2.7]', () => {
   });
 });
 
-test('answers to what the broker sends are of no effect, due or not [0-9-1 basic.cancel-ok, channel.flow-ok]', async () => {
+test('answers to what the broker sends are of no effect, due or not: basic.cancel-ok, channel.flow-ok', async () => {
   const peer = await AmqpPeer.openChannel(port);
   peer.send(1, methods.basicCancelOk, { consumerTag: 'none' });
   peer.send(1, methods.channelFlowOk, { active: true });
