@@ -38,6 +38,15 @@ export const sections: readonly Section[] = [
     sources: 'src/**/*.ts',
   },
   ...stompSections(),
+  {
+    title: 'AMQP 0-9-1',
+    about:
+      'Cited as `[0-9-1 class.method.field.rule]`, the rules of the grammar, and `[0-9-1 §SECTION-n]`, those of the document. `![…]` is not kept, where RabbitMQ does not keep it.',
+    statements: 'test/conformance/statements/amqp-0-9-1.txt',
+    citation: /\[0-9-1 ([^\]]+)\]/g,
+    tests: 'test/{conformance,interop,unit}/**/*.test.ts',
+    sources: 'src/**/*.ts',
+  },
 ];
 
 // The specifications of STOMP number nothing: statements are counted under their headings.
@@ -171,6 +180,7 @@ function plain(title: string): string {
   return title
     .replace(/\[(3\.1\.1 )?MQTT-[^\]]*\] ?/g, '')
     .replace(/\[STOMP 1\.\d §[^\]]*-\d+\] ?/g, '')
+    .replace(/\[0-9-1 [^\]]+\] ?/g, '')
     .replaceAll("\\'", "'")
     .replaceAll('|', '\\|');
 }

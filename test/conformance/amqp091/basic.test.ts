@@ -40,7 +40,7 @@ async function bodies(count: number): Promise<string[]> {
 }
 
 describe('the class', () => {
-  test('06, 07: with x-max-priority the higher is served first, those of one priority in their order', async () => {
+  test('[0-9-1 basic.06] [0-9-1 basic.07] with x-max-priority the higher is served first, those of one priority in their order', async () => {
     const queue = await queueWith({ 'x-max-priority': int(9) });
     for (const priority of [0, 9, 5, 0, 9, 4]) {
       peer.publish(1, { routingKey: queue }, `${priority}`, properties({ priority }));
@@ -49,14 +49,14 @@ describe('the class', () => {
     expect(await bodies(6)).toEqual(['9', '9', '5', '4', '0', '0']);
   });
 
-  test('08: messages of one priority keep their order, persistent or not', async () => {
+  test('[0-9-1 basic.08] [0-9-1 §4.7-1] messages of one priority keep their order, persistent or not', async () => {
     const queue = await peer.declare('', { durable: true });
     for (let i = 0; i < 6; i++) peer.publish(1, { routingKey: queue }, `${i}`, properties({ durable: i % 2 === 0 }));
     await consume(queue, { noAck: true });
     expect(await bodies(6)).toEqual(['0', '1', '2', '3', '4', '5']);
   });
 
-  test('09: with no-ack what is delivered is settled', async () => {
+  test('[0-9-1 basic.09] with no-ack what is delivered is settled', async () => {
     const queue = await queueWith();
     await consume(queue, { noAck: true });
     publish(queue, '1', '2');
@@ -66,7 +66,7 @@ describe('the class', () => {
     expect((await peer.closed()).text).toBe('PRECONDITION_FAILED - unknown delivery tag 1');
   });
 
-  test('10: what was not acked when its connection went is delivered again, redelivered', async () => {
+  test('[0-9-1 basic.10] [0-9-1 redelivered.implementation] what was not acked when its connection went is delivered again, redelivered', async () => {
     const queue = await queueWith();
     const first = await core.openChannel();
     await first.call(1, methods.basicConsume, { queue }, methods.basicConsumeOk);
@@ -84,7 +84,7 @@ describe('the class', () => {
 });
 
 describe('basic.qos', () => {
-  test('prefetch-count.01: never more than it says, for each consumer that comes after it', async () => {
+  test('[0-9-1 basic.qos.prefetch-count.01] never more than it says, for each consumer that comes after it', async () => {
     const queue = await queueWith();
     await qos(2);
     const one = await consume(queue);
@@ -173,7 +173,7 @@ test('basic.recover: recover-ok, then what was unacked once more, redelivered [R
 });
 
 describe('basic.consume', () => {
-  test('01: sixteen consumers and more take turns', async () => {
+  test('[0-9-1 basic.consume.01] sixteen consumers and more take turns', async () => {
     const queue = await queueWith();
     const tags = new Set<string>();
     for (let i = 0; i < 40; i++) tags.add(await consume(queue));
@@ -185,7 +185,7 @@ describe('basic.consume', () => {
     expect(served).toEqual(tags);
   });
 
-  test('consumer-tag.02: a tag is its channel’s own', async () => {
+  test('[0-9-1 basic.consume.consumer-tag.02] a tag is its channel’s own', async () => {
     const queue = await queueWith();
     await peer.openChannel(2);
     await consume(queue, { consumerTag: 't' });
@@ -202,7 +202,7 @@ describe('basic.consume', () => {
     expect(await bodies(1)).toEqual(['own']);
   });
 
-  test('exclusive.01: 403 beside others, and others beside it; free again after its cancel', async () => {
+  test('[0-9-1 basic.consume.exclusive.01] 403 beside others, and others beside it; free again after its cancel', async () => {
     const queue = await queueWith();
     const text = `ACCESS_REFUSED - queue '${queue}' in vhost '/' in exclusive use`;
     await peer.openChannel(2);
@@ -241,7 +241,7 @@ describe('basic.consume', () => {
 });
 
 describe('basic.cancel', () => {
-  test('01: a tag whose queue is gone, and one that never was, are answered', async () => {
+  test('[0-9-1 basic.cancel.01] a tag whose queue is gone, and one that never was, are answered', async () => {
     const queue = await queueWith();
     const consumerTag = await consume(queue);
     await peer.openChannel(2);
@@ -288,7 +288,7 @@ describe('basic.publish', () => {
     await peer.expectNothing(2);
   });
 
-  test('mandatory.01: returned with 312, its header and body as they were; without it dropped', async () => {
+  test('[0-9-1 basic.publish.mandatory.01] returned with 312, its header and body as they were; without it dropped', async () => {
     const native = properties({ contentType: 'a/b', headers: args({ n: { type: 'short', value: 1 } }) });
     peer.publish(1, { exchange: 'amq.direct', routingKey: 'k' }, 'dropped', native);
     peer.publish(1, { exchange: 'amq.direct', routingKey: 'k', mandatory: true }, 'back', native);
@@ -301,7 +301,7 @@ describe('basic.publish', () => {
   });
 
   test.each([0, 1, 4000, 4080])(
-    '[§4.2.6] a body of %i octets comes back, however its frames are cut',
+    '[0-9-1 §2.3.5.2-1] [0-9-1 §4.2.6.2-1] a body of %i octets comes back, however its frames are cut',
     async (bytes) => {
       const large = new AmqpCore();
       const other = await large.openChannel({ frameMax: 4096 });
@@ -362,7 +362,7 @@ describe('basic.get', () => {
 });
 
 describe('settling', () => {
-  test('delivery-tag.non-zero: tags begin with 1 on each channel and go up by one', async () => {
+  test('[0-9-1 delivery-tag.non-zero] tags begin with 1 on each channel and go up by one', async () => {
     const queue = await queueWith();
     await peer.openChannel(2);
     publish(queue, '1', '2', '3', '4');
@@ -380,7 +380,7 @@ describe('settling', () => {
     ]);
   });
 
-  test('delivery-tag.channel-local: another channel’s delivery is unknown', async () => {
+  test('[0-9-1 delivery-tag.channel-local] another channel’s delivery is unknown', async () => {
     const queue = await queueWith();
     await peer.openChannel(2);
     publish(queue, '1');
@@ -401,22 +401,25 @@ describe('settling', () => {
     ['ack of what was never given', methods.basicAck, { deliveryTag: 9 }],
     ['nack', methods.basicNack, { deliveryTag: 1 }],
     ['reject', methods.basicReject, { deliveryTag: 1 }],
-  ] as const)('ack delivery-tag.exists: %s of what was settled before: 406', async (_title, method, values) => {
-    const queue = await queueWith();
-    publish(queue, '1', '2');
-    for (let i = 0; i < 2; i++) await peer.get(queue, false);
-    peer.send(1, methods.basicAck, { deliveryTag: 1 });
-    peer.send(1, method, values);
-    expect(await peer.closed()).toEqual({
-      code: 406,
-      text: `PRECONDITION_FAILED - unknown delivery tag ${values.deliveryTag}`,
-      classId: 60,
-      methodId: method.methodId,
-    });
-    expect(core.core.vhost.queues.get(queue)?.counts).toMatchObject({ ready: 1, unacked: 0 });
-  });
+  ] as const)(
+    '[0-9-1 basic.ack.multiple.exists] %s of what was settled before: 406',
+    async (_title, method, values) => {
+      const queue = await queueWith();
+      publish(queue, '1', '2');
+      for (let i = 0; i < 2; i++) await peer.get(queue, false);
+      peer.send(1, methods.basicAck, { deliveryTag: 1 });
+      peer.send(1, method, values);
+      expect(await peer.closed()).toEqual({
+        code: 406,
+        text: `PRECONDITION_FAILED - unknown delivery tag ${values.deliveryTag}`,
+        classId: 60,
+        methodId: method.methodId,
+      });
+      expect(core.core.vhost.queues.get(queue)?.counts).toMatchObject({ ready: 1, unacked: 0 });
+    },
+  );
 
-  test('ack delivery-tag.exists: on a transacted channel at once, not at the commit', async () => {
+  test('[0-9-1 basic.ack.multiple.exists] on a transacted channel at once, not at the commit', async () => {
     await peer.call(1, methods.txSelect, {}, methods.txSelectOk);
     peer.send(1, methods.basicAck, { deliveryTag: 1 });
     expect((await peer.closed()).text).toBe('PRECONDITION_FAILED - unknown delivery tag 1');
@@ -429,7 +432,7 @@ describe('settling', () => {
   });
 
   test.each([methods.basicRecover, methods.basicRecoverAsync])(
-    '$name 01: all unacked come again, in their order, with redelivered',
+    '[0-9-1 basic.recover.01] [0-9-1 basic.recover-async.01] $name: all unacked come again, in their order, with redelivered',
     async (method) => {
       const queue = await queueWith();
       await qos(3);
@@ -586,15 +589,18 @@ describe('tx', () => {
     expect(await peer.get(queue)).toBeNull();
   });
 
-  test.each([methods.txCommit, methods.txRollback])('$name transacted: 406 without tx.select', async (method) => {
-    peer.send(1, method);
-    expect(await peer.closed()).toEqual({
-      code: 406,
-      text: 'PRECONDITION_FAILED - channel is not transactional',
-      classId: 90,
-      methodId: method.methodId,
-    });
-  });
+  test.each([methods.txCommit, methods.txRollback])(
+    '[0-9-1 tx.commit.transacted] [0-9-1 tx.rollback.transacted] $name: 406 without tx.select',
+    async (method) => {
+      peer.send(1, method);
+      expect(await peer.closed()).toEqual({
+        code: 406,
+        text: 'PRECONDITION_FAILED - channel is not transactional',
+        classId: 90,
+        methodId: method.methodId,
+      });
+    },
+  );
 });
 
 describe('permissions', () => {

@@ -32,7 +32,7 @@ async function consume(peer: AmqpPeer, queue: string, values: Record<string, unk
 }
 
 describe('pipelining', () => {
-  test('a session in one write is answered in its order', async () => {
+  test('[0-9-1 §4.6-1] a session in one write is answered in its order', async () => {
     const peer = await AmqpPeer.open(port);
     peer.write(
       Buffer.concat([
@@ -53,14 +53,21 @@ describe('pipelining', () => {
 });
 
 describe('channels', () => {
-  test('[0-9-1 channel.close] closes, and the number can be opened again', async () => {
+  test('[0-9-1 channel.flow.initial-state] a channel is active, and may say so', async () => {
+    const peer = await AmqpPeer.openChannel(port);
+    const ok = await peer.call(1, methods.channelFlow, { active: true }, methods.channelFlowOk);
+    expect(ok.bit('active')).toBe(true);
+    peer.destroy();
+  });
+
+  test('[0-9-1 channel.close.stability] [0-9-1 §2.3.7-1] closes, and the number can be opened again', async () => {
     const peer = await AmqpPeer.openChannel(port);
     await peer.call(1, methods.channelClose, { replyCode: 200 }, methods.channelCloseOk);
     await peer.call(1, methods.channelOpen, {}, methods.channelOpenOk);
     peer.destroy();
   });
 
-  test('[0-9-1 §1.5.2.5] after channel.close what follows is discarded until close-ok', async () => {
+  test('[0-9-1 channel.close.stability] after channel.close what follows is discarded until close-ok', async () => {
     const peer = await withQueue('discarding');
     peer.send(1, methods.queueDeclare, { queue: 'nope', passive: true });
     peer.publish(1, { routingKey: 'discarding' }, 'never seen');
@@ -73,7 +80,7 @@ describe('channels', () => {
     peer.destroy();
   });
 
-  test('[0-9-1 §4.2.6] content of several channels may be interleaved', async () => {
+  test('[0-9-1 §4.2.6-2] content of several channels may be interleaved', async () => {
     const peer = await withQueue('interleaved');
     await peer.call(2, methods.channelOpen, {}, methods.channelOpenOk);
     const publish = { routingKey: 'interleaved' };
@@ -94,7 +101,7 @@ describe('channels', () => {
     peer.destroy();
   });
 
-  test('a body that spans frames is cut anew at the consumer’s frame_max', async () => {
+  test('[0-9-1 §4.2.6.2-1] a body that spans frames is cut anew at the consumer’s frame_max', async () => {
     const peer = await withQueue('spanning');
     const small = await AmqpPeer.open(port, { frameMax: 4096 });
     await small.call(1, methods.channelOpen, {}, methods.channelOpenOk);
@@ -119,7 +126,7 @@ describe('channels', () => {
 });
 
 describe('publishing', () => {
-  test('[0-9-1 basic.publish.mandatory] what reaches no queue is returned, before it is confirmed', async () => {
+  test('[0-9-1 basic.publish.mandatory.01] what reaches no queue is returned, before it is confirmed', async () => {
     const peer = await AmqpPeer.openChannel(port);
     await peer.call(1, methods.confirmSelect, {}, methods.confirmSelectOk);
     peer.publish(1, { exchange: 'amq.topic', routingKey: 'nobody.cares', mandatory: true }, 'back');
@@ -145,7 +152,7 @@ describe('publishing', () => {
     peer.destroy();
   });
 
-  test('the publisher’s content header reaches the consumer octet for octet', async () => {
+  test('[0-9-1 §3.1.1-1] the publisher’s content header reaches the consumer octet for octet', async () => {
     const peer = await withQueue('faithful');
     const headers = args({ CCC: 'x', n: { type: 'short', value: -5 }, t: { type: 'timestamp', value: 1_000_000n } });
     const native = properties({ contentType: 'a/b', headers, priority: 7, durable: true, type: 't', appId: 'app' });
@@ -200,7 +207,7 @@ describe('publishing', () => {
 });
 
 describe('deliveries', () => {
-  test('[0-9-1 basic.qos] prefetch holds deliveries back until acks come', async () => {
+  test('[0-9-1 basic.qos.prefetch-count.01] prefetch holds deliveries back until acks come', async () => {
     const peer = await withQueue('prefetch');
     await peer.call(1, methods.basicQos, { prefetchCount: 2 }, methods.basicQosOk);
     await consume(peer, 'prefetch');
@@ -219,7 +226,7 @@ describe('deliveries', () => {
     peer.destroy();
   });
 
-  test('[0-9-1 basic.ack.delivery-tag] tag 0 with multiple is all of them', async () => {
+  test('[0-9-1 basic.ack.multiple.exists] tag 0 with multiple is all of them', async () => {
     const peer = await withQueue('all');
     await consume(peer, 'all');
     for (const body of ['1', '2', '3']) peer.publish(1, { routingKey: 'all' }, body);
@@ -231,7 +238,7 @@ describe('deliveries', () => {
     peer.destroy();
   });
 
-  test('nack with multiple and requeue brings them back in order, redelivered', async () => {
+  test('[0-9-1 redelivered.implementation] [0-9-1 basic.reject.02] nack with multiple and requeue brings them back in order, redelivered', async () => {
     const peer = await withQueue('again');
     await peer.call(1, methods.basicQos, { prefetchCount: 3 }, methods.basicQosOk);
     await consume(peer, 'again');
@@ -264,7 +271,7 @@ describe('deliveries', () => {
     peer.destroy();
   });
 
-  test('[0-9-1 basic.cancel] no delivery follows cancel-ok, and what was delivered can be acked', async () => {
+  test('[0-9-1 basic.cancel.01] no delivery follows cancel-ok, and what was delivered can be acked', async () => {
     const peer = await withQueue('cancelled');
     const consumerTag = await consume(peer, 'cancelled');
     peer.publish(1, { routingKey: 'cancelled' }, '1');
@@ -276,7 +283,7 @@ describe('deliveries', () => {
     peer.destroy();
   });
 
-  test('exclusive queues go with their connection, and lock others out', async () => {
+  test('[0-9-1 queue.declare.exclusive.types] exclusive queues go with their connection, and lock others out', async () => {
     const owner = await withQueue('mine');
     const other = await AmqpPeer.openChannel(port);
     other.send(1, methods.basicGet, { queue: 'mine' });
@@ -312,7 +319,7 @@ describe('deliveries', () => {
 });
 
 describe('transactions', () => {
-  test('[0-9-1 tx.commit] publishes and acks happen at the commit', async () => {
+  test('[0-9-1 tx.commit.transacted] publishes and acks happen at the commit', async () => {
     const peer = await withQueue('tx');
     const other = await withQueue('tx-other');
     peer.publish(1, { routingKey: 'tx' }, 'first');
@@ -328,7 +335,7 @@ describe('transactions', () => {
     other.destroy();
   });
 
-  test('[0-9-1 tx.rollback] forgets the publishes, and the acks are still to be given', async () => {
+  test('[0-9-1 tx.rollback.transacted] forgets the publishes, and the acks are still to be given', async () => {
     const peer = await withQueue('tx-back');
     peer.publish(1, { routingKey: 'tx-back' }, 'first');
     await peer.call(1, methods.txSelect, {}, methods.txSelectOk);

@@ -40,7 +40,7 @@ async function refused(values: Record<string, unknown>, method = methods.exchang
 
 describe('the class', () => {
   test.each(['direct', 'fanout', 'topic', 'headers', 'x-consistent-hash'])(
-    'required-types, recommended-types: %s',
+    '[0-9-1 exchange.required-types] [0-9-1 exchange.recommended-types] %s is declared, and routes',
     async (type) => {
       await declare({ type });
       await declare({ type });
@@ -49,7 +49,7 @@ describe('the class', () => {
   );
 
   test.each(['amq.direct', 'amq.fanout', 'amq.topic', 'amq.headers', 'amq.match'])(
-    'required-instances: %s',
+    '[0-9-1 exchange.required-instances] %s is there',
     async (exchange) => {
       await bind(await peer.declare(''), exchange);
     },
@@ -63,7 +63,7 @@ describe('the class', () => {
     expect((await peer.closed()).code).toBe(403);
   });
 
-  test('default-exchange: a queue is reached by its name', async () => {
+  test('[0-9-1 exchange.default-exchange] [0-9-1 basic.publish.exchange.default-exchange] a queue is reached by its name', async () => {
     const queue = await peer.declare('');
     peer.publish(1, { exchange: '', routingKey: queue }, 'm');
     expect(await arrived(queue)).toEqual(['m']);
@@ -76,17 +76,17 @@ describe('the class', () => {
     ['bound to', methods.exchangeBind, { destination: '', source: 'amq.fanout' }],
     ['bound from', methods.exchangeBind, { destination: 'amq.fanout', source: '' }],
     ['unbound from', methods.exchangeUnbind, { destination: 'amq.fanout', source: '' }],
-  ] as const)('default-access: the default exchange is not %s', async (_what, method, values) => {
+  ] as const)('[0-9-1 exchange.default-access] the default exchange is not %s', async (_what, method, values) => {
     expect(await refused(values, method)).toBe('403 ACCESS_REFUSED - operation not permitted on the default exchange');
   });
 });
 
 describe('exchange.declare', () => {
-  test('minimum: there may be more than sixteen', async () => {
+  test('[0-9-1 exchange.declare.minimum] there may be more than sixteen', async () => {
     for (let i = 0; i < 300; i++) await declare({ exchange: `x${i}` });
   });
 
-  test('exchange.reserved: names of the broker’s can be asked for, and declared as they are', async () => {
+  test('[0-9-1 exchange.declare.exchange.reserved] names of the broker’s can be asked for, and declared as they are', async () => {
     await declare({ exchange: 'amq.topic', type: 'topic', durable: true });
     await declare({ exchange: 'amq.topic', type: '', passive: true });
     expect(await refused({ exchange: 'amq.new', type: 'topic' })).toBe(
@@ -104,19 +104,22 @@ describe('exchange.declare', () => {
       { arguments: args({ 'alternate-exchange': 'other' }) },
       "received the value 'other' of type 'longstr' but current is none",
     ],
-  ])('passive.equivalent: %s', async (name, values, difference) => {
-    await declare({});
-    expect(await refused({ exchange: 'x', type: 'direct', ...values })).toBe(
-      `406 PRECONDITION_FAILED - inequivalent arg '${name}' for exchange 'x' in vhost '/': ${difference}`,
-    );
-  });
+  ])(
+    '[0-9-1 exchange.declare.passive.equivalent] declared again with another %s: 406',
+    async (name, values, difference) => {
+      await declare({});
+      expect(await refused({ exchange: 'x', type: 'direct', ...values })).toBe(
+        `406 PRECONDITION_FAILED - inequivalent arg '${name}' for exchange 'x' in vhost '/': ${difference}`,
+      );
+    },
+  );
 
   test('arguments that mean nothing may differ', async () => {
     await declare({ arguments: args({ note: 'a' }) });
     await declare({ arguments: args({ note: 'b' }) });
   });
 
-  test('passive.not-found: 404', async () => {
+  test('[0-9-1 exchange.declare.passive.not-found] what is not there, passively: 404', async () => {
     expect(await refused({ exchange: 'x', type: 'direct', passive: true })).toBe(
       "404 NOT_FOUND - no exchange 'x' in vhost '/'",
     );
@@ -133,7 +136,7 @@ describe('exchange.declare', () => {
     });
   });
 
-  test('type.support: 503', async () => {
+  test('[0-9-1 exchange.declare.type.support] a type that is not there: 503', async () => {
     peer.send(1, methods.exchangeDeclare, { exchange: 'x', type: 'nonsense' });
     expect(await peer.connectionClosed()).toEqual({
       code: 503,
@@ -165,11 +168,11 @@ describe('exchange.declare', () => {
 });
 
 describe('exchange.delete', () => {
-  test('exchange.exists: what is not there is deleted already [RabbitMQ: specification, idempotent deletes]', async () => {
+  test('[0-9-1 exchange.delete.exchange.exists] what is not there is deleted already [RabbitMQ: specification, idempotent deletes]', async () => {
     await peer.call(1, methods.exchangeDelete, { exchange: 'nope' }, methods.exchangeDeleteOk);
   });
 
-  test('if-unused.in-use: bindings from it count, bindings to it do not', async () => {
+  test('[0-9-1 exchange.delete.if-unused.in-use] bindings from it count, bindings to it do not', async () => {
     const queue = await peer.declare('');
     await declare({});
     await bindExchange('x', 'amq.fanout');
@@ -230,7 +233,7 @@ describe('exchange.bind, exchange.unbind [RabbitMQ: exchange to exchange binding
 });
 
 describe('routing', () => {
-  test('[queue.bind routing-key.direct-exchange-key-matching]', async () => {
+  test('[0-9-1 queue.bind.routing-key.direct-exchange-key-matching] direct: a key that is the same', async () => {
     const queue = await peer.declare('');
     await bind(queue, 'amq.direct', 'K');
     for (const routingKey of ['K', 'k', 'K.', '']) peer.publish(1, { exchange: 'amq.direct', routingKey }, routingKey);
@@ -247,7 +250,7 @@ describe('routing', () => {
     ['', [''], ['a']],
     ['a..b', ['a..b'], ['a.b']],
     ['a.*.b', ['a..b', 'a.x.b'], ['a.b']],
-  ])('topic: %j', async (pattern, matching, others) => {
+  ])('[0-9-1 §3.1.3.3-1] topic: %j', async (pattern, matching, others) => {
     const queue = await peer.declare('');
     await bind(queue, 'amq.topic', pattern);
     for (const routingKey of [...matching, ...others])
@@ -271,7 +274,7 @@ describe('routing', () => {
       [{ a: 'x' }],
     ],
     ['no arguments at all', {}, [{}, { a: 'x' }], []],
-  ])('headers: %s', async (_title, wanted, matching, others) => {
+  ])('[0-9-1 §3.1.3.4-1] headers: %s', async (_title, wanted, matching, others) => {
     const queue = await peer.declare('');
     await bind(queue, 'amq.headers', '', { arguments: args(wanted) });
     const all = [...matching, ...others];
@@ -301,7 +304,7 @@ describe('routing', () => {
     expect((await peer.content(methods.basicReturn)).args.text('exchange')).toBe('first');
   });
 
-  test('[basic.publish exchange.02] an internal exchange takes no publishes: 403', async () => {
+  test('[0-9-1 basic.publish.exchange.02] an internal exchange takes no publishes: 403', async () => {
     await declare({ internal: true });
     peer.publish(1, { exchange: 'x' }, 'm');
     expect(await peer.closed()).toEqual({

@@ -28,7 +28,7 @@ async function refused(method: Method, values: Record<string, unknown>, by: Amqp
 }
 
 describe('queue.declare', () => {
-  test('default-binding: a new queue is reached by its name, and that binding is nobody’s to remove', async () => {
+  test('[0-9-1 queue.declare.default-binding] [0-9-1 queue.unbind.exchange.default-exchange] a new queue is reached by its name, and that binding is nobody’s to remove', async () => {
     await peer.declare('q');
     peer.publish(1, { routingKey: 'q' }, 'm');
     expect((await peer.get('q'))?.body.toString()).toBe('m');
@@ -38,18 +38,18 @@ describe('queue.declare', () => {
     expect(await refused(methods.queueUnbind, values)).toBe(text);
   });
 
-  test('minimum-queues: there may be more than 256', async () => {
+  test('[0-9-1 queue.declare.minimum-queues] there may be more than 256', async () => {
     for (let i = 0; i < 300; i++) await peer.declare(`q${i}`);
   });
 
-  test('queue.default-name: the broker makes names up, each another', async () => {
+  test('[0-9-1 queue.declare.queue.default-name] the broker makes names up, each another', async () => {
     const names = [];
     for (let i = 0; i < 20; i++) names.push(await peer.declare(''));
     expect(new Set(names).size).toBe(20);
     for (const name of names) expect(name).toMatch(/^amq\.gen-[\w-]{22}$/);
   });
 
-  test('queue.reserved: 403', async () => {
+  test('[0-9-1 queue.declare.queue.reserved] a name of the broker’s: 403', async () => {
     expect(await refused(methods.queueDeclare, { queue: 'amq.new' })).toBe(
       "403 ACCESS_REFUSED - queue name 'amq.new' contains reserved prefix 'amq.*'",
     );
@@ -78,7 +78,7 @@ describe('queue.declare', () => {
     );
   });
 
-  test('passive: everything but the name is ignored, and the counts are told', async () => {
+  test('[0-9-1 queue.declare.passive.passive] everything but the name is ignored, and the counts are told', async () => {
     await peer.declare('q');
     for (const body of ['1', '2', '3']) peer.publish(1, { routingKey: 'q' }, body);
     await peer.get('q', false);
@@ -115,20 +115,23 @@ describe('queue.declare', () => {
       { arguments: args({ 'x-max-length': int(1) }) },
       "received the value '1' of type 'signedint' but current is none",
     ],
-  ])('passive.equivalent: %s', async (name, values, difference) => {
-    await peer.declare('q');
-    expect(await refused(methods.queueDeclare, { queue: 'q', ...values })).toBe(
-      `406 PRECONDITION_FAILED - inequivalent arg '${name}' for queue 'q' in vhost '/': ${difference}`,
-    );
-  });
+  ])(
+    '[0-9-1 queue.declare.passive.equivalent] declared again with another %s: 406',
+    async (name, values, difference) => {
+      await peer.declare('q');
+      expect(await refused(methods.queueDeclare, { queue: 'q', ...values })).toBe(
+        `406 PRECONDITION_FAILED - inequivalent arg '${name}' for queue 'q' in vhost '/': ${difference}`,
+      );
+    },
+  );
 
-  test('passive.equivalent: numbers of another width are the same', async () => {
+  test('[0-9-1 queue.declare.passive.equivalent] numbers of another width are the same', async () => {
     await peer.declare('q', { arguments: args({ 'x-max-length': int(5) }) });
     await peer.declare('q', { arguments: args({ 'x-max-length': { type: 'long', value: 5n } }) });
   });
 
   // RabbitMQ compares auto-delete, where the rule asks that it be ignored
-  test('![auto-delete.pre-existence] declaring again with another auto-delete is 406', async () => {
+  test('[0-9-1 queue.declare.auto-delete.pre-existence] declaring again with another auto-delete is 406', async () => {
     await peer.declare('q', { autoDelete: true });
     expect(await refused(methods.queueDeclare, { queue: 'q' })).toMatch(/^406 .*inequivalent arg 'auto_delete'/);
   });
@@ -149,7 +152,7 @@ describe('queue.declare', () => {
     second.destroy();
   });
 
-  describe('exclusive.exclusive: another connection’s queue is locked', () => {
+  describe('[0-9-1 queue.declare.exclusive.exclusive] another connection’s queue is locked', () => {
     const uses: [string, Method, Record<string, unknown>][] = [
       ['declared', methods.queueDeclare, {}],
       ['declared exclusively', methods.queueDeclare, { exclusive: true }],
@@ -193,7 +196,7 @@ describe('queue.declare', () => {
 });
 
 describe('queue.bind', () => {
-  test('duplicates: the same again is no error; unique: a message comes once however many bindings match', async () => {
+  test('[0-9-1 queue.bind.duplicates] [0-9-1 queue.bind.unique] the same again is no error; a message comes once however many bindings match', async () => {
     const queue = await peer.declare('');
     for (const routingKey of ['a.*', 'a.*', '#', '*.b']) {
       await peer.call(1, methods.queueBind, { queue, exchange: 'amq.topic', routingKey }, methods.queueBindOk);
@@ -203,13 +206,13 @@ describe('queue.bind', () => {
     expect(core.core.vhost.queues.get(queue)?.bindings.size).toBe(3);
   });
 
-  test('transient-exchange: a durable queue may be bound to one', async () => {
+  test('[0-9-1 queue.bind.transient-exchange] a durable queue may be bound to one', async () => {
     await peer.declare('q', { durable: true });
     await peer.call(1, methods.exchangeDeclare, { exchange: 'x', type: 'fanout' }, methods.exchangeDeclareOk);
     await peer.call(1, methods.queueBind, { queue: 'q', exchange: 'x' }, methods.queueBindOk);
   });
 
-  test('binding-count: to more than four exchanges', async () => {
+  test('[0-9-1 queue.bind.binding-count] to more than four exchanges', async () => {
     const queue = await peer.declare('');
     for (const exchange of ['direct', 'fanout', 'topic', 'headers', 'match']) {
       await peer.call(1, methods.queueBind, { queue, exchange: `amq.${exchange}` }, methods.queueBindOk);
@@ -223,20 +226,26 @@ describe('queue.bind', () => {
     ['queue.delete', methods.queueDelete, {}],
     ['basic.consume', methods.basicConsume, {}],
     ['basic.get', methods.basicGet, {}],
-  ])('queue.queue-known: %s of the empty name, before any was declared: 404', async (_name, method, values) => {
-    expect(await refused(method, { queue: '', ...values })).toBe('404 NOT_FOUND - no previously declared queue');
-  });
+  ])(
+    '[0-9-1 queue.unbind.01] [0-9-1 queue.bind.queue.queue-known] [0-9-1 queue.unbind.queue.queue-known] [0-9-1 queue.purge.queue.queue-known] [0-9-1 queue.delete.queue.queue-known] %s of the empty name, before any was declared: 404',
+    async (_name, method, values) => {
+      expect(await refused(method, { queue: '', ...values })).toBe('404 NOT_FOUND - no previously declared queue');
+    },
+  );
 
   test.each<[string, Method, Record<string, unknown>]>([
     ['queue.bind', methods.queueBind, { exchange: 'amq.direct' }],
     ['queue.purge', methods.queuePurge, {}],
     ['basic.consume', methods.basicConsume, {}],
     ['basic.get', methods.basicGet, {}],
-  ])('queue.must-exist: %s: 404', async (_name, method, values) => {
-    expect(await refused(method, { queue: 'nope', ...values })).toBe("404 NOT_FOUND - no queue 'nope' in vhost '/'");
-  });
+  ])(
+    '[0-9-1 queue.bind.queue.must-exist] [0-9-1 queue.purge.queue.must-exist] %s of a queue that is not there: 404',
+    async (_name, method, values) => {
+      expect(await refused(method, { queue: 'nope', ...values })).toBe("404 NOT_FOUND - no queue 'nope' in vhost '/'");
+    },
+  );
 
-  test('exchange.exchange-existence: 404, also when the queue is not there either', async () => {
+  test('[0-9-1 queue.bind.exchange.exchange-existence] 404, also when the queue is not there either', async () => {
     const text = "404 NOT_FOUND - no exchange 'nope' in vhost '/'";
     expect(await refused(methods.queueBind, { queue: await peer.declare(''), exchange: 'nope' })).toBe(text);
     expect(await refused(methods.queueBind, { queue: 'neither', exchange: 'nope' })).toBe(text);
@@ -255,7 +264,7 @@ describe('queue.bind', () => {
 });
 
 describe('queue.unbind', () => {
-  test('what is not bound, or not there, is unbound already [RabbitMQ: specification]', async () => {
+  test('[0-9-1 queue.unbind.queue.must-exist] [0-9-1 queue.unbind.exchange.must-exist] what is not bound, or not there, is unbound already [RabbitMQ: specification]', async () => {
     const queue = await peer.declare('');
     for (const values of [
       { queue, exchange: 'amq.direct' },
@@ -280,7 +289,7 @@ describe('queue.unbind', () => {
 });
 
 describe('queue.purge, queue.delete', () => {
-  test('purge.02: what waits for its ack is not purged', async () => {
+  test('[0-9-1 queue.purge.02] what waits for its ack is not purged', async () => {
     const queue = await peer.declare('');
     for (const body of ['1', '2', '3']) peer.publish(1, { routingKey: queue }, body);
     await peer.get(queue, false);
@@ -290,12 +299,12 @@ describe('queue.purge, queue.delete', () => {
     expect((await peer.get(queue))?.body.toString()).toBe('1');
   });
 
-  test('delete: what is not there is deleted already, with 0 messages', async () => {
+  test('[0-9-1 queue.delete.queue.must-exist] what is not there is deleted already, with 0 messages', async () => {
     const ok = await peer.call(1, methods.queueDelete, { queue: 'nope' }, methods.queueDeleteOk);
     expect(ok.number('messageCount')).toBe(0);
   });
 
-  test('if-unused.in-use, if-empty.not-empty: 406, and the queue is as it was', async () => {
+  test('[0-9-1 queue.delete.if-unused.in-use] [0-9-1 queue.delete.if-empty.not-empty] 406, and the queue is as it was', async () => {
     await peer.declare('q');
     peer.publish(1, { routingKey: 'q' }, 'm');
     expect(await refused(methods.queueDelete, { queue: 'q', ifEmpty: true })).toBe(
@@ -312,7 +321,7 @@ describe('queue.purge, queue.delete', () => {
   });
 });
 
-test('durable.persistence, queue.bind durable-exchange, basic.01: what is durable is there after a restart, and nothing else', async () => {
+test('[0-9-1 queue.declare.durable.persistence] [0-9-1 queue.declare.durable.types] [0-9-1 exchange.declare.durable.support] [0-9-1 queue.bind.durable-exchange] [0-9-1 basic.01] what is durable is there after a restart, and nothing else', async () => {
   const persistent = encodeProperties({ headers: new Map(), durable: true }, null as never);
   const first = await BrokerProcess.start();
   const before = await AmqpPeer.openChannel(first.port('amqp'));

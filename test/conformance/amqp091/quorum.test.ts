@@ -71,6 +71,23 @@ describe('[RabbitMQ: quorum queues, poison message handling] x-delivery-count', 
     expect(headersOf(got!.native)).toEqual(args({ 'x-delivery-count': long(1) }));
   });
 
+  test('[0-9-1 basic.deliver.01] what came back more often than x-delivery-limit allows is dead-lettered', async () => {
+    await peer.declare('dead');
+    await declare('q', {
+      'x-queue-type': 'quorum',
+      'x-delivery-limit': int(2),
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-routing-key': 'dead',
+    });
+    peer.publish(1, { routingKey: 'q' }, 'm');
+    for (let i = 0; i < 3; i++) {
+      const got = (await peer.get('q', false))!;
+      peer.send(1, methods.basicReject, { deliveryTag: got.args.bigint('deliveryTag'), requeue: true });
+    }
+    expect(await peer.get('q')).toBeNull();
+    expect((await peer.get('dead'))?.body.toString()).toBe('m');
+  });
+
   test('a classic queue does not show it', async () => {
     await declare('c', {});
     peer.publish(1, { routingKey: 'c' }, 'm');

@@ -76,7 +76,7 @@ function isRangeOrProtocolError(error: unknown): boolean {
 }
 
 describe('field tables', () => {
-  test('every type comes back as it was', () => {
+  test('[0-9-1 §4.2.5.5-1] every type comes back as it was', () => {
     fc.assert(
       fc.property(table, (sent) => {
         expect(decodeTable(encodeTable(sent), 0)).toEqual(sent);
@@ -84,7 +84,7 @@ describe('field tables', () => {
     );
   });
 
-  test('amqplib reads what we write', () => {
+  test('[0-9-1 §4.2.5.5-1] amqplib reads what we write', () => {
     // a decimal below 0 and an int64 beyond a double are read by it as other numbers: not its strong side
     fc.assert(
       fc.property(table, (sent) => {
@@ -94,7 +94,7 @@ describe('field tables', () => {
     );
   });
 
-  test('we read what amqplib writes', () => {
+  test('[0-9-1 §4.2.5.5-1] we read what amqplib writes', () => {
     const simple = fc.dictionary(
       name,
       fc.oneof(
