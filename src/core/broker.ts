@@ -10,6 +10,7 @@ import type { Journal, Recovered } from './journal.ts';
 import { operatorPolicyKind, policyKind, vhostOfPolicy } from './policies.ts';
 import type { ColdStore } from './queue/cold-store.ts';
 import { deduplicationKind } from './queue/deduplication.ts';
+import { heldDeadLetterKind } from './queue/held-dead-letters.ts';
 import type { LocalQueue } from './queue/local-queue.ts';
 import { Pager, type PagingLimits } from './queue/pager.ts';
 import { redeliveryKind } from './queue/redelivery.ts';
@@ -294,6 +295,10 @@ export class Broker implements VhostHost {
     for (const [key, value] of recovered.entries(redeliveryKind)) {
       const [id, sequence] = definitions.splitKey(key);
       byId.get(Number(id))?.restoreRedelivery(Number(sequence), value);
+    }
+    for (const [key, value] of recovered.entries(heldDeadLetterKind)) {
+      const [id, sequence] = definitions.splitKey(key);
+      byId.get(Number(id))?.restoreDeath(Number(sequence), value);
     }
     for (const [key, value] of recovered.entries(deduplicationKind)) {
       const [id, message] = definitions.splitKey(key);

@@ -2,7 +2,7 @@ import { splitKey } from './definitions.ts';
 import { BrokerError } from './errors.ts';
 import type { Journal } from './journal.ts';
 import type { Headers, Value } from './properties.ts';
-import { isInteger, readQueueArguments } from './queue/arguments.ts';
+import { foreignArguments, isInteger, readQueueArguments } from './queue/arguments.ts';
 
 /** What a policy is for; `queues` are those of all types. */
 export const policyTargets = ['all', 'queues', 'classic_queues', 'quorum_queues', 'streams', 'exchanges'] as const;
@@ -143,7 +143,7 @@ export class Policies {
       throw invalid(name, `[{<<"${key}">>,${JSON.stringify(value)}}] are not recognised policy settings`);
     }
     if (type === undefined) return;
-    const isAmount = Number.isInteger(value) && (value as number) >= 0;
+    const isAmount = Number.isInteger(value) && ((value as number) >= 0 || key === 'delivery-limit');
     const isRight = type === 'any' || (type === 'number' ? isAmount : type === typeof value);
     if (!isRight) throw invalid(name, `${JSON.stringify(value)} is not a valid value of '${key}'`);
     if (key === 'alternate-exchange' || key === 'dead-letter-routing-key') return;
@@ -166,9 +166,14 @@ export function mergeDefinitions(policy: PolicyDefinition, operator: PolicyDefin
   const merged: Record<string, PolicyValue> = { ...policy };
   for (const [key, value] of Object.entries(operator)) {
     const other = policy[key];
-    merged[key] = least.has(key) && other !== undefined ? Math.min(other as number, value as number) : value;
+    merged[key] = least.has(key) && other !== undefined ? smaller(other as number, value as number) : value;
   }
   return merged;
+}
+
+// A limit below 0 is none [RabbitMQ: delivery-limit].
+function smaller(a: number, b: number): number {
+  return a < 0 || b < 0 ? Math.max(a, b) : Math.min(a, b);
 }
 
 /**
@@ -181,13 +186,26 @@ export function withDefinition(args: Headers, definition: PolicyDefinition): Hea
     const name = argumentOf(key);
     const own = args.get(name);
     const given = toArgument(key, value);
-    if (own === undefined || (least.has(key) && isInteger(own) && Number(own.value) > Number(value))) {
+    if (
+      own === undefined ||
+      (least.has(key) && isInteger(own) && smaller(Number(own.value), Number(value)) !== Number(own.value))
+    ) {
       merged.set(name, given);
     }
   }
-  // a routing key without an exchange is for arguments to refuse; a policy may well meet a queue without one
-  if (!merged.has('x-dead-letter-exchange')) merged.delete('x-dead-letter-routing-key');
+  leaveAside(merged, args);
   return merged;
+}
+
+// What a declaration is refused for a policy may well meet: it is written for many queues.
+function leaveAside(merged: Map<string, Value>, args: Headers): void {
+  const type = args.get('x-queue-type') === 'quorum' ? 'quorum' : 'classic';
+  for (const name of foreignArguments[type]) if (!args.has(name)) merged.delete(name);
+  if (!merged.has('x-dead-letter-exchange')) merged.delete('x-dead-letter-routing-key');
+  const [weights, max] = [merged.get('x-priority-weights'), args.get('x-max-priority')];
+  if (typeof weights !== 'string' || args.has('x-priority-weights') || max === undefined || !isInteger(max)) return;
+  const levels = Number(max.value) + 1;
+  merged.set('x-priority-weights', weights.split(',').slice(0, levels).join(','));
 }
 
 function argumentOf(key: string): string {

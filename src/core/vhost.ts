@@ -26,8 +26,9 @@ import {
   readQueueArguments,
   sameArguments,
 } from './queue/arguments.ts';
-import { type DeadLetterAddress, makeDeadLetter } from './queue/dead-letter.ts';
+import { type DeadLetterAddress, makeDeadLetter, whyAtMostOnce } from './queue/dead-letter.ts';
 import type { QueueEntry } from './queue/entry.ts';
+import type { HeldDeath } from './queue/held-dead-letters.ts';
 import { LocalQueue, type QueueOwner } from './queue/local-queue.ts';
 import type { Queue } from './queue/queue.ts';
 import type { QueueSpec } from './queue/spec.ts';
@@ -442,23 +443,57 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
 
   /** Publishes what died in a queue to where the queue says: nowhere when there is no such exchange. */
   deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void {
-    const exchange = this.exchanges.get(to.exchange);
+    const exchange = this.findDeadLetterExchange(queue, to);
     if (exchange === undefined) return;
+    const dead = makeDeadLetter(message, queue.name, reason, to, this.nowMs);
+    if (exchange.delays && this.delayDead(exchange, dead)) return;
+    exchange.publishedIn += 1;
+    this.give(this.targetsOfDead(exchange, dead, reason), dead, null, 0, 0);
+  }
+
+  deadLetterSafely(queue: LocalQueue, to: DeadLetterAddress, message: Message, death: HeldDeath): boolean {
+    const { reason, timeMs, safeIn } = death;
+    const exchange = this.findDeadLetterExchange(queue, to);
+    if (exchange === undefined) return false;
+    const dead = makeDeadLetter(message, queue.name, reason, to, timeMs);
+    const { writable } = this.journal;
+    if (!writable && dead.durable) return false;
+    if (exchange.delays && this.delayDead(exchange, dead)) return true;
+    const targets = this.targetsOfDead(exchange, dead, reason);
+    if (targets.length === 0) return safeIn.size > 0; // those that are bound no longer had it
+    const missing = targets.filter(({ queue: { name } }) => !safeIn.has(name));
+    const open = missing.filter(({ queue: target }) => {
+      return target.accepts(1, dead.bodyBytes) && (writable || !target.keeps(dead));
+    });
+    if (open.length > 0) {
+      exchange.publishedIn += 1;
+      this.give(open, dead, null, 0, 0);
+      for (const target of open) safeIn.add(target.queue.name);
+    }
+    return open.length === missing.length;
+  }
+
+  // The queue that is made for them may be missing still, and there may be no room for it.
+  private findDeadLetterExchange(queue: LocalQueue, to: DeadLetterAddress): Exchange | undefined {
     if (to.queue !== undefined && !this.queues.has(to.queue)) {
+      if (this.queues.size >= this.queuesMax) return undefined;
       const { durable } = queue.spec;
       this.createQueue({ name: to.queue, durable, autoDelete: false, exclusiveTo: null, arguments: noHeaders });
     }
-    const dead = makeDeadLetter(message, queue.name, reason, to, this.nowMs);
-    if (exchange.delays && this.delayDead(exchange, dead)) return;
-    const { targets } = computeRoute(this, exchange, dead.deathKeys, dead);
-    exchange.publishedIn += 1;
-    this.give(
-      reason === 'rejected' ? targets : targets.filter((target) => !isCycle(dead.deaths, target.queue.name)),
-      dead,
-      null,
-      0,
-      0,
+    return this.exchanges.get(to.exchange);
+  }
+
+  deadLettersHeld(queue: LocalQueue): void {
+    const { deadLetterExchange: exchange, deadLetterRoutingKey: routingKey } = queue.options;
+    this.host.log.warn(
+      { vhost: this.name, queue: queue.name, exchange, routingKey },
+      'dead letters stay in their queue until the exchange is there and all queues that they go to take them',
     );
+  }
+
+  private targetsOfDead(exchange: Exchange, dead: Message, reason: DeathReason): readonly Target[] {
+    const { targets } = computeRoute(this, exchange, dead.deathKeys, dead);
+    return reason === 'rejected' ? targets : targets.filter(({ queue }) => !isCycle(dead.deaths, queue.name));
   }
 
   private delayDead(exchange: Exchange, dead: Message): boolean {
@@ -569,7 +604,17 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     const { policyKind: kind, name } = queue;
     const policy = this.policies.find(kind, name) ?? null;
     const operatorPolicy = this.operatorPolicies.find(kind, name) ?? null;
-    if (policy !== queue.policy || operatorPolicy !== queue.operatorPolicy) queue.govern(policy, operatorPolicy);
+    if (policy === queue.policy && operatorPolicy === queue.operatorPolicy) return;
+    const before = whyAtMostOnce(queue.options);
+    queue.govern(policy, operatorPolicy);
+    if (whyAtMostOnce(queue.options) !== before) this.tellStrategy(queue);
+  }
+
+  // Whoever asked for the safer strategy is not left to believe that it holds.
+  private tellStrategy(queue: LocalQueue): void {
+    const why = whyAtMostOnce(queue.options);
+    if (why === null) return;
+    this.host.log.warn({ vhost: this.name, queue: queue.name }, `dead letters go at most once, for ${why}`);
   }
 
   private governExchange(exchange: Exchange): void {
@@ -651,17 +696,21 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
 
   /** For queues that the broker itself makes for a session or subscription: no permission is asked. */
   createQueue(spec: QueueSpec): LocalQueue {
-    const queuesPerVhost = Math.min(this.host.queuesPerVhost, this.limits.queues);
-    if (this.queues.size >= queuesPerVhost) {
+    const { queuesMax } = this;
+    if (this.queues.size >= queuesMax) {
       throw new BrokerError(
         'precondition-failed',
-        `cannot declare queue '${spec.name}': queue limit in vhost '${this.name}' (${queuesPerVhost}) is reached`,
+        `cannot declare queue '${spec.name}': queue limit in vhost '${this.name}' (${queuesMax}) is reached`,
       );
     }
     const queue = this.addQueue(spec, spec.durable ? this.host.nextQueueId() : 0);
     if (spec.durable) this.putQueue(queue);
     for (const watch of this.queueWatchers) watch(queue);
     return queue;
+  }
+
+  private get queuesMax(): number {
+    return Math.min(this.host.queuesPerVhost, this.limits.queues);
   }
 
   /** A queue of the broker's own making outlives a crash from now on, with what is published from now on. */
@@ -791,6 +840,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
   addQueue(spec: QueueSpec, id: number): LocalQueue {
     const queue = new LocalQueue(spec, id, this);
     this.queues.set(spec.name, queue);
+    this.tellStrategy(queue);
     this.governQueue(queue);
     if (spec.exclusiveTo !== null) {
       const own = this.exclusive.get(spec.exclusiveTo);

@@ -128,6 +128,7 @@ export class Views {
 
   queue(queue: LocalQueue, vhost: Vhost): Record<string, unknown> {
     const { ready, unacked, consumers } = queue.counts;
+    const { deadHeld } = queue;
     const owner = queue.spec.exclusiveTo;
     const single = queue.options.singleActiveConsumer;
     const inMemory = queue.memoryEntries + unacked;
@@ -142,17 +143,19 @@ export class Views {
       exclusive_consumer_tag: queue.consumers.find(({ exclusive }) => exclusive)?.tag ?? null,
       head_message_timestamp: null,
       memory: inMemoryBytes + inMemory * entryBytes,
-      message_bytes: queue.readyBytes + queue.unackedBytes,
+      message_bytes: queue.readyBytes + queue.unackedBytes + deadHeld.bytes,
+      ...(queue.options.type === 'quorum' ? { message_bytes_dlx: deadHeld.bytes } : {}),
       message_bytes_paged_out: queue.readyBytes - queue.memoryBytes,
       message_bytes_ram: inMemoryBytes,
       message_bytes_ready: queue.readyBytes,
       message_bytes_unacknowledged: queue.unackedBytes,
       message_stats: this.rates.detail(queue, queueStats(queue)),
       ...this.rates.detail(queue, {
-        messages: ready + unacked,
+        messages: ready + unacked + deadHeld.count,
         messages_ready: ready,
         messages_unacknowledged: unacked,
       }),
+      ...(queue.options.type === 'quorum' ? { messages_dlx: deadHeld.count } : {}),
       messages_paged_out: ready - queue.memoryEntries,
       messages_ram: inMemory,
       messages_ready_ram: queue.memoryEntries,
@@ -257,7 +260,7 @@ export function messageCounts(vhosts: readonly Vhost[]): Record<string, number> 
   for (const vhost of vhosts) {
     for (const queue of vhost.queues.values()) {
       const { ready, unacked } = queue.counts;
-      counts.messages += ready + unacked;
+      counts.messages += ready + unacked + queue.deadHeld.count;
       counts.messages_ready += ready;
       counts.messages_unacknowledged += unacked;
     }

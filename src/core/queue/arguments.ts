@@ -3,6 +3,7 @@ import { type Headers, isTyped, type TypedValue, type Value } from '../propertie
 
 export type Overflow = 'drop-head' | 'reject-publish' | 'reject-publish-dlx' | 'block';
 export type QueueType = 'classic' | 'quorum';
+export type DeadLetterStrategy = 'at-most-once' | 'at-least-once';
 
 /** What a queue's arguments and policies ask for; a feature that is not asked for is −1, null, empty or false. */
 export interface QueueOptions {
@@ -16,6 +17,8 @@ export interface QueueOptions {
   readonly deadLetterRoutingKey: string | null;
   /** Dead letters go to `<queue>.dlq` where no exchange for them is named. */
   readonly deadLetterDefault: boolean;
+  /** As asked for: what died is held until its dead letter is safe. */
+  readonly deadLetterStrategy: DeadLetterStrategy;
   /** How often a message may come back; once more, and it is a dead letter. */
   readonly deliveryLimit: number;
   /** How long a message that comes back for the first, second … time waits. */
@@ -49,7 +52,7 @@ const deduplicationWindowMs = 300_000;
 const overflows: readonly string[] = ['drop-head', 'reject-publish', 'reject-publish-dlx', 'block'];
 
 /** Arguments that RabbitMQ takes for the other type only. */
-const foreign: Readonly<Record<QueueType, readonly string[]>> = {
+export const foreignArguments: Readonly<Record<QueueType, readonly string[]>> = {
   classic: ['x-quorum-initial-group-size', 'x-quorum-target-group-size', 'x-dead-letter-strategy'],
   quorum: ['x-max-priority', 'x-queue-mode', 'x-queue-version'],
 };
@@ -65,7 +68,7 @@ export function readQueueArguments(args: Headers, what: string): QueueOptions {
 function readOptions(args: Headers, what: string): QueueOptions {
   const read = new ArgumentReader(args, what);
   const type = readType(read);
-  for (const name of foreign[type]) {
+  for (const name of foreignArguments[type]) {
     if (!args.has(name)) continue;
     throw new BrokerError(
       'precondition-failed',
@@ -94,6 +97,7 @@ function readOptions(args: Headers, what: string): QueueOptions {
     deadLetterExchange,
     deadLetterRoutingKey,
     deadLetterDefault: read.flag('x-dead-letter-default'),
+    deadLetterStrategy: readStrategy(read),
     deliveryLimit: readDeliveryLimit(read, type),
     retryDelaysMs: readDelays(read),
     maxPriority,
@@ -123,10 +127,12 @@ function checkWithoutEffect(read: ArgumentReader): void {
   if (version > 2 || version === 0) read.invalid('x-queue-version', `"unsupported queue version '${version}'"`);
   read.positive('x-quorum-initial-group-size');
   read.positive('x-quorum-target-group-size');
+}
+
+function readStrategy(read: ArgumentReader): DeadLetterStrategy {
   const strategy = read.text('x-dead-letter-strategy') ?? 'at-most-once';
-  if (strategy !== 'at-most-once' && strategy !== 'at-least-once') {
-    read.invalid('x-dead-letter-strategy', 'invalid_dlx_strategy');
-  }
+  if (strategy === 'at-most-once' || strategy === 'at-least-once') return strategy;
+  return read.invalid('x-dead-letter-strategy', 'invalid_dlx_strategy');
 }
 
 // A negative limit is none [RabbitMQ: quorum queues, poison message handling].

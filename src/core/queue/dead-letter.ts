@@ -27,6 +27,22 @@ export function findDeadLetterAddress(options: QueueOptions, name: string): Dead
 }
 
 /**
+ * Why a queue that asks for at-least-once has at-most-once all the same, in words for operators; null: it does not ask, or has it.
+ * A queue that makes room by dropping cannot hold what died [RabbitMQ: quorum queues, at-least-once dead-lettering].
+ */
+export function whyAtMostOnce(options: QueueOptions): string | null {
+  if (options.deadLetterStrategy === 'at-most-once') return null;
+  if (options.type !== 'quorum') return 'it is no quorum queue';
+  if (options.deadLetterExchange === null && !options.deadLetterDefault) return 'it has no dead letter exchange';
+  return options.overflow === 'drop-head' ? 'its overflow is drop-head, where reject-publish is needed' : null;
+}
+
+/** What died is held until every queue that its dead letter goes to has taken it. */
+export function holdsDeadLetters(options: QueueOptions): boolean {
+  return options.deadLetterStrategy === 'at-least-once' && whyAtMostOnce(options) === null;
+}
+
+/**
  * The message as it goes on after it died in `queue`: the same octets at another address, its death beside it, and
  * without expiry, for it would die again where it is to be looked at.
  */

@@ -12,11 +12,12 @@ import { type QueueOptions, readQueueArguments } from './arguments.ts';
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import { ConsumerList } from './consumer-list.ts';
-import { type DeadLetterAddress, findDeadLetterAddress, isDeadLetterQueue } from './dead-letter.ts';
+import { type DeadLetterAddress, findDeadLetterAddress, holdsDeadLetters, isDeadLetterQueue } from './dead-letter.ts';
 import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
 import { Expiries, HeadAlarm, IdleAlarm } from './expiry.ts';
 import { GroupList } from './group-list.ts';
+import { HeldDeadLetters, type HeldDeath } from './held-dead-letters.ts';
 import { type LastValueOwner, LastValues } from './last-value.ts';
 import { LengthLimit } from './length-limit.ts';
 import type { Paging } from './pager.ts';
@@ -43,6 +44,10 @@ export interface QueueOwner {
   confirmsAfter(position: Position): void;
   /** Routes a message that died in the queue to where it says; its entry is settled by the caller, in the same turn. */
   deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void;
+  /** The same for the queues that do not have it yet, as far as they take it. @returns true when all have it */
+  deadLetterSafely(queue: LocalQueue, to: DeadLetterAddress, message: Message, death: HeldDeath): boolean;
+  /** Some of its dead letters could not be sent, the first time. */
+  deadLettersHeld(queue: LocalQueue): void;
   /** x-overflow block: it is full, and `publisher` is to wait until it has room. */
   queueFull(queue: LocalQueue, publisher: Client): void;
   queueHasRoom(queue: LocalQueue): void;
@@ -104,6 +109,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   /** x-overflow block: publishers wait. */
   private blocks = false;
   private deadLetters: DeadLetterAddress | null;
+  /** x-dead-letter-strategy at-least-once, else null. */
+  private held: HeldDeadLetters | null = null;
   private messageTtlMs: number;
   /** Made when the first entry that can expire comes. */
   private headAlarm: HeadAlarm | null = null;
@@ -192,11 +199,11 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (isDeadLetterQueue(this.name)) effective.delete('x-dead-letter-default');
     this.effective = effective;
     const options = readQueueArguments(effective, this.what);
+    this.deadLetters = findDeadLetterAddress(options, this.name);
     this.equip(options);
     this.options = options;
     this.served.single = options.singleActiveConsumer;
     this.limit = LengthLimit.of(options);
-    this.deadLetters = findDeadLetterAddress(options, this.name);
     this.messageTtlMs = options.messageTtlMs;
     if (
       options.maxPriority !== before.maxPriority ||
@@ -208,6 +215,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.characterize();
     if (options.expiresMs !== before.expiresMs) this.watchIdle();
     if (options.messageTtlMs !== before.messageTtlMs) this.shorten();
+    this.held?.retry();
     this.tidy();
     this.wake();
   }
@@ -239,6 +247,7 @@ export class LocalQueue implements Queue, LastValueOwner {
       this.ackTimeout ??= new AckTimeout(options.ackTimeoutMs, timers, () => this.recallDue());
       this.ackTimeout.change(options.ackTimeoutMs, owner.nowMs);
     }
+    this.holdDead(options);
     this.rateLimit?.close();
     this.rateLimit =
       options.rateLimit < 0 ? null : new RateLimit(options.rateLimit, owner.nowMs, timers, () => this.wake());
@@ -420,7 +429,7 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   accepts(count: number, bytes: number): boolean {
     const limit = this.limit;
-    return limit === null || !limit.refuses || !limit.exceeded(this.length + count, this.readyBytes + bytes);
+    return limit === null || !limit.refuses || !limit.exceeded(this.kept + count, this.keptBytes + bytes);
   }
 
   keeps(message: Message): boolean {
@@ -557,6 +566,10 @@ export class LocalQueue implements Queue, LastValueOwner {
   /** What the journal remembers of the queue's features; before its entries. */
   restoreRedelivery(sequence: number, value: Buffer): void {
     this.redeliveries?.restore(sequence, value);
+  }
+
+  restoreDeath(sequence: number, value: Buffer): void {
+    this.held?.restore(sequence, value);
   }
 
   restoreDeduplication(id: string, value: Buffer): void {
@@ -742,6 +755,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.headAlarm?.cancel();
     this.idleAlarm?.cancel();
     for (const entry of this.redeliveries?.takeAll() ?? []) this.settle(entry);
+    for (const [entry] of this.held?.takeAll() ?? []) this.settle(entry);
     this.redeliveries?.close();
     this.deduplication?.clear();
     this.ackTimeout?.close();
@@ -776,6 +790,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.lastValues?.read();
     if (this.shortenedBefore > 0) this.ready.shorten(this.shortenedToMs);
     if (expires) this.expectAll();
+    if (this.held?.expects) this.ready.sweep((entry) => this.isDead(entry), nothing);
     this.tidy(); // what consumers had has come back: it may be more than the queue keeps
   }
 
@@ -844,6 +859,10 @@ export class LocalQueue implements Queue, LastValueOwner {
       this.lastValues.remove(entry);
     }
     this.readyBytes -= entry.message.bodyBytes;
+    if (this.held?.takesBack(entry)) {
+      entry.state = 'waiting';
+      return false;
+    }
     if (this.blocks) this.relieve();
     if (this.redeliveries?.isHeld(entry, this.owner.nowMs)) {
       entry.state = 'waiting';
@@ -859,7 +878,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 
   private blockFrom(limit: LengthLimit, { publisher }: Message): void {
-    if (publisher === null || !limit.isFull(this.length, this.readyBytes)) return;
+    if (publisher === null || !limit.isFull(this.kept, this.keptBytes)) return;
     this.blocks = true;
     this.owner.queueFull(this, publisher);
   }
@@ -867,7 +886,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   // Something left the ready ones, or the limit changed.
   private relieve(): void {
     const { limit } = this;
-    if (!this.deleted && limit?.blocks && !limit.hasRoom(this.length, this.readyBytes)) return;
+    if (!this.deleted && limit?.blocks && !limit.hasRoom(this.kept, this.keptBytes)) return;
     this.blocks = false;
     this.owner.queueHasRoom(this);
   }
@@ -948,6 +967,7 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   private die(entry: QueueEntry, reason: DeathReason, otherwise: DeadLetterAddress | null = null): void {
     if (this.lastValues !== null && this.dropsStale(this.lastValues, entry)) return;
+    if (this.held !== null && !this.deleted) return this.dieSafely(this.held, entry, reason);
     const to = this.deadLetters ?? otherwise;
     if (to !== null && !this.deleted) this.owner.deadLetter(this, to, entry.message, reason);
     if (entry.state === 'unacked') this.acked -= 1; // no consumer's ack
@@ -970,6 +990,7 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   // Before it had a place here.
   private rejectUnsaid(message: Message): Verdict {
+    if (this.held !== null) return this.rejectSafely(this.held, message);
     if (this.deadLetters !== null) this.owner.deadLetter(this, this.deadLetters, message, 'unrepresentable');
     this.settled += 1;
     if (message.durable) this.owner.confirmsAfter(this.owner.journal.position); // its dead letter's
@@ -1003,6 +1024,80 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.delivered += 1;
     consumer.deliver(entry);
     this.unwritten = own;
+  }
+
+  // — dead letters that are held ————————————————————————————————————————————————————————————————————————————————————
+
+  /** How many died whose dead letters are not safe yet, and the octets of their bodies. */
+  get deadHeld(): { readonly count: number; readonly bytes: number } {
+    return { count: this.held?.length ?? 0, bytes: this.held?.bytes ?? 0 };
+  }
+
+  // What counts against its limit: the ready ones, and the dead that have not gone yet.
+  private get kept(): number {
+    return this.held === null ? this.length : this.length + this.held.length;
+  }
+
+  private get keptBytes(): number {
+    return this.held === null ? this.readyBytes : this.readyBytes + this.held.bytes;
+  }
+
+  private holdDead(options: QueueOptions): void {
+    const { held, owner } = this;
+    if (!holdsDeadLetters(options)) {
+      this.held = null;
+      for (const [entry, reason] of held?.takeAll() ?? []) this.die(entry, reason); // once more, as the others
+      return;
+    }
+    this.held ??= new HeldDeadLetters({
+      id: this.id,
+      timers: owner.timers,
+      journal: owner.journal,
+      keeps: (message) => this.keeps(message),
+      sendDeadLetter: (message, death) =>
+        this.deadLetters !== null && owner.deadLetterSafely(this, this.deadLetters, message, death),
+      firstHeld: () => owner.deadLettersHeld(this),
+      deadLetterSafe: (entry) => {
+        this.settle(entry);
+        if (this.blocks) this.relieve();
+      },
+    });
+  }
+
+  private dieSafely(held: HeldDeadLetters, entry: QueueEntry, reason: DeathReason): void {
+    if (held.send(entry, reason, this.owner.nowMs)) {
+      if (entry.state === 'unacked') this.acked -= 1; // no consumer's ack
+      return this.settle(entry);
+    }
+    if (entry.state === 'unacked') {
+      this.unacked -= 1;
+      this.unackedBytes -= entry.message.bodyBytes;
+    } else if (entry.state === 'ready') {
+      this.readyBytes -= entry.message.bodyBytes;
+      this.lastValues?.remove(entry);
+    }
+    entry.state = 'waiting';
+    entry.consumer = null;
+    if (this.isAttentive) this.attend(entry); // for its group and its consumer it is done with
+  }
+
+  private rejectSafely(held: HeldDeadLetters, message: Message): Verdict {
+    const entry = this.makeEntry(message, null);
+    const own = this.unwritten;
+    this.unwritten = null; // a dead letter may come back here, with an entry of its own to write
+    entry.state = 'waiting';
+    if (!held.send(entry, 'unrepresentable', this.owner.nowMs)) this.unwritten = own;
+    else this.settle(entry);
+    if (message.durable) this.owner.confirmsAfter(this.owner.journal.position); // its dead letter's
+    return 'accepted';
+  }
+
+  // It had died before the restart, and is held again.
+  private isDead(entry: QueueEntry): boolean {
+    if (!this.held?.takesBack(entry)) return false;
+    this.readyBytes -= entry.message.bodyBytes;
+    entry.state = 'waiting';
+    return true;
   }
 
   // — last values ———————————————————————————————————————————————————————————————————————————————————————————————

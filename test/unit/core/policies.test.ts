@@ -125,3 +125,31 @@ test('under redeclare: migrate other arguments change the queue; its type stays'
   expect(() => core.declare('q', { 'x-queue-type': 'quorum' })).toThrow(/inequivalent arg 'x-queue-type'/);
   expect(() => core.declare('q', { 'x-max-length': int(-3) })).toThrow(/value_negative/);
 });
+
+test.each([
+  ['classic', { 'dead-letter-strategy': 'at-least-once', 'dead-letter-exchange': 'x', overflow: 'reject-publish' }],
+  ['quorum', { 'queue-mode': 'lazy' }],
+  ['quorum', { 'queue-version': 2 }],
+  ['classic', { 'priority-mode': 'weighted', 'priority-weights': '1,2,3,4,5,6' }],
+])('a %s queue leaves aside what a policy says for others: %o', (type, definition) => {
+  const core = new Core();
+  const args = { 'x-queue-type': type, ...(type === 'classic' ? { 'x-max-priority': int(2) } : {}) };
+  const queue = core.declare('q', args, true) as LocalQueue;
+  core.vhost.policies.set(policy(definition, { pattern: '.*' }));
+  expect(queue.policyDefinition).toEqual(definition);
+  core.declare('later', args, true);
+  core.publish('', 'later', 'm');
+  expect(drain(queueOf(core, 'later'))).toEqual(['m']);
+});
+
+test('a delivery limit below 0 is none: another number is the smaller', () => {
+  const core = new Core();
+  const queue = core.declare('q', { 'x-queue-type': 'quorum' }, true) as LocalQueue;
+  core.vhost.policies.set(policy({ 'delivery-limit': -1 }));
+  expect(queue.options.deliveryLimit).toBe(-1);
+  core.vhost.operatorPolicies.set(policy({ 'delivery-limit': 50 }));
+  expect(queue.options.deliveryLimit).toBe(50);
+  const own = core.declare('own', { 'x-queue-type': 'quorum', 'x-delivery-limit': int(7) }, true) as LocalQueue;
+  core.vhost.policies.set(policy({ 'delivery-limit': -1 }, { name: 'own', pattern: 'own' }));
+  expect(own.options.deliveryLimit).toBe(7);
+});
