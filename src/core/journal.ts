@@ -35,6 +35,8 @@ export interface Journal {
   publish(first: KeptEntry): Position;
   /** The entry was acked, expired or otherwise removed; nothing is written if its message was not. */
   settle(entry: KeptEntry): Position;
+  /** Another entry of the same message and queue is what is kept from now on; `entry` is written, and means nothing after it. */
+  replace(entry: KeptEntry, by: KeptEntry): void;
   /** State that is the last value of a key: topology, sessions, retained messages; replayed by kind. */
   put(kind: string, key: string, value: Buffer): Position;
   delete(kind: string, key: string): Position;

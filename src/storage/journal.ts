@@ -166,6 +166,11 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     return this.appended(8);
   }
 
+  replace(entry: KeptEntry, by: KeptEntry): void {
+    this.catalog.thaw(this.catalog.freeze(entry), by);
+    entry.journal = 'none';
+  }
+
   settleCold(slot: number): void {
     this.settledCold.push(slot);
     this.appended(8);

@@ -20,6 +20,8 @@ export class MemoryJournal implements Journal {
     return ++this.position;
   }
 
+  replace(): void {}
+
   put(_kind: string, _key: string, _value: Buffer): Position {
     return ++this.position;
   }

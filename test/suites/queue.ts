@@ -525,6 +525,24 @@ export function queueSuite(create: () => Promise<QueueHarness>): void {
       expect(queue.counts).toMatchObject({ ready: 0, unacked: 1 });
     });
 
+    rule('x-ack-timeout: what returns has its place, ahead of what came after it', async (h) => {
+      const queue = h.declare('q', { 'x-ack-timeout': '30s' });
+      consume(h, queue, { credit: 2 });
+      publish(h, 'a', 'b', 'c');
+      h.clock.advance(30_000);
+      expect(await drain(queue)).toEqual(['a', 'b', 'c']);
+    });
+
+    rule('x-ack-timeout: a group keeps its order, and goes to a consumer that does not hang', (h) => {
+      const queue = h.declare('q', { 'x-ack-timeout': '30s', 'x-message-groups': true });
+      consume(h, queue, { credit: 2 });
+      for (const body of ['a1', 'a2', 'a3', 'a4']) h.publish('q', body, { groupId: 'a' });
+      const other = consume(h, queue, { credit: 4 });
+      expect(other.bodies).toEqual([]);
+      h.clock.advance(30_000);
+      expect(other.bodies).toEqual(['a1', 'a2', 'a3', 'a4']);
+    });
+
     for (const selector of [undefined, () => true]) {
       rule(`x-rate-limit: deliveries are paced${selector === undefined ? '' : ', those of selectors too'}`, (h) => {
         const queue = h.declare('q', { 'x-rate-limit': '100/s' });
@@ -772,6 +790,24 @@ export function lastingQueueSuite(create: () => Promise<QueueHarness>): void {
       expect(consumer.bodies).toEqual([]);
       h.clock.advance(1);
       expect(consumer.bodies).toEqual(['m']);
+    },
+  );
+
+  lasting(
+    'what a consumer kept too long has its place',
+    (h) => {
+      const queue = h.declare('q', { 'x-ack-timeout': '30s', 'x-delivery-limit': int(5) });
+      publish(h, 'a', 'b');
+      consume(h, queue, { credit: 1 });
+      publish(h, 'c');
+      h.clock.advance(30_000);
+      publish(h, 'd');
+    },
+    async (_, queue) => {
+      const first = await queue.get();
+      expect(first?.deliveryCount).toBe(1);
+      first?.release();
+      expect(await drain(queue)).toEqual(['a', 'b', 'c', 'd']);
     },
   );
 

@@ -45,6 +45,11 @@ export class AckTimeout {
     return undefined;
   }
 
+  /** More may be due: the rest goes in a turn of its own. */
+  goOn(nowMs: number): void {
+    this.alarm.watch(nowMs, nowMs);
+  }
+
   close(): void {
     this.alarm.cancel();
   }

@@ -271,6 +271,12 @@ export class GroupList {
     if (mayMove && group.place !== null) this.onFreed();
   }
 
+  /** The consumer that has the entry hangs: its group goes to another, once nothing of it is unacked. */
+  recalled(entry: QueueEntry): void {
+    const group = this.unacked.get(entry);
+    if (group !== undefined) group.leaving = true;
+  }
+
   /** The entry, which was unacked, waits to be delivered again: its group waits with it. */
   delay(entry: QueueEntry): void {
     const group = this.unacked.get(entry);

@@ -3,7 +3,7 @@ import type { Client } from '../client.ts';
 import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { Journal, Position } from '../journal.ts';
-import { copyMessage, type DeathReason, type Message } from '../message.ts';
+import type { DeathReason, Message } from '../message.ts';
 import { mergeDefinitions, type Policy, type PolicyDefinition, type PolicyKind, withDefinition } from '../policies.ts';
 import type { Headers } from '../properties.ts';
 import type { ReplyAliases } from '../reply.ts';
@@ -57,7 +57,7 @@ export interface QueueOwner {
 
 const nothing = (): void => {};
 
-/** Entries that expire in a turn: with dead letters a few milliseconds. */
+/** Entries that expire, or come back by a timer, in a turn: with dead letters a few milliseconds. */
 const expirySlice = 512;
 
 /** A queue in this process. */
@@ -493,29 +493,33 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.tidy();
   }
 
-  // Its consumer kept a delivery too long: another entry of the same message takes the place of its own, which settles
-  // nothing any more.
+  // Its consumer kept a delivery too long: another entry of the same message, in the same place, is what goes on. The one
+  // that the consumer has settles nothing any more.
   private recallDue(): void {
     const { nowMs, journal } = this.owner;
-    for (let entry = this.ackTimeout?.takeDue(nowMs); entry !== undefined; entry = this.ackTimeout?.takeDue(nowMs)) {
+    for (let left = expirySlice; left > 0; left--) {
+      const entry = this.ackTimeout?.takeDue(nowMs);
+      if (entry === undefined) return;
       if (this.lastValues?.isOutdated(entry)) {
         this.acked -= 1; // no consumer's ack
         this.settle(entry);
         continue;
       }
-      const message = copyMessage(entry.message, {});
-      message.sequence = this.owner.nextSequence();
+      const { message } = entry;
       const again = new QueueEntry(this, message, entry.match);
       again.expiresAtMs = entry.expiresAtMs;
       again.deliveryCount = entry.deliveryCount;
       again.state = 'unacked';
       this.unacked += 1;
       this.unackedBytes += message.bodyBytes;
-      if (this.keeps(message)) journal.publish(again);
+      if (entry.journal === 'written') journal.replace(entry, again);
+      else if (this.keeps(message)) journal.publish(again); // in the place of the one that is settled below
       this.acked -= 1; // no consumer's ack
+      this.groups?.recalled(entry);
       this.settle(entry);
       this.requeue(again, true);
     }
+    this.ackTimeout?.goOn(nowMs);
   }
 
   private mayReturn(redeliveries: Redeliveries, entry: QueueEntry): boolean {
@@ -550,10 +554,13 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   private retry(): void {
     const { nowMs } = this.owner;
-    for (let entry = this.redeliveries?.takeDue(nowMs); entry !== undefined; ) {
+    let left = expirySlice;
+    for (; left > 0; left--) {
+      const entry = this.redeliveries?.takeDue(nowMs);
+      if (entry === undefined) break;
       this.comeBack(entry);
-      entry = this.redeliveries?.takeDue(nowMs);
     }
+    if (left === 0) this.redeliveries?.goOn(nowMs);
     this.wake();
     this.tidy();
   }

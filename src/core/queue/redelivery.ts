@@ -81,6 +81,11 @@ export class Redeliveries {
     return undefined;
   }
 
+  /** More may be due: the rest goes in a turn of its own. */
+  goOn(nowMs: number): void {
+    this.alarm.watch(nowMs, nowMs);
+  }
+
   /** All that wait, given up. */
   takeAll(): QueueEntry[] {
     const all = [...this.waitingEntries];

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { LocalQueue } from '../../../../src/core/queue/local-queue.ts';
-import { Core, int, TestConsumer } from '../../../support/core.ts';
+import { Core, drain, int, TestConsumer } from '../../../support/core.ts';
 import { JournaledBroker } from '../../../support/journaled.ts';
 import { SimulatedDisk } from '../../../support/simulated-disk.ts';
 
@@ -90,4 +90,23 @@ test('after a timeout and a crash the message is there once, until it is acked',
   await again.durable();
   const last = await JournaledBroker.open(SimulatedDisk.holding(left.contents()));
   expect(last.vhost.queues.get('q')!.counts.ready).toBe(0);
+});
+
+test('thousands that are due at once return some at a time, and others are served in between', () => {
+  const core = new Core();
+  const queue = core.declare('q', { 'x-ack-timeout': int(10), 'x-retry-delays': '1s' });
+  const count = 2000;
+  const bodies = Array.from({ length: count }, (_, i) => String(i));
+  queue.attach(new TestConsumer(core.client, { credit: count }));
+  for (const body of bodies) core.publish('', 'q', body);
+  core.clock.nowMs += 10;
+  core.clock.timers.runDue();
+  expect((queue as LocalQueue).waiting).toBeLessThan(count);
+  core.clock.advance(0);
+  expect((queue as LocalQueue).waiting).toBe(count);
+  core.clock.nowMs += 1000;
+  core.clock.timers.runDue();
+  expect(queue.counts.ready).toBeLessThan(count);
+  core.clock.advance(0);
+  expect(drain(queue)).toEqual(bodies);
 });
