@@ -80,6 +80,8 @@ export class Broker implements VhostHost {
   readonly limits: BrokerLimits;
   /** Clients let in since the start. */
   connectionsOpened = 0;
+  /** Channels and sessions; MQTT and STOMP have one in each connection. */
+  channelsOpened = 0;
   readonly pager: Pager | null;
   private readonly clientsOfUser = new Map<string, number>();
 
@@ -226,17 +228,22 @@ export class Broker implements VhostHost {
     }
   }
 
-  /** Is there room for one more channel of the user? @throws BrokerError not-allowed in RabbitMQ's words */
+  /** The user opens one more channel. @throws BrokerError not-allowed in RabbitMQ's words when there is no room for it */
   demandChannel(user: string): void {
     const limit = this.channelLimitOf(user);
-    if (limit === Number.POSITIVE_INFINITY) return;
+    if (limit < Number.POSITIVE_INFINITY && this.channelsOf(user) >= limit) {
+      throw new BrokerError(
+        'not-allowed',
+        `number of channels opened for user '${user}' has reached the maximum allowed user limit of (${limit})`,
+      );
+    }
+    this.channelsOpened += 1;
+  }
+
+  private channelsOf(user: string): number {
     let open = 0;
     for (const client of this.clients) if (client.user === user) open += client.describeChannels().length;
-    if (open < limit) return;
-    throw new BrokerError(
-      'not-allowed',
-      `number of channels opened for user '${user}' has reached the maximum allowed user limit of (${limit})`,
-    );
+    return open;
   }
 
   addClient(client: Client): void {

@@ -65,7 +65,38 @@ export interface ChannelView {
   /** In the transaction under way. */
   readonly uncommittedMessages: number;
   readonly uncommittedAcks: number;
-  /** Messages so far. */
-  readonly published: number;
-  readonly delivered: number;
+  readonly counts: ChannelCounts;
 }
+
+/** Messages of a channel so far; 0 where its protocol does not tell. */
+export interface ChannelCounts {
+  readonly published: number;
+  /** The publisher was told that the broker has it. */
+  readonly confirmed: number;
+  /** No queue took it: the publisher got it back, or did not ask. */
+  readonly returned: number;
+  readonly dropped: number;
+  /** To consumers that settle what they get, and to those that need not. */
+  readonly delivered: number;
+  readonly deliveredSettled: number;
+  /** The same of what was asked for one by one, and how often there was nothing. */
+  readonly fetched: number;
+  readonly fetchedSettled: number;
+  readonly fetchedNothing: number;
+  readonly redelivered: number;
+  readonly acked: number;
+}
+
+export const noCounts: ChannelCounts = {
+  published: 0,
+  confirmed: 0,
+  returned: 0,
+  dropped: 0,
+  delivered: 0,
+  deliveredSettled: 0,
+  fetched: 0,
+  fetchedSettled: 0,
+  fetchedNothing: 0,
+  redelivered: 0,
+  acked: 0,
+};

@@ -38,6 +38,19 @@ import { Schedule, type ScheduleOwner, scheduleKind } from './schedule.ts';
 import { dueMaxMs, type Timing } from './timing.ts';
 import { type Pattern, parsePattern, type TopicMapping } from './topic.ts';
 
+/** What a queue counts of the messages that leave it. */
+export const queueCounts = [
+  'delivered',
+  'deliveredSettled',
+  'fetched',
+  'fetchedSettled',
+  'fetchedNothing',
+  'redelivered',
+  'acked',
+] as const;
+
+export type QueueCount = (typeof queueCounts)[number];
+
 /** What became of a publish: `unroutable` is for the publisher that asked, and is confirmed all the same. */
 export type PublishResult = 'routed' | 'unroutable' | 'refused';
 
@@ -118,6 +131,23 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
   /** What clients gave it, and of that what no queue wanted. */
   publishedIn = 0;
   unroutable = 0;
+  /** Of the unroutable: what its publisher got back. */
+  returned = 0;
+  /** Of AMQP 0-9-1's publisher confirms. */
+  confirmed = 0;
+  queuesDeclared = 0;
+  queuesCreated = 0;
+  queuesDeleted = 0;
+  /** What the queues counted that are deleted. */
+  readonly past: Record<QueueCount, number> = {
+    delivered: 0,
+    deliveredSettled: 0,
+    fetched: 0,
+    fetchedSettled: 0,
+    fetchedNothing: 0,
+    redelivered: 0,
+    acked: 0,
+  };
 
   private readonly host: VhostHost;
   private readonly exclusive = new Map<Client, Set<LocalQueue>>();
@@ -282,6 +312,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     }
     route.exchange.publishedIn += 1;
     const targets = this.targetsOf(route, message);
+    route.exchange.publishedOut += targets.length;
     if (!route.exchange.spec.internal) {
       // what the broker says itself ($SYS) is nobody's publish
       this.publishedIn += 1;
@@ -351,6 +382,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
       ? computeRoute(this, exchange, message.deathKeys, message)
       : this.router.routeFor(exchange, message.routingKey);
     const targets = this.targetsOf(route, message);
+    exchange.publishedOut += targets.length;
     if (targets.length === 0) this.unroutable += 1;
     if (this.isRetained(message)) this.publishRetained(targets, message, null, 0);
     else this.give(targets, message, null, 0, 0);
@@ -447,8 +479,10 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     if (exchange === undefined) return;
     const dead = makeDeadLetter(message, queue.name, reason, to, this.nowMs);
     if (exchange.delays && this.delayDead(exchange, dead)) return;
+    const targets = this.targetsOfDead(exchange, dead, reason);
     exchange.publishedIn += 1;
-    this.give(this.targetsOfDead(exchange, dead, reason), dead, null, 0, 0);
+    exchange.publishedOut += targets.length;
+    this.give(targets, dead, null, 0, 0);
   }
 
   deadLetterSafely(queue: LocalQueue, to: DeadLetterAddress, message: Message, death: HeldDeath): boolean {
@@ -467,6 +501,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     });
     if (open.length > 0) {
       exchange.publishedIn += 1;
+      exchange.publishedOut += open.length;
       this.give(open, dead, null, 0, 0);
       for (const target of open) safeIn.add(target.queue.name);
     }
@@ -655,6 +690,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
       if (current.options.migrates) this.migrateQueue(current, spec, what, fields);
       else demandEquivalent(what, fields, spec.arguments, current.spec.arguments, queueArguments);
       current.used();
+      this.queuesDeclared += 1;
       return current;
     }
     const options = readQueueArguments(spec.arguments, what);
@@ -667,7 +703,9 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
       this.demand(client, 'read', 'queue', spec.name);
       this.demand(client, 'write', 'exchange', deadLetterExchange);
     }
-    return this.createQueue(spec);
+    const queue = this.createQueue(spec);
+    this.queuesDeclared += 1;
+    return queue;
   }
 
   // Under `redeclare: migrate` other arguments are a wish, where they can be fulfilled.
@@ -705,6 +743,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     }
     const queue = this.addQueue(spec, spec.durable ? this.host.nextQueueId() : 0);
     if (spec.durable) this.putQueue(queue);
+    this.queuesCreated += 1;
     for (const watch of this.queueWatchers) watch(queue);
     return queue;
   }
@@ -750,6 +789,8 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
 
   removeQueue(queue: LocalQueue): void {
     if (queue.deleted) return;
+    this.queuesDeleted += 1;
+    for (const name of queueCounts) this.past[name] += queue[name];
     for (const binding of [...queue.bindings]) this.removeBinding(binding);
     this.queues.delete(queue.name);
     const owner = queue.spec.exclusiveTo;

@@ -1,9 +1,9 @@
-import type { ChannelView, Client } from '../core/client.ts';
+import type { ChannelCounts, ChannelView, Client } from '../core/client.ts';
 import type { Binding } from '../core/exchange/binding.ts';
 import { Exchange } from '../core/exchange/exchange.ts';
 import type { LocalQueue } from '../core/queue/local-queue.ts';
 import type { Consumer, Queue } from '../core/queue/queue.ts';
-import type { Vhost } from '../core/vhost.ts';
+import type { QueueCount, Vhost } from '../core/vhost.ts';
 import { headersToJson } from './arguments.ts';
 import { propertiesKey } from './binding-key.ts';
 import type { Management } from './context.ts';
@@ -51,7 +51,7 @@ export class Views {
       peer_port: peerPort,
       port,
       protocol: view.protocol,
-      ...this.rates.detail(client, { recv_oct: view.bytesIn, send_oct: view.bytesOut }),
+      ...this.rates.detail(client, { recv_oct: view.bytesIn, send_oct: view.bytesOut }, client.connectedAtMs),
       send_pend: 0,
       ssl: view.encrypted,
       state: view.state,
@@ -78,7 +78,11 @@ export class Views {
       connection_details: this.connectionDetails(client),
       consumer_count: view.consumers,
       global_prefetch_count: view.globalPrefetch,
-      message_stats: withoutRates({ publish: view.published, deliver_get: view.delivered }),
+      message_stats: this.rates.detail(
+        this.rates.within(client, view.number),
+        channelStats(view.counts),
+        client.connectedAtMs,
+      ),
       messages_unacknowledged: view.unacked,
       messages_uncommitted: view.uncommittedMessages,
       messages_unconfirmed: view.unconfirmed,
@@ -149,7 +153,7 @@ export class Views {
       message_bytes_ram: inMemoryBytes,
       message_bytes_ready: queue.readyBytes,
       message_bytes_unacknowledged: queue.unackedBytes,
-      message_stats: this.rates.detail(queue, queueStats(queue)),
+      message_stats: this.rates.detail(queue, queueStats(queue), this.management.node.startedAtMs),
       ...this.rates.detail(queue, {
         messages: ready + unacked + deadHeld.count,
         messages_ready: ready,
@@ -191,7 +195,7 @@ export class Views {
       durable: spec.durable,
       internal: spec.internal,
       ...(exchange.publishedIn > 0
-        ? { message_stats: this.rates.detail(exchange, { publish_in: exchange.publishedIn }) }
+        ? { message_stats: this.rates.detail(exchange, exchangeStats(exchange), this.management.node.startedAtMs) }
         : {}),
       ...(exchange.delays || exchange.schedule !== null ? { messages_delayed: exchange.schedule?.count ?? 0 } : {}),
       name: exchange.name,
@@ -237,7 +241,7 @@ export class Views {
       default_queue_type: metadata.defaultQueueType ?? 'classic',
       description: metadata.description,
       ...this.rates.detail(vhost, messageCounts([vhost])),
-      message_stats: this.rates.detail(vhost, messageStats([vhost])),
+      message_stats: this.rates.detail(vhost, messageStats([vhost]), this.management.node.startedAtMs),
       metadata: { description: metadata.description, tags: metadata.tags },
       name: vhost.name,
       protected_from_deletion: metadata.protectedFromDeletion,
@@ -268,34 +272,56 @@ export function messageCounts(vhosts: readonly Vhost[]): Record<string, number> 
   return counts;
 }
 
-/** Of queues that are there: what deleted ones had is forgotten. */
+/** Since the start, deleted queues with the others. */
 export function messageStats(vhosts: readonly Vhost[]): Record<string, number> {
-  const stats: Record<string, number> = { publish: 0, drop_unroutable: 0 };
+  const stats: Record<string, number> = { publish: 0, confirm: 0, return_unroutable: 0, drop_unroutable: 0 };
+  const add = (name: string, count: number): void => {
+    stats[name] = (stats[name] ?? 0) + count;
+  };
   for (const vhost of vhosts) {
-    stats['publish']! += vhost.publishedIn;
-    stats['drop_unroutable']! += vhost.unroutable;
-    for (const queue of vhost.queues.values()) {
-      const { publish: _, ...delivered } = queueStats(queue);
-      for (const [name, count] of Object.entries(delivered)) stats[name] = (stats[name] ?? 0) + count;
+    add('publish', vhost.publishedIn);
+    add('confirm', vhost.confirmed);
+    add('return_unroutable', vhost.returned);
+    add('drop_unroutable', vhost.unroutable - vhost.returned);
+    for (const counts of [vhost.past, ...vhost.queues.values()]) {
+      for (const [name, count] of Object.entries(deliveryStats(counts))) add(name, count);
     }
   }
   return stats;
 }
 
 function queueStats(queue: LocalQueue): Record<string, number> {
+  return { publish: queue.publishedIn, ...deliveryStats(queue) };
+}
+
+function exchangeStats({ publishedIn, publishedOut }: Exchange): Record<string, number> {
+  return { publish_in: publishedIn, publish_out: publishedOut };
+}
+
+function channelStats(counts: ChannelCounts): Record<string, number> {
+  const { published, confirmed, returned, dropped } = counts;
   return {
-    publish: queue.publishedIn,
-    deliver: queue.delivered,
-    deliver_no_ack: queue.deliveredSettled,
-    get: queue.fetched,
-    deliver_get: queue.delivered + queue.deliveredSettled + queue.fetched,
-    redeliver: queue.redelivered,
-    ack: queue.acked,
+    publish: published,
+    confirm: confirmed,
+    return_unroutable: returned,
+    drop_unroutable: dropped,
+    ...deliveryStats(counts),
   };
 }
 
-function withoutRates(counts: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+// `get` and `deliver` are those that are to be acked; `deliver_get` is all of them.
+function deliveryStats(counts: Readonly<Record<QueueCount, number>>): Record<string, number> {
+  const { delivered, deliveredSettled, fetched, fetchedSettled } = counts;
+  return {
+    deliver: delivered,
+    deliver_no_ack: deliveredSettled,
+    get: fetched,
+    get_no_ack: fetchedSettled,
+    get_empty: counts.fetchedNothing,
+    deliver_get: delivered + deliveredSettled + fetched + fetchedSettled,
+    redeliver: counts.redelivered,
+    ack: counts.acked,
+  };
 }
 
 function splitAddress(address: string): [host: string, port: number] {

@@ -2,6 +2,8 @@ import { type ConsumeMessage, connect as connectAmqp } from 'amqplib';
 import { connectAsync } from 'mqtt';
 import rhea from 'rhea';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { methods } from '../../src/protocols/amqp091/spec.ts';
+import { AmqpPeer } from '../support/amqp-peer.ts';
 import { ApiClient } from '../support/api-client.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { StompWire } from '../support/stomp-wire.ts';
@@ -429,6 +431,134 @@ describe('topology', () => {
       message_stats: { publish: 3, get: 2, deliver_get: 2, ack: 2 },
     });
     await api.delete('vhosts/counted');
+  });
+
+  // The same session gives the same counts in RabbitMQ 3.10.
+  test('channels, exchanges, queues and virtual hosts count as RabbitMQ’s do', async () => {
+    await api.put('vhosts/stats');
+    const peer = await AmqpPeer.openChannel(broker.port('amqp'), { vhost: 'stats' });
+    await peer.openChannel(2);
+    await peer.call(1, methods.confirmSelect, {}, methods.confirmSelectOk);
+    await peer.call(1, methods.exchangeDeclare, { exchange: 'x', type: 'fanout' }, methods.exchangeDeclareOk);
+    for (const queue of ['one', 'two']) {
+      await peer.declare(queue);
+      for (const routingKey of ['', 'again']) {
+        await peer.call(1, methods.queueBind, { queue, exchange: 'x', routingKey }, methods.queueBindOk);
+      }
+    }
+    for (let i = 0; i < 10; i++) peer.publish(1, { exchange: 'x' }, '12345');
+    peer.publish(1, { exchange: 'amq.direct', routingKey: 'nowhere', mandatory: true }, '1');
+    peer.publish(1, { exchange: 'amq.direct', routingKey: 'nowhere' }, '1');
+    peer.publish(1, { routingKey: 'one' }, 'x');
+    peer.send(2, methods.basicQos, { prefetchCount: 5 });
+    peer.send(2, methods.basicConsume, { queue: 'one', consumerTag: 'acks' });
+    peer.send(2, methods.basicConsume, { queue: 'two', consumerTag: 'settles', noAck: true });
+    peer.send(2, methods.basicAck, { deliveryTag: 3, multiple: true });
+    peer.send(1, methods.basicGet, { queue: 'one' });
+    peer.send(1, methods.basicNack, { deliveryTag: 1, requeue: true });
+    peer.send(1, methods.basicGet, { queue: 'two' });
+    peer.send(1, methods.basicGet, { queue: 'one', noAck: true });
+    const channels = async (): Promise<Record<string, Record<string, number>>[]> =>
+      (await api.read<Record<string, Record<string, number>>[]>('vhosts/stats/channels')).sort(
+        (a, b) => Number(a['number']) - Number(b['number']),
+      );
+    const stats = async (): Promise<unknown> => (await channels())[0]?.['message_stats'];
+    await expect.poll(stats).toMatchObject({ confirm: 13, get_no_ack: 1 });
+    expect((await channels()).map((channel) => channel['message_stats'])).toMatchObject([
+      {
+        publish: 13,
+        confirm: 13,
+        return_unroutable: 1,
+        drop_unroutable: 1,
+        deliver: 0,
+        deliver_no_ack: 0,
+        get: 1,
+        get_no_ack: 1,
+        get_empty: 1,
+        deliver_get: 2,
+        redeliver: 1,
+        ack: 0,
+        publish_details: { rate: expect.any(Number) },
+      },
+      { publish: 0, deliver: 8, deliver_no_ack: 10, deliver_get: 18, get: 0, get_empty: 0, redeliver: 0, ack: 3 },
+    ]);
+    expect(await api.read('exchanges/stats/x')).toMatchObject({ message_stats: { publish_in: 10, publish_out: 20 } });
+    expect(await api.read('exchanges/stats/amq.direct')).toMatchObject({
+      message_stats: { publish_in: 2, publish_out: 0 },
+    });
+    expect(await api.read('queues/stats/one')).toMatchObject({
+      message_stats: {
+        publish: 11,
+        deliver: 8,
+        deliver_no_ack: 0,
+        get: 1,
+        get_no_ack: 1,
+        get_empty: 0,
+        deliver_get: 10,
+        redeliver: 1,
+        ack: 3,
+      },
+    });
+    const sums = {
+      publish: 13,
+      confirm: 13,
+      return_unroutable: 1,
+      drop_unroutable: 1,
+      deliver: 8,
+      deliver_no_ack: 10,
+      get: 1,
+      get_no_ack: 1,
+      get_empty: 1,
+      deliver_get: 20,
+      redeliver: 1,
+      ack: 3,
+    };
+    expect(await api.read('vhosts/stats')).toMatchObject({ message_stats: sums });
+    // what was counted stays when queues and channels go
+    await api.delete('queues/stats/one');
+    peer.destroy();
+    await expect.poll(channels).toEqual([]);
+    expect(await api.read('vhosts/stats')).toMatchObject({ message_stats: sums });
+    await api.delete('vhosts/stats');
+  });
+
+  test('the overview counts what came and went', async () => {
+    const churn = async (): Promise<Record<string, number>> =>
+      (await api.read<{ churn_rates: Record<string, number> }>('overview')).churn_rates;
+    const grown = (before: Record<string, number>, after: Record<string, number>): Record<string, number> =>
+      Object.fromEntries(
+        Object.keys(before)
+          .filter((name) => !name.endsWith('_details'))
+          .map((name) => [name, after[name]! - before[name]!]),
+      );
+    await expect.poll(async () => (await api.read<unknown[]>('connections')).length).toBe(0);
+    const before = await churn();
+    const peer = await AmqpPeer.openChannel(broker.port('amqp'));
+    await peer.openChannel(2);
+    for (const queue of ['churn', 'churn', 'churn2']) await peer.declare(queue);
+    await peer.call(1, methods.queueDelete, { queue: 'churn' }, methods.queueDeleteOk);
+    await peer.call(2, methods.channelClose, { replyCode: 200 }, methods.channelCloseOk);
+    expect(grown(before, await churn())).toEqual({
+      connection_created: 1,
+      connection_closed: 0,
+      channel_created: 2,
+      channel_closed: 1,
+      queue_declared: 3,
+      queue_created: 2,
+      queue_deleted: 1,
+    });
+    peer.destroy();
+    await expect
+      .poll(async () => grown(before, await churn()))
+      .toMatchObject({
+        connection_closed: 1,
+        channel_closed: 2,
+      });
+    expect(await churn()).toMatchObject({ queue_created_details: { rate: expect.any(Number) } });
+    expect((await api.read<unknown[]>('nodes'))[0]).toMatchObject({
+      channel_created: (await churn())['channel_created'],
+    });
+    await api.delete('queues/%2F/churn2');
   });
 
   test('what no queue wants is not routed, what is no exchange is refused', async () => {

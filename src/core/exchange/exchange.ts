@@ -55,6 +55,8 @@ export class Exchange {
   readonly sources = new Set<Binding>();
   deleted = false;
   publishedIn = 0;
+  /** To queues: a message counts once for each that it is given to. */
+  publishedOut = 0;
   /** The policies that hold for it. */
   policy: Policy | null = null;
   operatorPolicy: Policy | null = null;

@@ -60,6 +60,12 @@ const nothing = (): void => {};
 /** Entries that expire, or come back by a timer, in a turn: with dead letters a few milliseconds. */
 const expirySlice = 512;
 
+/** Who asked for an entry, and waits while it is looked for. */
+interface Getting {
+  readonly resolve: (entry: QueueEntry | undefined) => void;
+  readonly settles: boolean;
+}
+
 /** A queue in this process. */
 export class LocalQueue implements Queue, LastValueOwner {
   /** As declared, or as migrated by a later declaration. */
@@ -73,6 +79,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   delivered = 0;
   deliveredSettled = 0;
   fetched = 0;
+  fetchedSettled = 0;
+  fetchedNothing = 0;
   redelivered = 0;
   acked = 0;
   readyBytes = 0;
@@ -135,7 +143,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   /** Made when its first entry leaves memory. */
   private coldOwner: ColdOwner | null = null;
   /** Who asked for the first entry while it was still to be read back. */
-  private readonly getting: ((entry: QueueEntry | undefined) => void)[] = [];
+  private readonly getting: Getting[] = [];
   /** Who asked for all to be served while some of it was still to be read back. */
   private readonly serving: (() => void)[] = [];
   /** Sweeps for consumers with selectors that still read. */
@@ -722,13 +730,26 @@ export class LocalQueue implements Queue, LastValueOwner {
     } else if (this.groups !== null) this.wake();
   }
 
-  get(): QueueEntry | undefined | Promise<QueueEntry | undefined> {
+  get(settles = false): QueueEntry | undefined | Promise<QueueEntry | undefined> {
     this.idleAlarm?.used();
     const entry = this.getting.length === 0 ? this.shift() : undefined;
-    if (entry !== undefined) this.fetched += 1;
     if (this.headAlarm !== null) this.watchHead();
-    if (entry !== undefined || !this.isReading) return entry;
-    return new Promise((resolve) => this.getting.push(resolve));
+    if (entry === undefined && this.isReading) return new Promise((resolve) => this.getting.push({ resolve, settles }));
+    this.countGet(entry, settles);
+    return entry;
+  }
+
+  private countGet(entry: QueueEntry | undefined, settles: boolean): void {
+    if (entry === undefined) {
+      this.fetchedNothing += 1;
+      return;
+    }
+    if (entry.redelivered) this.redelivered += 1;
+    if (!settles) this.fetched += 1;
+    else {
+      this.fetchedSettled += 1;
+      this.acked -= 1; // no consumer's ack
+    }
   }
 
   browse(after: QueueEntry | null, count: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]> {
@@ -843,8 +864,9 @@ export class LocalQueue implements Queue, LastValueOwner {
     while (this.getting.length > 0) {
       const entry = this.shift();
       if (entry === undefined && this.isReading) return;
-      if (entry !== undefined) this.fetched += 1;
-      this.getting.shift()!(entry);
+      const { resolve, settles } = this.getting.shift()!;
+      this.countGet(entry, settles);
+      resolve(entry);
     }
   }
 

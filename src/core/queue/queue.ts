@@ -90,8 +90,11 @@ export interface Queue extends EntryKeeper {
   /** @throws BrokerError unauthorized-access when it, or a consumer that it has, is exclusive */
   attach(consumer: Consumer): void | Promise<void>;
   detach(consumer: Consumer): void;
-  /** Takes the first ready entry; undefined when there is none. */
-  get(): QueueEntry | undefined | Promise<QueueEntry | undefined>;
+  /**
+   * Takes the first ready entry; undefined when there is none.
+   * @param settles whoever takes it settles it at once, and nobody acks it; false if it is left out
+   */
+  get(settles?: boolean): QueueEntry | undefined | Promise<QueueEntry | undefined>;
   /**
    * Looks without taking: at most `count` ready entries behind `after`, the last one that was seen (null: from the
    * head), in the order in which they would be delivered. They stay the queue's: nobody settles them.

@@ -1,5 +1,6 @@
 import { cpus } from 'node:os';
 import type { FastifyInstance } from 'fastify';
+import type { Broker } from '../../core/broker.ts';
 import { exchangeTypes } from '../../core/exchange/exchange.ts';
 import { durable, type ListenerView, type Management } from '../context.ts';
 import { notFound } from '../errors.ts';
@@ -35,11 +36,8 @@ export function addOverview(app: FastifyInstance, management: Management, views:
       erlang_full_version: `Node.js ${process.versions.node}`,
       disable_stats: false,
       enable_queue_totals: false,
-      message_stats: views.rates.detail(broker, messageStats(vhosts)),
-      churn_rates: views.rates.detail(node, {
-        connection_created: broker.connectionsOpened,
-        connection_closed: broker.connectionsOpened - broker.clients.size,
-      }),
+      message_stats: views.rates.detail(broker, messageStats(vhosts), node.startedAtMs),
+      churn_rates: views.rates.detail(node, churn(broker), node.startedAtMs),
       queue_totals: views.rates.detail(broker.vhosts, messageCounts(vhosts)),
       object_totals: {
         channels: clients.reduce((sum, client) => sum + client.describeChannels().length, 0),
@@ -92,6 +90,7 @@ export function addOverview(app: FastifyInstance, management: Management, views:
       log_files: ['<stderr>'],
       partitions: [],
       cluster_links: [],
+      ...views.rates.detail(node, churn(broker), node.startedAtMs),
       rates_mode: 'basic',
       exchange_types: exchangeTypes.map(showExchangeType),
       auth_mechanisms: ['PLAIN', 'AMQPLAIN'].map((name) => ({ name, description: `SASL ${name}`, enabled: true })),
@@ -144,6 +143,20 @@ export function addOverview(app: FastifyInstance, management: Management, views:
   app.post('/rebalance/queues', { config: { may: 'administrator' } }, async (_request, reply) =>
     reply.code(204).send(),
   );
+}
+
+// What came and went since the start, of all virtual hosts.
+function churn({ connectionsOpened, channelsOpened, clients, vhosts }: Broker): Record<string, number> {
+  const all = [...vhosts.values()];
+  return {
+    connection_created: connectionsOpened,
+    connection_closed: connectionsOpened - clients.size,
+    channel_created: channelsOpened,
+    channel_closed: channelsOpened - sumOf([...clients], (client) => client.describeChannels().length),
+    queue_declared: sumOf(all, ({ queuesDeclared }) => queuesDeclared),
+    queue_created: sumOf(all, ({ queuesCreated }) => queuesCreated),
+    queue_deleted: sumOf(all, ({ queuesDeleted }) => queuesDeleted),
+  };
 }
 
 function showExchangeType(name: string): object {

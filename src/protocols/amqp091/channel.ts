@@ -40,6 +40,15 @@ export class Channel {
   /** Of the unacked, those that basic.get took: no prefetch counts them. */
   private fetched = 0;
   private published = 0;
+  private returned = 0;
+  private dropped = 0;
+  /** Deliveries and fetches that nobody acks; of them and others those that were asked for one by one. */
+  private settledDeliveries = 0;
+  private got = 0;
+  private gotSettled = 0;
+  private gotNothing = 0;
+  private redelivered = 0;
+  private acked = 0;
   /** For consumers to come; 0 = no limit. */
   private prefetch = 0;
   /** For the channel as a whole; 0 = no limit. */
@@ -87,8 +96,19 @@ export class Channel {
       transactional: transaction !== null,
       uncommittedMessages: transaction?.core.published ?? 0,
       uncommittedAcks: transaction?.settled.length ?? 0,
-      published: this.published,
-      delivered: this.lastDeliveryTag,
+      counts: {
+        published: this.published,
+        confirmed: confirms?.told ?? 0,
+        returned: this.returned,
+        dropped: this.dropped,
+        delivered: this.lastDeliveryTag - this.settledDeliveries - this.got,
+        deliveredSettled: this.settledDeliveries - this.gotSettled,
+        fetched: this.got,
+        fetchedSettled: this.gotSettled,
+        fetchedNothing: this.gotNothing,
+        redelivered: this.redelivered,
+        acked: this.acked,
+      },
     };
   }
 
@@ -224,7 +244,9 @@ export class Channel {
     const confirms = this.confirms;
     if (confirms !== null) confirms.published += 1;
     if ((flags & 1) !== 0 && this.isUnroutable(route, message)) this.return(message);
-    vhost.publish(route, message, confirms, confirms === null ? 0 : confirms.published, (flags & 1) !== 0);
+    const mandatory = (flags & 1) !== 0;
+    const result = vhost.publish(route, message, confirms, confirms === null ? 0 : confirms.published, mandatory);
+    if (result === 'unroutable' && !mandatory) this.dropped += 1;
   }
 
   // CC, BCC and a reply-to that stands for a queue of the broker's: the properties are written anew.
@@ -273,6 +295,8 @@ export class Channel {
   }
 
   private return(message: Message): void {
+    this.returned += 1;
+    this.connection.vhost.returned += 1;
     const method = encodeMethod(this.id, methods.basicReturn, {
       replyCode: ReplyCode.noRoute,
       replyText: 'NO_ROUTE',
@@ -304,10 +328,14 @@ export class Channel {
 
   /** Sends the turn's confirms. */
   flush(): void {
-    this.confirms?.flush(
+    const { confirms } = this;
+    if (confirms === null) return;
+    const before = confirms.told;
+    confirms.flush(
       (deliveryTag, multiple) => this.send(encodeMethod(this.id, methods.basicAck, { deliveryTag, multiple })),
       (deliveryTag) => this.send(encodeMethod(this.id, methods.basicNack, { deliveryTag })),
     );
+    this.connection.vhost.confirmed += confirms.told - before;
   }
 
   // — deliveries ——————————————————————————————————————————————————————————————————————————————————————————————————
@@ -315,7 +343,9 @@ export class Channel {
   /** @returns the delivery tag */
   nextDelivery(entry: QueueEntry, settled: boolean): number {
     this.lastDeliveryTag += 1;
-    if (!settled) this.unacked.add(this.lastDeliveryTag, entry);
+    if (settled) this.settledDeliveries += 1;
+    else this.unacked.add(this.lastDeliveryTag, entry);
+    if (entry.redelivered) this.redelivered += 1;
     return this.lastDeliveryTag;
   }
 
@@ -355,8 +385,10 @@ export class Channel {
 
   private settleOne(entry: QueueEntry, as: Settlement): void {
     this.released(entry);
-    if (as === 'ack') entry.ack();
-    else if (as === 'requeue') entry.requeue();
+    if (as === 'ack') {
+      this.acked += 1;
+      entry.ack();
+    } else if (as === 'requeue') entry.requeue();
     else entry.reject();
   }
 
@@ -468,7 +500,10 @@ export class Channel {
   private commit(transaction: ChannelTransaction): void {
     const settled = transaction.commit((message) => this.return(message));
     if (settled === null) throw new ProtocolError(ReplyCode.preconditionFailed, 'partial tx completion');
-    for (const { entry } of settled) this.released(entry);
+    for (const { entry, as } of settled) {
+      if (as === 'ack') this.acked += 1;
+      this.released(entry);
+    }
     this.wakeConsumers();
   }
 
@@ -548,15 +583,22 @@ export class Channel {
   private onGet(args: Arguments): void {
     const queue = this.topology.getReadable(args.text('queue'));
     const noAck = args.bit('noAck');
-    this.connection.settled(queue.get(), (entry) => {
-      if (entry === undefined) return this.reply(false, methods.basicGetEmpty);
+    this.connection.settled(queue.get(noAck), (entry) => {
+      if (entry === undefined) {
+        this.gotNothing += 1;
+        return this.reply(false, methods.basicGetEmpty);
+      }
       const { message } = entry;
       if (this.rejectsLosses(queue) && !represents(message, this.connection.frameMax)) {
         queue.reject(entry, null, 'unrepresentable');
         return this.onGet(args);
       }
       const deliveryTag = this.nextDelivery(entry, noAck);
-      if (!noAck) this.fetched += 1;
+      if (noAck) this.gotSettled += 1;
+      else {
+        this.got += 1;
+        this.fetched += 1;
+      }
       const method = encodeMethod(this.id, methods.basicGetOk, {
         deliveryTag,
         redelivered: entry.redelivered,

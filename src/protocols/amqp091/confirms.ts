@@ -11,6 +11,8 @@ export class Confirms implements PublishReceipt {
   /** All up to here are answered for. */
   private settledTo = 0;
   private sentTo = 0;
+  /** Publishes that were acked, and told so. */
+  told = 0;
   private readonly ahead = new Set<number>();
   private readonly refusedTags: number[] = [];
   private readonly dirty: () => void;
@@ -53,6 +55,7 @@ export class Confirms implements PublishReceipt {
   private ackTo(tag: number, ack: (tag: number, multiple: boolean) => void): void {
     if (tag <= this.sentTo) return;
     ack(tag, tag > this.sentTo + 1);
+    this.told += tag - this.sentTo;
     this.sentTo = tag;
   }
 

@@ -274,6 +274,7 @@ export class IncomingLink implements Link, PublishReceipt {
     }
     if (vhost.targetsOf(route, message).length === 0) {
       vhost.publish(route, message, null, 0, true); // to be counted
+      vhost.returned += 1;
       this.answer(number, this.unroutable());
       return;
     }

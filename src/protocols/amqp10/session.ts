@@ -1,4 +1,4 @@
-import type { ChannelView } from '../../core/client.ts';
+import { type ChannelView, noCounts } from '../../core/client.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import { attachLink } from './attach.ts';
 import type { Connection } from './connection.ts';
@@ -460,8 +460,7 @@ export class Session {
       transactional: this.connection.transactions.count > 0,
       uncommittedMessages: this.connection.transactions.publishes,
       uncommittedAcks: this.connection.transactions.settlements,
-      published: this.published,
-      delivered: this.delivered,
+      counts: { ...noCounts, published: this.published, delivered: this.delivered },
     };
   }
 }

@@ -1,5 +1,5 @@
 import type { Access } from '../../core/auth.ts';
-import type { ChannelView, Client, ClientView } from '../../core/client.ts';
+import { type ChannelView, type Client, type ClientView, noCounts } from '../../core/client.ts';
 import { BrokerError, type Condition } from '../../core/errors.ts';
 import type { Match } from '../../core/exchange/binding.ts';
 import type { Route } from '../../core/exchange/route.ts';
@@ -206,8 +206,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
         transactional: false,
         uncommittedMessages: 0,
         uncommittedAcks: 0,
-        published: this.publishedIn,
-        delivered: this.publishedOut,
+        counts: { ...noCounts, published: this.publishedIn, delivered: this.publishedOut },
       },
     ];
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Access } from '../../core/auth.ts';
-import type { ChannelView, Client, ClientView } from '../../core/client.ts';
+import { type ChannelView, type Client, type ClientView, noCounts } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
 import type { Position } from '../../core/journal.ts';
 import type { Message } from '../../core/message.ts';
@@ -127,8 +127,12 @@ export class Connection implements StreamHandler, Client {
         transactional: transactions.count > 0,
         uncommittedMessages: uncommitted.publishes,
         uncommittedAcks: uncommitted.settles,
-        published: publisher.sent,
-        delivered: this.deliveries + this.untracked,
+        counts: {
+          ...noCounts,
+          published: publisher.sent,
+          delivered: this.deliveries,
+          deliveredSettled: this.untracked,
+        },
       },
     ];
   }
