@@ -2,8 +2,10 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type AmqpArray, type AmqpMap, textOf } from '../../src/protocols/amqp10/types.ts';
 import { methods } from '../../src/protocols/amqp091/spec.ts';
 import { AmqpPeer } from '../support/amqp-peer.ts';
+import { defs } from '../support/amqplib-codec.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { int } from '../support/core.ts';
+import { MqttPeer } from '../support/mqtt-peer.ts';
 import { type Name, openers, type QueueScript } from '../support/queue-scripts.ts';
 import { type Heard, type Script, names as topicNames, openers as topicOpeners } from '../support/scripts.ts';
 
@@ -73,6 +75,22 @@ function rowsOf(name: string, { words }: Heard): Row[] | undefined {
   }
 }
 
+/** Where the story began and ended, as the consumer is told it, in its own place for it. */
+function endsOf(name: string, { words }: Heard): Record<string, string> {
+  const places: Record<string, string> = { '091': 'headers', '1.0': 'annotations', M5: 'userProperties' };
+  const place = places[name];
+  const lines = Object.entries((place === undefined ? words : words[place]) as Record<string, unknown>);
+  const own = lines.filter(([key]) => /^x-(first|last)-death-/.test(key));
+  return Object.fromEntries(own.map(([key, value]) => [key, String(value)]));
+}
+
+function ends(first: Row, last: Row): Record<string, string> {
+  const told = Object.entries({ first, last }).flatMap(([which, { exchange, queue, reason }]) =>
+    Object.entries({ exchange, queue, reason }).map(([field, value]) => [`x-${which}-death-${field}`, value] as const),
+  );
+  return Object.fromEntries(told);
+}
+
 function toRow(row: Readonly<Record<string, unknown>>): Row {
   const { queue, reason, count, exchange, 'routing-keys': keys } = row;
   return { queue, reason, count: Number(count), exchange, keys } as Row;
@@ -132,11 +150,38 @@ test.each(Object.keys(deaths).flatMap((reason) => publishers.map((publisher) => 
       const heard = await script.next();
       expect(heard.body.toString(), name).toBe('m');
       expect(rowsOf(name, heard), name).toEqual(name === 'M3' ? undefined : [row]);
+      if (name !== 'M3') expect(endsOf(name, heard), name).toEqual(ends(row, row));
     }
   },
 );
 
-test.each(publishers.filter((name) => name !== 'M5'))('what %s rejects is a dead letter, and says so', async (name) => {
+test.each([1, 2] as const)('MQTT 5, QoS %i: what is acknowledged with an error is a dead letter', async (qos) => {
+  const letters = await declare({});
+  const queue = await declare({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': letters });
+  const { peer } = await MqttPeer.connect(broker, { properties: { receiveMaximum: 1 } });
+  opened.push({ close: () => peer.destroy() });
+  await peer.subscribe(`$queue-of/${queue}`, { qos });
+  const publisher = await open('ST', queue);
+  for (const body of ['refused', 'taken']) await publisher.publish(body);
+  const { messageId } = await peer.nextOf('publish');
+  peer.send({ cmd: qos === 1 ? 'puback' : 'pubrec', messageId, reasonCode: 0x99 });
+  const next = await peer.nextOf('publish'); // its place in the window is free, and it does not come again
+  expect(next.payload.toString()).toBe('taken');
+  peer.send({ cmd: qos === 1 ? 'puback' : 'pubrec', messageId: next.messageId, reasonCode: 0x10 });
+  if (qos === 2) await peer.nextOf('pubrel');
+  await peer.nothing();
+  const reader = await AmqpPeer.openChannel(broker.port('amqp'));
+  opened.push({ close: () => reader.destroy() });
+  const letter = await reader.get(letters);
+  expect(letter?.body.toString()).toBe('refused');
+  const heard = { words: defs.decode(60, letter!.native), body: letter!.body };
+  const row: Row = { queue, reason: 'rejected', count: 1, exchange: '', keys: [queue] };
+  expect(rowsOf('091', heard)).toEqual([row]);
+  expect(await reader.get(letters)).toBe(null);
+  expect(await reader.get(queue)).toBe(null);
+});
+
+test.each(publishers)('what %s rejects is a dead letter, and says so', async (name) => {
   const letters = await declare({});
   const queue = await declare({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': letters });
   await (await open(name, queue)).publish('m');
@@ -177,8 +222,10 @@ test('a retry loop counts each queue and reason in one row, the latest first, fo
     const rejected: Row = { queue: work, reason: 'rejected', count, exchange: '', keys: [work] };
     const expired: Row = { queue: wait, reason: 'expired', count: count - 1, exchange: 'amq.topic', keys: [topic] };
     for (const [name, script] of consumers) {
-      const rows = rowsOf(name, await script.next());
+      const heard = await script.next();
+      const rows = rowsOf(name, heard);
       expect(rows, name).toEqual(name === 'M3' ? undefined : count === 1 ? [rejected] : [rejected, expired]);
+      if (name !== 'M3') expect(endsOf(name, heard), name).toEqual(ends(rejected, rejected));
     }
   }
 });

@@ -155,6 +155,7 @@ async function openMqtt(broker: BrokerProcess, queue: string): Promise<QueueScri
       return payload.toString();
     },
     ack: () => peer.send({ cmd: 'puback', messageId: ids.shift()! }),
+    reject: () => peer.send({ cmd: 'puback', messageId: ids.shift()!, reasonCode: 0x80 }),
     settled: () => peer.nothing(),
     close: () => peer.destroy(),
   };

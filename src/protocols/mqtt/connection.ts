@@ -698,11 +698,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   }
 
   private onPuback(reader: Reader): void {
-    const { packetId } = readPublishedAck(reader, this.version);
+    const { packetId, code } = readPublishedAck(reader, this.version);
     const item = this.session.inflight.get(packetId);
     if (item === undefined) return;
     if (item.qos !== 1) throw new ProtocolError(ReasonCode.protocolError, `PUBACK of the QoS 2 packet ${packetId}`);
-    this.session.finish(item);
+    if (code >= 0x80) this.session.refuse(item);
+    else this.session.finish(item);
     this.session.wake();
   }
 
@@ -716,7 +717,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     }
     if (item.qos !== 2) throw new ProtocolError(ReasonCode.protocolError, `PUBREC of the QoS 1 packet ${packetId}`);
     if (code >= 0x80) {
-      session.finish(item); // [MQTT-4.3.3-4] it will not have it, and that is the end of it
+      session.refuse(item); // [MQTT-4.3.3-4] it will not have it, and that is the end of it
       session.wake();
     } else session.received(this, item);
   }

@@ -350,10 +350,16 @@ export class Session {
     this.sendWhenDurable(connection, item);
   }
 
-  /** PUBACK, or a PUBREC that refuses: the message is done with. */
+  /** PUBACK: the message is done with. */
   finish(item: Outgoing): void {
     this.forget(item);
     item.entry?.ack();
+  }
+
+  /** PUBACK or PUBREC with an error: it is not sent again [MQTT-4.4.0-2], and dead where its queue has a place for that. */
+  refuse(item: Outgoing): void {
+    this.forget(item);
+    item.entry?.reject();
   }
 
   /** PUBREC: the message is the receiver's; its packet id is kept until PUBCOMP. */
