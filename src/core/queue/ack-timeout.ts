@@ -7,6 +7,8 @@ export class AckTimeout {
   private timeoutMs: number;
   private readonly due = new Map<QueueEntry, number>();
   private readonly alarm: HeadAlarm;
+  /** Over those that are due: a new one would step over all that were taken before. */
+  private sweep: MapIterator<[QueueEntry, number]> | null = null;
 
   /** @param onDue called when deliveries have waited too long; `takeDue` gives them */
   constructor(timeoutMs: number, timers: Timers, onDue: () => void) {
@@ -34,14 +36,17 @@ export class AckTimeout {
 
   /** The next delivery that waited too long; undefined when none did. */
   takeDue(nowMs: number): QueueEntry | undefined {
-    for (const [entry, dueMs] of this.due) {
-      if (dueMs > nowMs) {
-        this.alarm.watch(dueMs, nowMs);
-        return undefined;
+    this.sweep ??= this.due.entries();
+    const next = this.sweep.next();
+    if (next.done !== true) {
+      const [entry, dueMs] = next.value;
+      if (dueMs <= nowMs) {
+        this.due.delete(entry);
+        return entry;
       }
-      this.due.delete(entry);
-      return entry;
+      this.alarm.watch(dueMs, nowMs);
     }
+    this.sweep = null;
     return undefined;
   }
 

@@ -110,3 +110,26 @@ test('thousands that are due at once return some at a time, and others are serve
   core.clock.advance(0);
   expect(drain(queue)).toEqual(bodies);
 });
+
+test('many that are kept too long are recalled in several turns; those acked meanwhile are not', () => {
+  const core = new Core();
+  const queue = core.declare('q', { 'x-ack-timeout': int(1000) });
+  const slow = new TestConsumer(core.client, { credit: 3000 });
+  queue.attach(slow);
+  for (let i = 0; i < 3000; i++) core.publish('', 'q', String(i));
+  core.clock.nowMs += 1000;
+  const turn = (): void => core.clock.timers.runDue();
+  turn();
+  expect(queue.counts.ready).toBeGreaterThan(0);
+  expect(queue.counts.ready).toBeLessThan(1500);
+  slow.entries[2999]!.ack();
+  slow.entries[2000]!.ack();
+  for (let turns = 0; queue.counts.unacked > 0; turns++) {
+    expect(turns).toBeLessThan(10);
+    turn();
+  }
+  expect(queue.counts.ready).toBe(2998);
+  const other = new TestConsumer(core.client);
+  queue.attach(other);
+  expect(other.bodies).toEqual(slow.bodies.filter((body) => body !== '2999' && body !== '2000'));
+});

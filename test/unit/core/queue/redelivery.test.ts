@@ -145,3 +145,29 @@ test.each([
     expect(Math.abs(count - share), `level ${level}: ${count} of ${share}`).toBeLessThanOrEqual(0.05 * share + 1);
   }
 });
+
+test('many whose wait ends at once come back in several turns, in their order', () => {
+  const core = new Core();
+  const queue = core.declare('q', { 'x-retry-delays': '1s' });
+  for (let i = 0; i < 3000; i++) core.publish('', 'q', String(i));
+  const first = new TestConsumer(core.client);
+  queue.attach(first);
+  queue.detach(first);
+  for (const entry of first.entries) entry.requeue();
+  const consumer = new TestConsumer(core.client);
+  queue.attach(consumer);
+  core.clock.nowMs += 1000;
+  const turn = (): number => {
+    const before = consumer.entries.length;
+    core.clock.timers.runDue();
+    return consumer.entries.length - before;
+  };
+  for (let turns = 0; consumer.entries.length < 3000; turns++) {
+    expect(turns).toBeLessThan(10);
+    const back = turn();
+    expect(back).toBeGreaterThan(0);
+    expect(back).toBeLessThan(1500);
+  }
+  expect(consumer.bodies).toEqual(first.bodies);
+  expect(turn()).toBe(0);
+});
