@@ -1,4 +1,5 @@
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { encodeFrame, encodeSaslFrame, protocolHeaders } from '../../src/protocols/amqp10/frame.ts';
 import {
   type Composite,
@@ -30,14 +31,14 @@ export interface OpenOptions {
 
 /** Speaks AMQP 1.0 frame by frame: what is sent is up to the test, right or wrong. */
 export class Amqp10Peer {
-  readonly socket: Socket;
+  readonly socket: Duplex;
   private received: Buffer = Buffer.alloc(0);
   private ended = false;
   private waiting: (() => void)[] = [];
   private deliveries = 0;
   private managementHandle = 900;
 
-  private constructor(socket: Socket) {
+  constructor(socket: Duplex) {
     this.socket = socket;
     const tell = (): void => {
       for (const resolve of this.waiting.splice(0)) resolve();

@@ -219,8 +219,10 @@ export class Channel {
     bodyEnd: number,
     flags: number,
   ): void {
-    const vhost = this.connection.vhost;
+    const { connection, confirms } = this;
+    const { vhost } = connection;
     this.published += 1;
+    if (connection.refuses(end - start, confirms !== null)) return confirms!.refuse();
     const of = messageFacts;
     of.format = format;
     of.exchange = route.exchange.name;
@@ -228,7 +230,7 @@ export class Channel {
     of.durable = facts.durable;
     of.priority = facts.priority;
     of.expiresAtMs = facts.ttlMs < 0 ? 0 : vhost.nowMs + facts.ttlMs;
-    of.publisher = this.connection;
+    of.publisher = connection;
     of.bytes = bytes;
     of.start = start;
     of.end = end;
@@ -241,7 +243,6 @@ export class Channel {
       this.transaction.publish(route, message, (flags & 1) !== 0);
       return;
     }
-    const confirms = this.confirms;
     if (confirms !== null) confirms.published += 1;
     if ((flags & 1) !== 0 && this.isUnroutable(route, message)) this.return(message);
     const mandatory = (flags & 1) !== 0;

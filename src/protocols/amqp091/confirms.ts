@@ -38,6 +38,12 @@ export class Confirms implements PublishReceipt {
     this.dirty();
   }
 
+  /** Another was published, and is not taken. */
+  refuse(): void {
+    this.published += 1;
+    this.refused(this.published, 'resource-limit-exceeded');
+  }
+
   /** Hands over what there is to send, in the order of the tags. */
   flush(ack: (tag: number, multiple: boolean) => void, nack: (tag: number) => void): void {
     if (this.refusedTags.length > 0) {

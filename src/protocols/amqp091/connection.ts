@@ -536,10 +536,15 @@ export class Connection implements StreamHandler, Client {
   }
 
   private holdBack(why: string): void {
-    this.valve?.published();
+    this.valve?.hold();
     if (this.blocked) return;
     this.blocked = true;
     if (this.capabilities.blocked) this.send(encodeMethod(0, methods.connectionBlocked, { reason: why }));
+  }
+
+  /** Counts a message that was published while there is an alarm. @returns true: it is to be refused */
+  refuses(bytes: number, refusable: boolean): boolean {
+    return this.valve?.refuses(bytes, refusable) === true;
   }
 
   private unblock(): void {

@@ -4,6 +4,7 @@ import type { Condition } from '../../core/errors.ts';
 import type { Value } from '../../core/properties.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
+import { Valve } from '../../transport/valve.ts';
 import { AmqpError, ErrorCondition, toAmqpError, wireCondition } from './errors.ts';
 import { encodeFrame, FrameType, frameHeadBytes, heartbeatFrame } from './frame.ts';
 import { codeOf, decodePerformative, type ErrorValues, type Name, type Values } from './performatives.ts';
@@ -47,7 +48,9 @@ export class Connection implements StreamHandler, Client {
   readonly sessions = new Map<number, Session>();
   readonly transactions: Transactions;
   /** Why publishers are to wait; null: they are not. */
-  alarm: string | null;
+  alarm: string | null = null;
+  /** Made at the first alarm. */
+  private valve: Valve | null = null;
 
   private readonly mechanism: string;
   private readonly channelMax: number;
@@ -74,7 +77,6 @@ export class Connection implements StreamHandler, Client {
     this.properties = opened.properties;
     this.connectedAtMs = stream.lastReadMs;
     this.transactions = new Transactions(this.vhost);
-    this.alarm = door.broker.alarm;
     door.connections.add(this);
     door.broker.addClient(this);
     door.log.info({ peer: this.peer, user: this.user, vhost: this.vhost.name, protocol: 'amqp10' }, 'connected');
@@ -313,7 +315,23 @@ export class Connection implements StreamHandler, Client {
 
   onAlarm(why: string | null): void {
     this.alarm = why;
+    this.valve ??= new Valve(this.stream);
+    this.valve.alarm(why);
     if (why === null) for (const session of this.sessions.values()) session.grantCredit();
+  }
+
+  /**
+   * Counts a message that was published while there is an alarm: credit from before may bring any number of octets.
+   * @returns true: it is to be refused
+   */
+  refuses(bytes: number, refusable: boolean): boolean {
+    // who does not consume loses nothing by not being read
+    return this.valve?.refuses(bytes, refusable && this.consumes) === true;
+  }
+
+  private get consumes(): boolean {
+    for (const session of this.sessions.values()) if (session.consumes) return true;
+    return false;
   }
 
   /** Signs of life in both directions [AMQP 1.0 §2.4.5]; called about once a second. */
@@ -323,6 +341,7 @@ export class Connection implements StreamHandler, Client {
     const { stream, idleMs } = this;
     if (idleMs > 0 && nowMs - stream.lastWriteMs >= idleMs / 2 - sweepMs) stream.write(heartbeatFrame);
     const expectedMs = this.options.heartbeatSeconds * 2000;
+    if (this.valve?.shut === true) return; // it may have sent its heart-beats
     if (expectedMs === 0 || nowMs - stream.lastReadMs <= expectedMs) return;
     const text = 'no frame received from client within idle timeout threshold';
     this.sendClose({ condition: ErrorCondition.resourceLimitExceeded, description: text });

@@ -231,6 +231,10 @@ export class IncomingLink implements Link, PublishReceipt {
     if (facts.userIdAt >= 0) this.demandUser(bytes, facts.userIdAt);
     const route = this.findRoute(bytes, number, settled);
     if (route === null) return;
+    if (session.connection.refuses(end - start, !settled && transaction === null)) {
+      this.answer(number, rejected('resource-limit-exceeded', `publishers wait: ${session.connection.alarm}`));
+      return;
+    }
     const timed = bytes;
     const annotationsAt = sections.messageAnnotations;
     let nativeEnd = sections.bodyAt;

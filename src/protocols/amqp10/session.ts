@@ -148,6 +148,11 @@ export class Session {
     this.connection.flushLater(this);
   }
 
+  get consumes(): boolean {
+    for (const link of this.links.values()) if (link instanceof OutgoingLink) return true;
+    return false;
+  }
+
   /** The alarm is over: senders go on. */
   grantCredit(): void {
     for (const link of this.links.values()) if (link instanceof IncomingLink) link.grant();

@@ -369,7 +369,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
   private onPublish(chunk: Buffer, first: number, body: number, next: number): void {
     publish.read(chunk, first, body, next, this.version);
     const { qos, topicAt, topicBytes } = publish;
-    if (this.valve !== null) this.valve.published();
+    if (this.valve !== null) this.valve.hold();
     if (next - publish.payloadAt > this.door.options.bodyBytes) {
       throw new ProtocolError(ReasonCode.packetTooLarge, `body of ${next - publish.payloadAt} octets`);
     }
@@ -383,6 +383,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     ) {
       route = this.seekRoute(chunk);
       if (route === null) return;
+    }
+    const { dueMs } = this;
+    this.dueMs = 0;
+    if (this.valve?.refuses(next - topicAt, qos === 0 || this.version === 5) === true) {
+      if (qos > 0) this.answerRefused(ReasonCode.quotaExceeded);
+      return;
     }
     if (this.door.options.validatePayloadFormat && publish.isMislabelled(chunk, next)) {
       return this.refusePublish(new ProtocolError(ReasonCode.payloadFormatInvalid, 'the payload is not UTF-8'));
@@ -440,10 +446,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       bodyStart,
       bodyEnd,
     });
-    if (this.dueMs > 0) {
-      message.timing = { dueMs: this.dueMs, repeat: null };
-      this.dueMs = 0;
-    }
+    if (dueMs > 0) message.timing = { dueMs, repeat: null };
     this.publishedIn += 1;
     this.door.publishedIn += 1;
     this.door.payloadBytesIn += bodyEnd - bodyStart;
@@ -483,6 +486,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
         : this.findAliased(chunk, topicAt, topicBytes, topicAlias);
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error;
+      this.dueMs = 0;
       this.refusePublish(error);
       return null;
     }
@@ -494,12 +498,15 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
    */
   private refusePublish(error: BrokerError | ProtocolError): void {
     if (publish.qos === 0 || this.version < 5) throw error;
-    const { qos, packetId } = publish;
     this.door.log.info({ peer: this.peer, user: this.user, reason: error.message }, 'mqtt: publish refused');
+    this.answerRefused(error instanceof ProtocolError ? error.code : pubackCodeOf(error.condition));
+  }
+
+  private answerRefused(code: number): void {
+    const { qos, packetId } = publish;
     // [MQTT-4.3.3-10] sent again after the permission was lost, it is still the message that everybody has
     const known = qos === 2 ? this.session.findIncoming(packetId) : undefined;
     if (known !== undefined) return this.whenDurable(known, packetId | Due.pubrec);
-    const code = error instanceof ProtocolError ? error.code : pubackCodeOf(error.condition);
     this.acknowledge(qos === 1 ? Head.puback : Head.pubrec, packetId, code);
   }
 

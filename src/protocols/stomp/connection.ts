@@ -180,7 +180,10 @@ export class Connection implements StreamHandler, Client {
     const { frame } = this;
     const { command } = frame;
     if (command === 'SEND') {
-      if (this.valve !== null) this.valve.published();
+      if (this.valve !== null) {
+        this.valve.hold();
+        this.valve.refuses(frame.bodyEnd - frame.bodyStart, false); // an ERROR would end the connection
+      }
       return this.publisher.onSend(chunk);
     }
     frame.checkEscapes(this.version);
