@@ -287,9 +287,14 @@ export class ColdList {
     if (!this.reading) void this.sweepPages();
   }
 
+  /** Some of the cold are expired, or were when they began to be read for it. */
+  mayBeExpired(nowMs: number): boolean {
+    return this.dueMs > 0 && this.dueMs <= nowMs;
+  }
+
   /** Has those that are expired read back, and gives them away, out of their places. @returns false when none is */
   expire(nowMs: number, take: (entry: QueueEntry) => void): boolean {
-    if (this.dueMs === 0 || this.dueMs > nowMs) return false;
+    if (!this.mayBeExpired(nowMs)) return false;
     if (!this.reading) void this.expirePages(nowMs, take);
     return true;
   }

@@ -95,12 +95,18 @@ export class ReadyList {
     return returned.message.sequence < fresh.message.sequence ? returned : fresh;
   }
 
-  /** Takes the first of those that came back, or of the others, if it is expired. */
+  /** Takes the first of those that came back, or of the others, if it is expired and none of the cold is ahead of it. */
   shiftExpired(nowMs: number): QueueEntry | undefined {
     this.findHead();
-    if (isExpired(this.returned[0], nowMs)) return this.shiftReturned();
-    if (!isExpired(this.fresh.at(0), nowMs)) return undefined;
-    return this.cold === null ? this.fresh.shift() : this.shiftAhead(this.cold);
+    const { cold } = this;
+    const returned = this.returned[0];
+    const fresh = this.fresh.at(0);
+    const isAhead = returned !== undefined && fresh !== undefined && isBefore(returned, fresh);
+    if (isExpired(returned, nowMs) && (isAhead || !isExpired(fresh, nowMs))) {
+      return isAhead || cold?.mayBeExpired(nowMs) !== true ? this.shiftReturned() : undefined;
+    }
+    if (!isExpired(fresh, nowMs)) return undefined;
+    return cold === null ? this.fresh.shift() : this.shiftAhead(cold);
   }
 
   /**
@@ -109,8 +115,14 @@ export class ReadyList {
    */
   nextExpiryMs(): number {
     this.findHead();
-    const warmMs = earlier(this.returned[0]?.expiresAtMs ?? 0, this.fresh.at(0)?.expiresAtMs ?? 0);
-    return this.cold === null ? warmMs : earlier(warmMs, this.cold.nextDueMs);
+    const { cold } = this;
+    const returned = this.returned[0];
+    const fresh = this.fresh.at(0);
+    // what came back and may be behind what is being read dies after it
+    const waits =
+      cold?.isReading === true && returned !== undefined && !(fresh !== undefined && isBefore(returned, fresh));
+    const warmMs = earlier(waits ? 0 : (returned?.expiresAtMs ?? 0), fresh?.expiresAtMs ?? 0);
+    return cold === null ? warmMs : earlier(warmMs, cold.nextDueMs);
   }
 
   /** The first is being read back: the owner is told when it is there. */
@@ -124,9 +136,21 @@ export class ReadyList {
     while (this.cold !== null && this.fresh.length === 0 && this.join(this.cold));
   }
 
-  /** Has what is expired and not in memory read back, and gives it away as it comes. @returns false when nothing is */
+  /**
+   * Has what is expired and not in memory read back, and gives it away as it comes, each behind those that came back and
+   * are ahead of it. @returns false when nothing is
+   */
   expire(nowMs: number, take: (entry: QueueEntry) => void): boolean {
-    return this.cold?.expire(nowMs, take) ?? false;
+    const { cold } = this;
+    if (cold === null || cold.isReading) return cold?.mayBeExpired(nowMs) === true;
+    return cold.expire(nowMs, (entry) => {
+      for (let first = this.returned[0]; first !== undefined && isBefore(first, entry); first = this.returned[0]) {
+        if (!isExpired(first, nowMs)) break;
+        this.shiftReturned();
+        if (!this.isHole(first)) take(first);
+      }
+      take(entry);
+    });
   }
 
   /** What is not in memory expires at `dueMs`, unless it does sooner. */
@@ -306,6 +330,10 @@ const holesMin = 64;
 
 function isExpired(entry: QueueEntry | undefined, nowMs: number): boolean {
   return entry !== undefined && entry.expiresAtMs > 0 && entry.expiresAtMs <= nowMs;
+}
+
+function isBefore(a: QueueEntry, b: QueueEntry): boolean {
+  return a.message.sequence < b.message.sequence;
 }
 
 function earlier(a: number, b: number): number {
