@@ -558,3 +558,14 @@ describe('MQTT 5', () => {
     }
   });
 });
+
+test('a refused publish for later does not delay the next one', async () => {
+  const { peer } = await house.connect();
+  await peer.subscribe('t', { qos: 0 });
+  peer.publish('t', 'first', { qos: 0 }); // its topic is known from now on
+  peer.publish('$delayed/5/$SYS/t', 'later', { qos: 1, messageId: 1 });
+  peer.publish('t', 'second', { qos: 0 });
+  expect((await peer.next()).payload.toString()).toBe('first');
+  expect((await peer.next()).reasonCode).toBeGreaterThanOrEqual(0x80);
+  expect((await peer.next()).payload.toString()).toBe('second');
+});
