@@ -246,6 +246,24 @@ test.skipIf(!hasOpenssl)('a listener that requires a certificate takes one of it
   await expect(connectAsync(url, { ...guest, ...trusted(), ...shown(stranger) }, false)).rejects.toThrow();
 });
 
+test.skipIf(!hasOpenssl)('a certificate of its authority that has ended lets nobody in', async () => {
+  const [holds, ended] = [ca.issue('guest'), ca.issue('ended', -1)];
+  const shown = (each: { cert: string; key: string }) => ({
+    ...trusted(),
+    cert: readFileSync(each.cert),
+    key: readFileSync(each.key),
+  });
+  const required = `mqtts://127.0.0.1:${broker.port('mutual')}`;
+  await (await connectAsync(required, { ...guest, ...shown(holds) })).endAsync();
+  await expect(connectAsync(required, { ...guest, ...shown(ended) }, false)).rejects.toThrow();
+  // where none is required it is as good as none: EXTERNAL is not offered, and a password is asked for
+  const optional = `amqps://127.0.0.1:${broker.port('external')}`;
+  await expect(connectAmqp(optional, { ...shown(ended), credentials: credentials.external() })).rejects.toThrow(
+    /closed/,
+  );
+  await (await connectAmqp(optional, shown(ended))).close();
+});
+
 test.skipIf(!hasOpenssl)('the HTTP API over TLS', async () => {
   const { status, body } = await new Promise<{ status: number; body: string }>((resolve, reject) => {
     const options = { port: broker.port('managementTls'), path: '/api/whoami', auth: 'guest:guest', ...trusted() };

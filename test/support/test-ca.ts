@@ -25,15 +25,18 @@ export class TestCa {
     openssl('req', '-x509', ...newKey, '-keyout', this.key, '-out', this.cert, '-days', '2', ...subject);
   }
 
-  /** For localhost and 127.0.0.1, under the file names that it is given. */
-  issue(name: string): TestCertificate {
+  /**
+   * For localhost and 127.0.0.1, under the file names that it is given.
+   * @param days how long it holds; below 0: it has ended
+   */
+  issue(name: string, days = 2): TestCertificate {
     const [cert, key, request, extensions] = ['pem', 'key', 'csr', 'ext'].map((end) =>
       join(this.folder, `${name}.${end}`),
     ) as [string, string, string, string];
     openssl('req', ...newKey, '-keyout', key, '-out', request, '-subj', `/CN=${name}`);
     writeFileSync(extensions, 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
     const signer = ['-CA', this.cert, '-CAkey', this.key, '-CAcreateserial'];
-    openssl('x509', '-req', '-in', request, ...signer, '-out', cert, '-days', '2', '-extfile', extensions);
+    openssl('x509', '-req', '-in', request, ...signer, '-out', cert, '-days', `${days}`, '-extfile', extensions);
     return { cert, key };
   }
 }
