@@ -21,6 +21,8 @@ type State =
   | 'closed';
 
 const vhostPrefix = 'vhost:';
+/** Signs of life are sent about once a second [§2.4.5: who cannot do what the peer wants says so]. */
+const idleMinMs = 1000;
 
 /** From the protocol header through SASL to open; then a `Connection` takes the stream over [AMQP 1.0 §2.2, §5.3]. */
 export class Handshake implements StreamHandler {
@@ -239,6 +241,14 @@ export class Handshake implements StreamHandler {
         `max-frame-size (${frameMax}) < minimum maximum frame size (${frameMinBytes})`,
       );
     }
+    const idleMs = open.idleTimeout ?? 0;
+    if (idleMs > 0 && idleMs < idleMinMs) {
+      throw new AmqpError(
+        ErrorCondition.notAllowed,
+        'connection',
+        `idle-time-out (${idleMs} ms) < minimum idle-time-out (${idleMinMs} ms)`,
+      );
+    }
     const isSole = open.desiredCapabilities?.includes(soleConnection) ?? false;
     if (isSole) this.demandSole(open.containerId, user, vhost.name);
     this.stream.write(encodeFrame(0, 'open', this.ownOpen()));
@@ -252,7 +262,7 @@ export class Handshake implements StreamHandler {
       containerId: open.containerId,
       frameMax,
       channelMax: Math.min(open.channelMax ?? 0xffff, options.sessionsMax - 1),
-      idleMs: open.idleTimeout ?? 0,
+      idleMs,
       properties: open.properties ?? new AmqpMap([]),
     });
   }

@@ -10,12 +10,13 @@ import { FrameType } from './frame.ts';
 import { suspensionKey } from './incoming-link.ts';
 import type { Link } from './link.ts';
 import { amqp10Format } from './message.ts';
-import { applyOutcome, isTerminal } from './outcome.ts';
+import { accepted, applyOutcome, isTerminal } from './outcome.ts';
 import { AddressAnnotations, Payload } from './payload.ts';
 import { type Composite, codeOf, encodePerformative, toComposite, type Values } from './performatives.ts';
 import type { Session } from './session.ts';
 import type { SourceNode } from './source.ts';
 import type { SuspendedLink } from './suspended.ts';
+import type { OpenTransaction } from './transactions.ts';
 import { AmqpMap, type Any, Described, integerOf } from './types.ts';
 
 /** Entries that one look at a queue shows a browser. */
@@ -39,7 +40,8 @@ export class OutgoingLink implements Link, Consumer {
   readonly name: string;
   readonly handle: number;
   readonly isSender = true;
-  readonly settles: boolean;
+  /** What is sent is settled by that, unless a transaction acquires it. */
+  settles: boolean;
   readonly exclusive = false;
   readonly priority: number;
   readonly client: Client;
@@ -60,6 +62,9 @@ export class OutgoingLink implements Link, Consumer {
   /** What is dropped instead of sent: the queue is the link's own. */
   private readonly drops: ((message: Message) => boolean) | null;
   private readonly messageBytesMax: number;
+  private readonly preSettled: boolean;
+  /** What is sent is acquired in it [§4.4.3]. */
+  private acquiring: OpenTransaction | null = null;
   private started = false;
   private creditLeft = 0;
   private deliveryCount = 0;
@@ -79,7 +84,8 @@ export class OutgoingLink implements Link, Consumer {
     this.source = source;
     this.resumed = resumed;
     this.queue = source.queue;
-    this.settles = attach.sndSettleMode === 1;
+    this.preSettled = attach.sndSettleMode === 1;
+    this.settles = this.preSettled;
     this.priority = integerOf(attach.properties?.get('rabbitmq:priority')) ?? 0;
     this.client = session.connection;
     this.tag = attach.name;
@@ -100,7 +106,7 @@ export class OutgoingLink implements Link, Consumer {
     this.head[24] = 0xa0;
     this.head[25] = 4;
     this.head[30] = 0x43;
-    this.head[31] = this.settles ? 0x41 : 0x42;
+    this.head[31] = this.preSettled ? 0x41 : 0x42;
   }
 
   get ready(): boolean {
@@ -114,7 +120,7 @@ export class OutgoingLink implements Link, Consumer {
       name: this.name,
       handle: this.handle,
       role: false,
-      sndSettleMode: this.settles ? 1 : 0,
+      sndSettleMode: this.preSettled ? 1 : 0,
       rcvSettleMode: attach.rcvSettleMode ?? 0,
       source: source.shown,
       ...(attach.target === undefined ? {} : { target: attach.target }),
@@ -165,9 +171,7 @@ export class OutgoingLink implements Link, Consumer {
   // — credit ——————————————————————————————————————————————————————————————————————————————————————————————————————
 
   onFlow(flow: Values<'flow'>): void {
-    if (flow.properties?.get('txn-id') !== undefined) {
-      throw new AmqpError(ErrorCondition.notImplemented, 'link', 'transactional acquisition'); // [§4.4.3]
-    }
+    this.acquireIn(flow.properties?.get('txn-id') ?? null);
     if (flow.linkCredit !== undefined) {
       // [§2.6.7] what is under way uses up what the receiver thinks it gave
       const left = (((flow.deliveryCount ?? 0) + flow.linkCredit) | 0) - (this.deliveryCount | 0);
@@ -177,6 +181,28 @@ export class OutgoingLink implements Link, Consumer {
     }
     this.wake();
     if (flow.echo === true && !this.drains) this.tellCredit(false);
+  }
+
+  // [§4.4.3] Each flow says whether what is sent from now on is acquired in a transaction, and in which.
+  private acquireIn(txnId: Any): void {
+    if (txnId === null) return this.acquireFor(null);
+    if (!Buffer.isBuffer(txnId))
+      throw new AmqpError(ErrorCondition.invalidField, 'link', 'txn-id is not of type binary');
+    if (this.source.copies) throw new AmqpError(ErrorCondition.notImplemented, 'link', 'a browser acquires nothing');
+    const transaction = this.session.connection.transactions.get(txnId);
+    transaction.acquirers.add(this);
+    this.acquireFor(transaction);
+  }
+
+  private acquireFor(transaction: OpenTransaction | null): void {
+    this.acquiring = transaction;
+    this.settles = this.preSettled && transaction === null;
+  }
+
+  /** The transaction is discharged: with it goes what is not settled, if it failed. */
+  discharged(transaction: OpenTransaction, failed: boolean): void {
+    if (this.acquiring === transaction) this.acquireFor(null);
+    this.session.discharged(transaction, failed);
   }
 
   /** There is credit, or room again. */
@@ -223,11 +249,13 @@ export class OutgoingLink implements Link, Consumer {
       if (!this.settles) entry.ack();
       return;
     }
-    if (!this.send(message, entry, this.settles ? null : entry)) {
+    if (!this.send(message, entry, this.preSettled ? null : entry)) {
       if (!this.settles) entry.reject();
       return;
     }
-    if (!this.settles) this.unsettled += 1;
+    if (this.settles) return;
+    this.unsettled += 1;
+    if (this.preSettled) this.acquiring?.settle(entry, accepted);
   }
 
   get rejectsLosses(): boolean {
@@ -266,7 +294,9 @@ export class OutgoingLink implements Link, Consumer {
     this.creditLeft -= 1;
     this.deliveryCount = (this.deliveryCount + 1) >>> 0;
     const delivery = session.nextDelivery(entry);
-    if (headBytes + bytes > connection.frameMax) {
+    const { acquiring } = this;
+    if (acquiring !== null || headBytes + bytes > connection.frameMax) {
+      if (acquiring !== null && entry !== null) session.acquired.set(delivery, acquiring);
       this.sendInParts(delivery, bytes);
       return true;
     }
@@ -290,14 +320,17 @@ export class OutgoingLink implements Link, Consumer {
     payload.write(content, 0);
     const deliveryTag = Buffer.alloc(4);
     deliveryTag.writeUInt32BE(delivery >>> 0);
+    const state: Composite | undefined =
+      this.acquiring === null ? undefined : { is: 'transactionalState', txnId: this.acquiring.id };
     this.session.sendInFrames(
       this.handle,
       (more, isFirst) =>
         encodePerformative('transfer', {
           handle: this.handle,
           deliveryId: delivery >>> 0,
-          ...(isFirst ? { deliveryTag, messageFormat: 0, settled: this.settles } : {}),
+          ...(isFirst ? { deliveryTag, messageFormat: 0, settled: this.preSettled } : {}),
           more,
+          ...(isFirst ? { state } : {}),
         }),
       content,
     );

@@ -6,9 +6,10 @@ import { AmqpError, ErrorCondition, toAmqpError } from './errors.ts';
 import { encodeFrame, frameHeadBytes } from './frame.ts';
 import { IncomingLink } from './incoming-link.ts';
 import type { Link } from './link.ts';
-import { accepted, applyOutcome, isTerminal } from './outcome.ts';
+import { accepted, applyOutcome, isTerminal, released } from './outcome.ts';
 import { OutgoingLink } from './outgoing-link.ts';
 import type { Composite, ErrorValues, Values } from './performatives.ts';
+import type { OpenTransaction } from './transactions.ts';
 import { Disposition, OutcomeCode, Transfer } from './transfer.ts';
 import { Unsettled } from './unsettled.ts';
 
@@ -35,6 +36,8 @@ export class Session {
   readonly channel: number;
   readonly links = new Map<number, Link>();
   readonly unsettled = new Unsettled();
+  /** Of the unsettled: those that a transaction acquired [§4.4.3]. */
+  readonly acquired = new Map<number, OpenTransaction>();
   published = 0;
   delivered = 0;
 
@@ -298,7 +301,8 @@ export class Session {
     if (last < 0) return;
     const first = last + ((disposition.first - last) | 0);
     const until = Math.min(first + ((disposition.last - disposition.first) >>> 0), last);
-    if (plainOutcome === OutcomeCode.accepted) {
+    if (this.acquired.size > 0) this.retire(first, until, settled, disposition.state);
+    else if (plainOutcome === OutcomeCode.accepted) {
       this.unsettled.takeRange(first, until, accept);
     } else {
       const state = disposition.state;
@@ -310,6 +314,32 @@ export class Session {
       } else return;
     }
     if (!settled) this.settleSecond(first, until, disposition.state);
+  }
+
+  // What a transaction acquired is retired in it, whatever else is settled beside it.
+  private retire(first: number, until: number, settled: boolean, state: Composite | null): void {
+    const named = state?.is === 'transactionalState' ? this.connection.transactions.get(state.txnId) : null;
+    const outcome = state?.is === 'transactionalState' ? (state.outcome ?? accepted) : state;
+    if (named === null && !settled && !isTerminal(outcome)) return;
+    this.unsettled.takeRange(first, until, (entry, delivery) => {
+      const transaction = named ?? this.acquired.get(delivery);
+      this.acquired.delete(delivery);
+      if (transaction === undefined) applyOutcome(entry, outcome);
+      else transaction.settle(entry, isTerminal(outcome) ? outcome! : released);
+    });
+  }
+
+  /** What the transaction acquired and its receiver has not settled is the receiver's from now on, or the queue's again. */
+  discharged(transaction: OpenTransaction, failed: boolean): void {
+    for (const [delivery, acquirer] of this.acquired) {
+      if (acquirer !== transaction) continue;
+      this.acquired.delete(delivery);
+      if (!failed) continue;
+      this.unsettled.takeRange(delivery, delivery, (entry) => {
+        applyOutcome(entry, released);
+        if (this.open) this.dispose(true, delivery, delivery, true, released);
+      });
+    }
   }
 
   // The receiver settles second [§2.6.12]: it hears from us when what it said cannot be lost any longer.
@@ -441,6 +471,7 @@ export class Session {
     this.links.clear();
     this.pending = [];
     this.unsettled.takeAll(null, (entry) => applyOutcome(entry, null));
+    this.acquired.clear();
   }
 
   describe(): ChannelView {

@@ -30,7 +30,7 @@ export interface TargetNode {
 /** @throws AmqpError, BrokerError when there can be no such link */
 export function openTarget(session: Session, attach: Values<'attach'>): TargetNode {
   const given = attach.target ?? { is: 'target' };
-  if (given.is === 'coordinator') return new Coordinator(session, given);
+  if (given.is === 'coordinator') return new Coordinator(session, attach, given);
   if (given.is !== 'target') throw new AmqpError(ErrorCondition.notImplemented, 'link', 'a target of an unknown kind');
   const target = given as Composite & { is: 'target' };
   if (target.dynamic === true) {

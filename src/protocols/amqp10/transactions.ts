@@ -18,11 +18,15 @@ const bytesMax = 256 * 1024 * 1024;
 
 /** What a declare opened: transfers and outcomes are gathered, and leave no trace before the discharge. */
 export class OpenTransaction {
+  readonly id: Buffer;
+  /** Links that acquire in it. */
+  readonly acquirers = new Set<OutgoingLink>();
   publishes = 0;
   private readonly transaction: Transaction;
   private readonly entries: QueueEntry[] = [];
 
-  constructor(vhost: Vhost) {
+  constructor(id: Buffer, vhost: Vhost) {
+    this.id = id;
     this.transaction = new Transaction(vhost);
   }
 
@@ -50,6 +54,7 @@ export class OpenTransaction {
   commit(): Position | null {
     const position = this.transaction.commit(null);
     if (position === null) this.rollback();
+    else for (const link of this.acquirers) link.discharged(this, false);
     return position;
   }
 
@@ -57,6 +62,7 @@ export class OpenTransaction {
   rollback(): void {
     this.transaction.rollback();
     for (const entry of this.entries.splice(0)) entry.requeue();
+    for (const link of this.acquirers) link.discharged(this, true);
   }
 
   private check(): void {
@@ -100,7 +106,7 @@ export class Transactions {
       throw new AmqpError(ErrorCondition.resourceLimitExceeded, 'link', `more than ${openMax} transactions at a time`);
     }
     const id = randomBytes(16);
-    this.open.set(id.toString('latin1'), new OpenTransaction(this.vhost));
+    this.open.set(id.toString('latin1'), new OpenTransaction(id, this.vhost));
     return id;
   }
 

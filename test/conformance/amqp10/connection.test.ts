@@ -154,6 +154,17 @@ describe('open', () => {
     expect((await peer.expect('close')).error?.condition).toBe('amqp:frame-size-too-small');
   });
 
+  test('[§2.4.5] an idle time-out that is too short to keep is refused', async () => {
+    const peer = await Amqp10Peer.connect(port);
+    await peer.login();
+    await peer.sendOpen({ idleTimeout: 999 });
+    expect((await peer.expect('close')).error).toMatchObject({
+      condition: 'amqp:not-allowed',
+      description: 'idle-time-out (999 ms) < minimum idle-time-out (1000 ms)',
+    });
+    peer.destroy();
+  });
+
   test('[§2.4.5] the peer’s idle time-out is kept with empty frames', async () => {
     const peer = await Amqp10Peer.open(port, { idleTimeout: 2000 });
     peer.write(Buffer.from([0, 0, 0, 8, 2, 0, 0, 0]));

@@ -813,6 +813,127 @@ describe('transactions', () => {
     peer.destroy();
   });
 
+  test('[§4.5.2] a global id is not taken', async () => {
+    const peer = await opened('txn-global');
+    expect(await peer.publish(0, section(0x77, new Described(0x31n, [Buffer.from('global')])))).toMatchObject({
+      is: 'rejected',
+      error: { condition: 'amqp:not-implemented' },
+    });
+    peer.destroy();
+  });
+
+  test('[§4.3] a controller that does not take rejected is told by a detach', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    const source = toSource('controller', { outcomes: ['amqp:accepted:list'] });
+    await peer.sender(0, { is: 'coordinator' }, { source });
+    peer.transfer(0, discharge(Buffer.from('none'), false));
+    expect(await peer.detached()).toMatchObject({ condition: 'amqp:transaction:unknown-id', closed: true });
+    peer.destroy();
+  });
+
+  describe('[§4.4.3] transactional acquisition', () => {
+    const within = (txnId: Buffer | null) => ({ properties: new AmqpMap([[symbol('txn-id'), txnId]]) });
+
+    test('what was acquired and is not settled is the queue’s again after a rollback, and stays after a commit', async () => {
+      const peer = await opened('txn-acquire');
+      await peer.publish(1, data('x'));
+      await peer.receiver(2, 'txn-acquire');
+      const undone = await declare(peer);
+      peer.credit(2, 1, within(undone));
+      const first = await peer.message();
+      expect(first.transfer.state).toEqual({ is: 'transactionalState', txnId: undone });
+      peer.transfer(0, discharge(undone, true));
+      expect(await peer.expect('disposition')).toMatchObject({
+        role: false,
+        first: first.transfer.deliveryId,
+        settled: true,
+        state: { is: 'released' },
+      });
+      expect((await peer.expect('disposition')).state).toEqual(accepted);
+
+      const done = await declare(peer);
+      peer.credit(2, 1, { deliveryCount: 1, ...within(done) });
+      const second = await peer.message();
+      expect(second.transfer.state).toEqual({ is: 'transactionalState', txnId: done });
+      expect(await peer.publish(0, discharge(done, false))).toEqual(accepted);
+      peer.settle(second.transfer.deliveryId!, accepted);
+      expect(await count(peer, 'txn-acquire')).toEqual({ type: 'ulong', value: 0n });
+      peer.destroy();
+    });
+
+    test('an outcome for it is the transaction’s, said so or not', async () => {
+      const peer = await opened('txn-retire');
+      for (const body of ['a', 'b']) await peer.publish(1, data(body));
+      await peer.receiver(2, 'txn-retire');
+      for (const fail of [true, false]) {
+        const txnId = await declare(peer);
+        peer.credit(2, 2, { deliveryCount: fail ? 0 : 2, ...within(txnId) });
+        const [a, b] = [await peer.message(), await peer.message()];
+        expect([bodyOf(a.octets), bodyOf(b.octets)]).toEqual(['a', 'b']);
+        peer.settle(a.transfer.deliveryId!, accepted);
+        peer.settle(b.transfer.deliveryId!, { is: 'transactionalState', txnId, outcome: accepted });
+        expect(await peer.publish(0, discharge(txnId, fail))).toEqual(accepted);
+        expect(await count(peer, 'txn-retire')).toEqual({ type: 'ulong', value: fail ? 2n : 0n });
+      }
+      peer.destroy();
+    });
+
+    test('what is sent settled comes again after a rollback', async () => {
+      const peer = await opened('txn-settled');
+      await peer.publish(1, data('x'));
+      await peer.receiver(2, 'txn-settled', 0, { sndSettleMode: 1 });
+      for (const fail of [true, false]) {
+        const txnId = await declare(peer);
+        peer.credit(2, 1, { deliveryCount: fail ? 0 : 1, ...within(txnId) });
+        expect((await peer.message()).transfer).toMatchObject({ settled: true, state: { txnId } });
+        expect(await peer.publish(0, discharge(txnId, fail))).toEqual(accepted);
+        expect(await count(peer, 'txn-settled')).toEqual({ type: 'ulong', value: fail ? 1n : 0n });
+      }
+      peer.destroy();
+    });
+
+    test('the discharge ends it, and the credit that is left acquires outside; so does a flow without txn-id', async () => {
+      const peer = await opened('txn-cleared');
+      await peer.receiver(2, 'txn-cleared');
+      for (const [i, end] of ['discharge', 'flow'].entries()) {
+        const txnId = await declare(peer);
+        peer.credit(2, 1, { deliveryCount: i, ...within(txnId) });
+        if (end === 'flow') peer.credit(2, 1, { deliveryCount: i });
+        else expect(await peer.publish(0, discharge(txnId, false))).toEqual(accepted);
+        peer.transfer(1, data(end), { settled: true });
+        const { transfer, octets } = await peer.message();
+        expect([bodyOf(octets), transfer.state]).toEqual([end, undefined]);
+        peer.settle(transfer.deliveryId!, accepted);
+      }
+      peer.destroy();
+    });
+
+    test('a transaction that is not there ends the session, a browser acquires nothing', async () => {
+      const peer = await opened('txn-nothing');
+      await peer.receiver(2, toSource('txn-nothing', { distributionMode: 'copy' }));
+      const txnId = await declare(peer);
+      peer.credit(2, 1, within(txnId));
+      expect((await peer.detached()).condition).toBe('amqp:not-implemented');
+      await peer.receiver(3, 'txn-nothing');
+      peer.credit(3, 1, within(Buffer.from('none')));
+      expect((await peer.expect('end')).error?.condition).toBe('amqp:transaction:unknown-id');
+      peer.destroy();
+    });
+
+    test('a controller that goes away has undone it', async () => {
+      const peer = await opened('txn-lost');
+      await peer.publish(1, data('x'));
+      await peer.receiver(2, 'txn-lost');
+      peer.credit(2, 1, within(await declare(peer)));
+      await peer.message();
+      peer.send('detach', { handle: 0, closed: true });
+      expect(await peer.expect('disposition')).toMatchObject({ role: false, settled: true, state: { is: 'released' } });
+      await peer.expect('detach');
+      expect(await count(peer, 'txn-lost')).toEqual({ type: 'ulong', value: 1n });
+      peer.destroy();
+    });
+  });
+
   test('a controller that goes away has rolled back', async () => {
     const peer = await opened('txn-gone');
     const txnId = await declare(peer);

@@ -404,13 +404,6 @@ describe('credit', () => {
     for (const each of [sender, peer]) each.destroy();
   });
 
-  test('![§4.4.3] transactional acquisition is not there: the link is detached with not-implemented', async () => {
-    const { peer } = await pair(0);
-    peer.credit(1, 1, { properties: new AmqpMap([[symbol('txn-id'), Buffer.from('any')]]) });
-    expect((await peer.detached()).condition).toBe('amqp:not-implemented');
-    peer.destroy();
-  });
-
   test('[§2.5.6] a window that opens is open to all links of the session, whichever of them the flow names', async () => {
     const sender = await Amqp10Peer.openSession(port);
     const peer = await Amqp10Peer.connect(port);
