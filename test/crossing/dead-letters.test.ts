@@ -116,6 +116,15 @@ const deaths: Record<string, { args: Record<string, unknown>; die(publisher: Nam
     args: { 'x-max-length': int(0) },
     die: async (publisher, queue) => (await open(publisher, queue)).publish('m'),
   },
+  unrepresentable: {
+    args: { 'x-on-loss': 'reject' },
+    async die(publisher, queue) {
+      const { peer } = await MqttPeer.connect(broker, { clientId: 'small', properties: { maximumPacketSize: 24 } });
+      opened.push({ close: () => peer.destroy() });
+      await peer.subscribe(`$queue-of/${queue}`, { qos: 1 });
+      await (await open(publisher, queue)).publish('m'); // with its topic it is longer
+    },
+  },
   delivery_limit: {
     args: { 'x-delivery-limit': int(0) },
     async die(publisher, queue) {
