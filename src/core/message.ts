@@ -123,6 +123,14 @@ export class Message {
     return this.decoded;
   }
 
+  /**
+   * What was decoded is decoded anew when it is asked for again. A message that is done with lies among the old, and the new
+   * objects that it points to would be taken for old as well, until the whole heap is collected.
+   */
+  forgetProperties(): void {
+    this.decoded = null;
+  }
+
   /** A header as `properties` has it, which are decoded only if they must be; undefined when there is none. */
   findHeader(name: HeaderName): Value | undefined {
     const { lookup } = this.format;

@@ -479,7 +479,8 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     if (exchange === undefined) return;
     const dead = makeDeadLetter(message, queue.name, reason, to, this.nowMs);
     if (exchange.delays && this.delayDead(exchange, dead)) return;
-    const targets = this.targetsOfDead(exchange, dead, reason);
+    const targets = this.targetsOfDead(exchange, message, to, dead, reason);
+    message.forgetProperties();
     exchange.publishedIn += 1;
     exchange.publishedOut += targets.length;
     this.give(targets, dead, null, 0, 0);
@@ -493,7 +494,7 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     const { writable } = this.journal;
     if (!writable && dead.durable) return false;
     if (exchange.delays && this.delayDead(exchange, dead)) return true;
-    const targets = this.targetsOfDead(exchange, dead, reason);
+    const targets = this.targetsOfDead(exchange, message, to, dead, reason);
     if (targets.length === 0) return safeIn.size > 0; // those that are bound no longer had it
     const missing = targets.filter(({ queue: { name } }) => !safeIn.has(name));
     const open = missing.filter(({ queue: target }) => {
@@ -526,9 +527,22 @@ export class Vhost implements QueueOwner, ScheduleOwner, ReplyHouse {
     );
   }
 
-  private targetsOfDead(exchange: Exchange, dead: Message, reason: DeathReason): readonly Target[] {
-    const { targets } = computeRoute(this, exchange, dead.deathKeys, dead);
-    return reason === 'rejected' ? targets : targets.filter(({ queue }) => !isCycle(dead.deaths, queue.name));
+  // The keys are asked of the message that died: a dead letter that is not asked for its headers does not keep them decoded.
+  private targetsOfDead(
+    exchange: Exchange,
+    message: Message,
+    to: DeadLetterAddress,
+    dead: Message,
+    reason: DeathReason,
+  ): readonly Target[] {
+    const keys = to.routingKey === null ? message.deathKeys : [to.routingKey];
+    const [key] = keys;
+    const route = keys.length === 1 ? this.router.routeFor(exchange, key!) : computeRoute(this, exchange, keys, dead);
+    const targets = this.targetsOf(route, dead);
+    if (reason === 'rejected') return targets;
+    return targets.some(({ queue }) => isCycle(dead.deaths, queue.name))
+      ? targets.filter(({ queue }) => !isCycle(dead.deaths, queue.name))
+      : targets;
   }
 
   private delayDead(exchange: Exchange, dead: Message): boolean {
