@@ -30,6 +30,9 @@ const facts = new RoutingFacts();
 interface Assembly {
   readonly deliveryId: number;
   readonly tag: Buffer | null;
+  readonly messageFormat: number;
+  /** As the link says: on one whose receiver settles second, the transfer did not ask for the other. */
+  readonly waits: boolean;
   settled: boolean;
   readonly state: Composite | null;
   readonly resume: boolean;
@@ -120,7 +123,6 @@ export class IncomingLink implements Link, PublishReceipt {
 
   onTransfer(transfer: Transfer, chunk: Buffer, at: number, end: number): void {
     if (this.assembly !== null) return this.onContinuation(this.assembly, transfer, chunk, at, end);
-    if (transfer.aborted) return;
     if (this.creditLeft <= 0) {
       throw new AmqpError(ErrorCondition.transferLimitExceeded, 'link', 'transfer without credit');
     }
@@ -128,16 +130,26 @@ export class IncomingLink implements Link, PublishReceipt {
     this.creditLeft -= 1;
     this.deliveryCount = (this.deliveryCount + 1) >>> 0;
     const number = this.session.incomingNumber(transfer.deliveryId);
-    if (!transfer.more) {
+    if (transfer.rcvSettleMode === 1 && !this.settlesSecond) {
+      throw invalid('transfer.rcv-settle-mode is second on a link whose receiver settles first');
+    }
+    if (transfer.aborted) {
+      // of one frame: as if it never had come, but for the credit that it took
+    } else if (!transfer.more) {
       this.checkSize(end - at);
       const settled = transfer.settled ?? this.preSettled;
       if (transfer.stateAt < 0 && !transfer.resume && !this.settlesSecond) {
         this.publish(chunk, at, end, number, settled, null);
-      } else this.onSpecial(chunk, at, end, number, settled, transfer.tag, transfer.state, transfer.resume);
+      } else {
+        const { tag, state, resume } = transfer;
+        this.onSpecial(chunk, at, end, number, settled, tag, state, resume, transfer.rcvSettleMode !== 0);
+      }
     } else {
       this.assembly = {
         deliveryId: number,
         tag: transfer.tag,
+        messageFormat: transfer.messageFormat,
+        waits: transfer.rcvSettleMode !== 0,
         settled: transfer.settled ?? this.preSettled,
         state: transfer.state,
         resume: transfer.resume,
@@ -158,6 +170,13 @@ export class IncomingLink implements Link, PublishReceipt {
     if (transfer.deliveryId >= 0 && this.session.incomingNumber(transfer.deliveryId) !== assembly.deliveryId) {
       throw invalid('delivery-id of a continuation differs from that of the first transfer');
     }
+    const { tag: again } = transfer;
+    if (again !== null && assembly.tag !== null && !again.equals(assembly.tag)) {
+      throw invalid('delivery-tag of a continuation differs from that of the first transfer');
+    }
+    if (transfer.messageFormat >= 0 && transfer.messageFormat !== Math.max(0, assembly.messageFormat)) {
+      throw invalid('message-format of a continuation differs from that of the first transfer');
+    }
     if (transfer.settled === true) assembly.settled = true;
     assembly.parts.push(Buffer.from(chunk.subarray(at, end)));
     assembly.bytes += end - at;
@@ -165,8 +184,8 @@ export class IncomingLink implements Link, PublishReceipt {
     if (transfer.more) return;
     this.assembly = null;
     const bytes = Buffer.concat(assembly.parts);
-    const { deliveryId, settled, tag, state, resume } = assembly;
-    this.onSpecial(bytes, 0, bytes.length, deliveryId, settled, tag, state, resume);
+    const { deliveryId, settled, tag, state, resume, waits } = assembly;
+    this.onSpecial(bytes, 0, bytes.length, deliveryId, settled, tag, state, resume, waits);
   }
 
   private checkSize(bytes: number): void {
@@ -191,22 +210,21 @@ export class IncomingLink implements Link, PublishReceipt {
     tag: Buffer | null,
     state: Composite | null,
     resume: boolean,
+    waits: boolean,
   ): void {
     const { session } = this;
-    if (resume && tag !== null) {
-      const known = this.resumed.get(tag.toString('latin1'));
-      if (known !== undefined || state !== null) {
-        // it was received before, and is not published again
-        if (!settled) session.answer(number, known ?? accepted, true);
-        return;
-      }
+    if (resume) {
+      // it was received before, and is not published again; [§2.7.5] what is not known is ignored
+      const known = tag === null ? undefined : this.resumed.get(tag.toString('latin1'));
+      if (known !== undefined && !settled) session.answer(number, known, true);
+      return;
     }
-    if (this.settlesSecond && !settled && tag !== null) this.tags.set(number, tag);
+    if (this.settlesSecond && waits && !settled && tag !== null) this.tags.set(number, tag);
     const transaction = state?.is === 'transactionalState' ? session.connection.transactions.get(state.txnId) : null;
     this.publish(bytes, start, end, number, settled, transaction);
     if (transaction !== null && !settled) {
       const { txnId } = state as Composite & { is: 'transactionalState' };
-      session.answer(number, { is: 'transactionalState', txnId, outcome: accepted }, !this.settlesSecond);
+      session.answer(number, { is: 'transactionalState', txnId, outcome: accepted }, !this.tags.has(number));
     }
   }
 
@@ -353,8 +371,9 @@ export class IncomingLink implements Link, PublishReceipt {
 
   private answer(number: number, state: Composite): void {
     if (!this.open) return;
-    if (this.settlesSecond && this.tags.has(number)) this.outcomes.set(number, state);
-    this.session.answer(number, state, !this.settlesSecond);
+    const waits = this.settlesSecond && this.tags.has(number);
+    if (waits) this.outcomes.set(number, state);
+    this.session.answer(number, state, !waits);
     if (this.creditLeft <= creditMax / 2) this.grant();
   }
 

@@ -130,14 +130,23 @@ export class OutgoingLink implements Link, Consumer {
       ...(attach.properties === undefined ? {} : { properties: attach.properties }),
     });
     if (resumed !== null) this.resume(resumed);
+    // [§2.7.3] who does not say all that is unsettled resumes deliveries, and gets no new ones
+    if (attach.incompleteUnsettled === true) return;
     this.started = true;
     this.wake();
   }
 
-  // [§2.6.13] What the peer has an outcome for is settled with it; anything else begins anew.
+  // [§2.6.13] What the peer has an outcome for is settled with it; anything else begins anew, or waits for what the peer
+  // has not said yet.
   private resume({ entries }: SuspendedLink): void {
-    const theirs = new Map((this.attach.unsettled?.pairs ?? []).map(([tag, state]) => [tagText(tag), state]));
+    const { unsettled, incompleteUnsettled } = this.attach;
+    const theirs = new Map((unsettled?.pairs ?? []).map(([tag, state]) => [tagText(tag), state]));
+    const unsaid = new Map<string, QueueEntry>();
     for (const [tag, entry] of entries) {
+      if (incompleteUnsettled === true && !theirs.has(tag)) {
+        unsaid.set(tag, entry);
+        continue;
+      }
       const described = theirs.get(tag);
       const state = described instanceof Described ? toComposite(described) : null;
       entry.consumer = this;
@@ -150,6 +159,7 @@ export class OutgoingLink implements Link, Consumer {
         entry.release();
       }
     }
+    if (unsaid.size > 0) this.keep(unsaid);
   }
 
   private sendResumed(deliveryTag: Buffer, state: Composite | null): void {
@@ -380,23 +390,27 @@ export class OutgoingLink implements Link, Consumer {
     this.started = false;
     if (!this.source.copies) this.queue.detach(this);
     const { timeoutMs } = this.source;
-    if (!closed && timeoutMs > 0 && this.unsettled > 0) this.suspend(timeoutMs);
+    if (!closed && timeoutMs > 0 && this.unsettled > 0) this.suspend();
     else {
       this.session.takeBack(this, (entry) => applyOutcome(entry, null));
     }
     this.source.release(closed);
   }
 
-  private suspend(timeoutMs: number): void {
-    const { door } = this.session.connection;
+  private suspend(): void {
     const entries = new Map<string, QueueEntry>();
     this.session.takeBack(this, (entry, delivery) => {
       const tag = Buffer.alloc(4);
       tag.writeUInt32BE(delivery >>> 0);
       entries.set(tag.toString('latin1'), entry);
     });
+    this.keep(entries);
+  }
+
+  private keep(entries: Map<string, QueueEntry>): void {
+    const { door } = this.session.connection;
     const key = suspensionKey(this.session, this.name, true);
-    door.suspended.keep(key, { entries, outcomes: new Map() }, door.broker.nowMs + timeoutMs);
+    door.suspended.keep(key, { entries, outcomes: new Map() }, door.broker.nowMs + this.source.timeoutMs);
   }
 }
 

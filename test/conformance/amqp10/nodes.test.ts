@@ -994,6 +994,45 @@ describe('link resumption', () => {
   });
 });
 
+describe('link resumption, in part', () => {
+  test('[§2.7.5] a resumed delivery that is not known is ignored', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    await peer.sender(0, 'resumed-unknown');
+    peer.transfer(0, data('lost'), { resume: true });
+    peer.transfer(0, data('new'));
+    expect(await peer.expect('disposition')).toMatchObject({ first: 1, state: accepted });
+    const { body } = await peer.manage('GET', '/queues/resumed-unknown');
+    expect((body as AmqpMap).get('message_count')).toEqual({ type: 'ulong', value: 1n });
+    peer.destroy();
+  });
+
+  test('[§2.7.3] who does not say all that is unsettled gets what it said, nothing new, and the rest when it is said', async () => {
+    const containerId = 'resuming-in-part';
+    const source = toSource('resumed-part', { timeout: 60, expiryPolicy: 'never' });
+    const first = await Amqp10Peer.openSession(port, { containerId });
+    await first.sender(0, 'resumed-part');
+    await first.receiver(1, source, 2, { name: 'r' });
+    for (const body of ['a', 'b', 'new']) first.transfer(0, data(body), { settled: true });
+    const tags = [(await first.message()).transfer.deliveryTag!, (await first.message()).transfer.deliveryTag!];
+    first.destroy();
+    const second = await Amqp10Peer.openSession(port, { containerId });
+    const done = new Described(0x24n, []);
+    const part = new AmqpMap([[tags[0]!, done]]);
+    await second.receiver(1, source, 0, { name: 'r', unsettled: part, incompleteUnsettled: true });
+    expect(await second.expect('transfer')).toMatchObject({ deliveryTag: tags[0], resume: true, state: accepted });
+    second.credit(1, 5);
+    second.send('detach', { handle: 1 });
+    await second.expect('detach'); // and no transfer before it
+    const rest = new AmqpMap([[tags[1]!, done]]);
+    const attach = await second.receiver(1, source, 0, { name: 'r', unsettled: rest });
+    expect(attach.unsettled?.pairs.map(([tag]) => tag)).toEqual([tags[1]]);
+    expect(await second.expect('transfer')).toMatchObject({ deliveryTag: tags[1], resume: true, state: accepted });
+    second.credit(1, 5);
+    expect(bodyOf((await second.message()).octets)).toBe('new');
+    second.destroy();
+  });
+});
+
 test('0-9-1 and 1.0 share queues on one port', async () => {
   const amqp091 = await AmqpPeer.openChannel(port);
   await amqp091.declare('both', { durable: true });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Composite } from '../../../src/protocols/amqp10/performatives.ts';
+import type { Composite, Values } from '../../../src/protocols/amqp10/performatives.ts';
 import { AmqpMap, Described, symbol, uint } from '../../../src/protocols/amqp10/types.ts';
 import { Amqp10Peer, bareOf, bodyOf, data, mapOf, section, sectionsOf, toSource } from '../../support/amqp10-peer.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
@@ -144,6 +144,18 @@ describe('what a sender is told', () => {
     peer.destroy();
   });
 
+  test('[§2.7.5] a transfer may ask a receiver that settles second to settle first, and not the other way round', async () => {
+    const { peer, queue } = await pair(0);
+    await peer.sender(5, queue, { rcvSettleMode: 1 });
+    for (const rcvSettleMode of [0, 1]) {
+      peer.transfer(5, data('x'), { rcvSettleMode });
+      expect(await peer.expect('disposition')).toMatchObject({ settled: rcvSettleMode === 0, state: accepted });
+    }
+    peer.transfer(0, data('x'), { rcvSettleMode: 1 });
+    expect((await peer.detached()).condition).toBe('amqp:invalid-field');
+    peer.destroy();
+  });
+
   test('credit is granted again before it is used up', async () => {
     const { peer } = await pair(0);
     for (let i = 0; i < 3000; i++) peer.transfer(0, data('x'), { settled: true });
@@ -170,6 +182,34 @@ describe('several transfers', () => {
     peer.send('transfer', { handle: 0, aborted: true });
     peer.transfer(0, data('after'));
     expect(bodyOf((await peer.message()).octets)).toBe('after');
+    peer.destroy();
+  });
+
+  test('[§2.7.5] one that is aborted at once takes its credit, and is nothing', async () => {
+    const { peer } = await pair(1);
+    peer.transfer(0, data('lost'), { aborted: true });
+    peer.transfer(0, data('whole'), { settled: true });
+    expect(bodyOf((await peer.message()).octets)).toBe('whole');
+    peer.credit(0, 0, { deliveryCount: 2, linkCredit: undefined, echo: true });
+    expect(await peer.expect('flow')).toMatchObject({ handle: 0, deliveryCount: 2, linkCredit: 1998 });
+    peer.destroy();
+  });
+
+  test.each<[string, Partial<Values<'transfer'>>]>([
+    ['delivery-tag', { deliveryTag: Buffer.from('other') }],
+    ['message-format', { messageFormat: 1 }],
+  ])('[§2.7.5] with another %s among them detach the link', async (_field, values) => {
+    const { peer } = await pair(0);
+    const deliveryId = peer.transfer(0, data('a'), { more: true });
+    peer.send('transfer', {
+      handle: 0,
+      deliveryId,
+      deliveryTag: Buffer.from(`tag-${deliveryId}`),
+      messageFormat: 0,
+      more: true,
+    });
+    peer.send('transfer', { handle: 0, ...values });
+    expect((await peer.detached()).condition).toBe('amqp:invalid-field');
     peer.destroy();
   });
 
