@@ -47,6 +47,14 @@ export const sections: readonly Section[] = [
     tests: 'test/{conformance,interop,unit}/**/*.test.ts',
     sources: 'src/**/*.ts',
   },
+  {
+    title: 'AMQP 1.0',
+    about: 'Cited as `[1.0 §SECTION-n]`: what is demanded of a broker is counted under its sections.',
+    statements: 'test/conformance/statements/amqp-1.0.txt',
+    citation: /\[1\.0 (§[\d.]+-\d+)\]/g,
+    tests: 'test/{conformance,interop,unit}/**/*.test.ts',
+    sources: 'src/**/*.ts',
+  },
 ];
 
 // The specifications of STOMP number nothing: statements are counted under their headings.
@@ -181,6 +189,7 @@ function plain(title: string): string {
     .replace(/\[(3\.1\.1 )?MQTT-[^\]]*\] ?/g, '')
     .replace(/\[STOMP 1\.\d §[^\]]*-\d+\] ?/g, '')
     .replace(/\[0-9-1 [^\]]+\] ?/g, '')
+    .replace(/\[1\.0 §[^\]]+\] ?/g, '')
     .replaceAll("\\'", "'")
     .replaceAll('|', '\\|');
 }

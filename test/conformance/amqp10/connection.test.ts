@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { encodeSaslFrame, protocolHeaders } from '../../../src/protocols/amqp10/frame.ts';
+import { encodeFrame, encodeSaslFrame, protocolHeaders } from '../../../src/protocols/amqp10/frame.ts';
 import { textOf } from '../../../src/protocols/amqp10/types.ts';
 import { AmqpPeer } from '../../support/amqp-peer.ts';
-import { Amqp10Peer, data } from '../../support/amqp10-peer.ts';
+import { Amqp10Peer, data, toTarget } from '../../support/amqp10-peer.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
 import { ScramClient } from '../../support/scram-client.ts';
 
@@ -19,11 +19,14 @@ describe('the protocol header', () => {
     ['AMQP over TLS', 'AMQP\x02\x01\x00\x00'],
     ['an id that nobody knows', 'AMQP\x07\x01\x00\x00'],
     ['AMQP without SASL, where nobody is anonymous', 'AMQP\x00\x01\x00\x00'],
-  ])('[§2.2] %s is answered with the one that is spoken, and the connection closed', async (_name, header) => {
-    const peer = await Amqp10Peer.connect(port);
-    peer.write(Buffer.from(header, 'latin1'));
-    expect(await peer.end()).toEqual(protocolHeaders.sasl);
-  });
+  ])(
+    '[1.0 §2.2-1] [1.0 §2.2-2] %s is answered with the one that is spoken, and the connection closed',
+    async (_name, header) => {
+      const peer = await Amqp10Peer.connect(port);
+      peer.write(Buffer.from(header, 'latin1'));
+      expect(await peer.end()).toEqual(protocolHeaders.sasl);
+    },
+  );
 
   test('0-9-1 is spoken on the same port', async () => {
     const peer = await AmqpPeer.openChannel(port);
@@ -53,7 +56,7 @@ describe('SASL', () => {
     return peer;
   }
 
-  test('[§5.3.3.6] PLAIN with the right password: outcome 0', async () => {
+  test('[1.0 §5.3.3-2] [1.0 §5.3.2-1] PLAIN with the right password: outcome 0', async () => {
     const peer = await init('PLAIN', '\0guest\0guest');
     expect((await peer.expect('saslOutcome')).code).toBe(0);
     peer.destroy();
@@ -64,7 +67,7 @@ describe('SASL', () => {
     ['a response without NUL', 'PLAIN', 'guest'],
     ['ANONYMOUS where it is not offered', 'ANONYMOUS', ''],
     ['a mechanism that is not there', 'GSSAPI', ''],
-  ])('[§5.3.3.6] %s: outcome 1, and the connection is closed', async (_name, mechanism, response) => {
+  ])('[1.0 §5.3.3-1] %s: outcome 1, and the connection is closed', async (_name, mechanism, response) => {
     const peer = await init(mechanism, response);
     expect((await peer.expect('saslOutcome')).code).toBe(1);
     await peer.end();
@@ -91,7 +94,7 @@ describe('SASL', () => {
     await peer.end();
   });
 
-  test('[§5.3.1] a frame of AMQP instead of one of SASL ends the connection', async () => {
+  test('[1.0 §5.3.1-1] a frame of AMQP instead of one of SASL ends the connection', async () => {
     const peer = await Amqp10Peer.connect(port);
     peer.write(protocolHeaders.sasl);
     await peer.expectHeader(protocolHeaders.sasl);
@@ -102,7 +105,7 @@ describe('SASL', () => {
 });
 
 describe('open', () => {
-  test('says who the broker is, what it takes and what it can', async () => {
+  test('[1.0 §2.4.1-1] says who the broker is, what it takes and what it can', async () => {
     const peer = await Amqp10Peer.connect(port);
     await peer.login();
     const open = await peer.sendOpen();
@@ -149,12 +152,12 @@ describe('open', () => {
     anywhere.destroy();
   });
 
-  test('[§2.4.1] a max-frame-size below 512 is refused', async () => {
+  test('[1.0 §2.7.1-1] a max-frame-size below 512 is refused', async () => {
     const peer = await Amqp10Peer.open(port, { maxFrameSize: 511 });
     expect((await peer.expect('close')).error?.condition).toBe('amqp:frame-size-too-small');
   });
 
-  test('[§2.4.5] an idle time-out that is too short to keep is refused', async () => {
+  test('[1.0 §2.4.5-3] an idle time-out that is too short to keep is refused', async () => {
     const peer = await Amqp10Peer.connect(port);
     await peer.login();
     await peer.sendOpen({ idleTimeout: 999 });
@@ -165,7 +168,7 @@ describe('open', () => {
     peer.destroy();
   });
 
-  test('[§2.4.5] the peer’s idle time-out is kept with empty frames', async () => {
+  test('[1.0 §2.4.5-1] the peer’s idle time-out is kept with empty frames', async () => {
     const peer = await Amqp10Peer.open(port, { idleTimeout: 2000 });
     peer.write(Buffer.from([0, 0, 0, 8, 2, 0, 0, 0]));
     const [chunk] = (await once(peer)) as [Buffer];
@@ -173,7 +176,7 @@ describe('open', () => {
     peer.destroy();
   });
 
-  test('[§2.4.5] a peer that says nothing for twice the idle time-out is told, and dropped', async () => {
+  test('[1.0 §2.4.5-2] a peer that says nothing for twice the idle time-out is told, and dropped', async () => {
     const peer = await Amqp10Peer.open(port);
     expect((await peer.expect('close')).error).toMatchObject({ condition: 'amqp:resource-limit-exceeded' });
     await peer.end();
@@ -190,7 +193,7 @@ describe('open', () => {
   });
 });
 
-describe('errors of the connection close it', () => {
+describe('[1.0 §2.4.3-2] errors of the connection close it', () => {
   test.each([
     ['a frame larger than agreed', Buffer.from('00100000020000ff', 'hex'), 'amqp:connection:framing-error'],
     [
@@ -205,14 +208,14 @@ describe('errors of the connection close it', () => {
       Buffer.from('0000000e02000001005317c00100', 'hex'),
       'amqp:connection:framing-error',
     ],
-  ])('[§2.8.15] %s', async (_name, octets, condition) => {
+  ])('[1.0 §2.3-2] [1.0 §2.8.15-1] [1.0 §2.7.9-1] %s', async (_name, octets, condition) => {
     const peer = await Amqp10Peer.open(port);
     peer.write(octets);
     expect((await peer.expect('close')).error?.condition).toBe(condition);
     peer.destroy();
   });
 
-  test('[§2.7.1] a session above channel-max', async () => {
+  test('[1.0 §2.7.1-2] a session above channel-max', async () => {
     const peer = await Amqp10Peer.open(port);
     peer.send('begin', { nextOutgoingId: 0, incomingWindow: 1, outgoingWindow: 1 }, 4);
     expect((await peer.expect('close')).error?.condition).toBe('amqp:connection:framing-error');
@@ -229,8 +232,74 @@ describe('errors of the connection close it', () => {
   });
 });
 
+describe('frames', () => {
+  const begin = { nextOutgoingId: 0, incomingWindow: 10, outgoingWindow: 10 };
+
+  test('[1.0 §2.3-1] a header that is longer than the eight octets is passed over', async () => {
+    const peer = await Amqp10Peer.open(port);
+    const plain = encodeFrame(3, 'begin', begin);
+    const extended = Buffer.concat([plain.subarray(0, 8), Buffer.from('whatever'), plain.subarray(8)]);
+    extended.writeUInt32BE(extended.length, 0);
+    extended[4] = 4;
+    peer.write(extended);
+    expect((await peer.expect('begin')).remoteChannel).toBe(3);
+    peer.destroy();
+  });
+
+  test('[1.0 §2.4.2-1] all that a client has to say may come in one write', async () => {
+    const peer = await Amqp10Peer.connect(port);
+    const initialResponse = Buffer.from('\0guest\0guest');
+    peer.write(
+      Buffer.concat([
+        protocolHeaders.sasl,
+        encodeSaslFrame('saslInit', { mechanism: 'PLAIN', initialResponse }),
+        protocolHeaders.amqp,
+        encodeFrame(0, 'open', { containerId: 'hasty' }),
+        encodeFrame(0, 'begin', begin),
+        encodeFrame(0, 'attach', {
+          name: 's',
+          handle: 0,
+          role: false,
+          target: toTarget('hasty'),
+          initialDeliveryCount: 0,
+        }),
+        encodeFrame(0, 'transfer', { handle: 0, deliveryId: 0, deliveryTag: Buffer.from('t') }, data('x')),
+        encodeFrame(0, 'close', {}),
+      ]),
+    );
+    await peer.expectHeader(protocolHeaders.sasl);
+    await peer.expect('saslMechanisms');
+    await peer.expect('saslOutcome');
+    await peer.expectHeader(protocolHeaders.amqp);
+    await peer.expect('open');
+    const rest: string[] = [];
+    for (let name = ''; name !== 'close'; rest.push(name)) name = (await peer.next()).performative.is;
+    expect(rest).toEqual(['begin', 'attach', 'disposition', 'flow', 'close']);
+    await peer.end();
+  });
+
+  test('[1.0 §2.5.1-2] a channel whose session has ended is another’s', async () => {
+    const peer = await Amqp10Peer.openSession(port);
+    for (let i = 0; i < 3; i++) {
+      await peer.sender(0, 'sessions');
+      peer.send('end', {});
+      await peer.expect('end');
+      await peer.begin();
+    }
+    peer.destroy();
+  });
+
+  test('[1.0 §2.7.2-1] a handle above handle-max closes the connection', async () => {
+    const peer = await Amqp10Peer.open(port);
+    const { handleMax } = await peer.begin();
+    peer.send('attach', { name: 's', handle: handleMax! + 1, role: false, target: toTarget('handles') });
+    expect((await peer.expect('close')).error?.condition).toBe('amqp:connection:framing-error');
+    peer.destroy();
+  });
+});
+
 describe('close and end', () => {
-  test('are answered', async () => {
+  test('[1.0 §2.4.3-1] [1.0 §2.5.4-1] are answered', async () => {
     const peer = await Amqp10Peer.open(port);
     await peer.begin(2);
     peer.send('end', {}, 2);
@@ -241,7 +310,7 @@ describe('close and end', () => {
     expect(await peer.end()).toHaveLength(0);
   });
 
-  test('[§2.5.5] a session that ended with an error discards what comes until its end is answered', async () => {
+  test('[1.0 §2.5.5-1] a session that ended with an error discards what comes until its end is answered', async () => {
     const peer = await Amqp10Peer.openSession(port);
     peer.send('detach', { handle: 9 });
     expect((await peer.expect('end')).error?.condition).toBe('amqp:session:unattached-handle');

@@ -43,7 +43,7 @@ async function attack(octets: Buffer): Promise<void> {
   peer.destroy();
 }
 
-test('frames with octets changed at random', async () => {
+test('[1.0 §1.6-2] frames with octets changed at random', async () => {
   const numRuns = Number(process.env['FUZZ_RUNS'] ?? 150);
   await fc.assert(
     fc.asyncProperty(
@@ -79,7 +79,7 @@ test('octets at random behind each stage of the handshake', async () => {
   await expectWell();
 });
 
-test('a message that never ends takes the room of the largest message, and no more', async () => {
+test('[1.0 §2.7.3-2] a message that never ends takes the room of the largest message, and no more', async () => {
   const peer = await Amqp10Peer.openSession(port);
   await peer.sender(0, 'hostile-endless');
   const before = residentBytes();

@@ -170,14 +170,17 @@ describe('addresses', () => {
       'no claims-based security: log in by SASL',
     ],
     ['no source at all, without a subscription of the name', { role: true }, 'amqp:not-found', undefined],
-  ])('[§2.6.3] %s: the link is attached without its terminus, and detached', async (_name, values, condition, text) => {
-    const peer = await Amqp10Peer.openSession(port);
-    const error = await refused(peer, { name: 'refused', handle: 3, role: false, ...values });
-    expect(error.condition).toBe(condition);
-    if (text !== undefined) expect(error.description).toBe(text);
-    await peer.sender(3, 'after-refusal'); // handle and session live on
-    peer.destroy();
-  });
+  ])(
+    '[1.0 §2.6.3-2] %s: the link is attached without its terminus, and detached',
+    async (_name, values, condition, text) => {
+      const peer = await Amqp10Peer.openSession(port);
+      const error = await refused(peer, { name: 'refused', handle: 3, role: false, ...values });
+      expect(error.condition).toBe(condition);
+      if (text !== undefined) expect(error.description).toBe(text);
+      await peer.sender(3, 'after-refusal'); // handle and session live on
+      peer.destroy();
+    },
+  );
 
   test('another connection’s exclusive queue is locked', async () => {
     const owner = await Amqp10Peer.openSession(port);
@@ -189,7 +192,7 @@ describe('addresses', () => {
     for (const each of [owner, peer]) each.destroy();
   });
 
-  test('a queue that is deleted detaches its receivers', async () => {
+  test('[1.0 §2.7.9-1] a queue that is deleted detaches its receivers', async () => {
     const peer = await Amqp10Peer.openSession(port);
     await peer.manage('PUT', '/queues/short-lived', mapOf({}));
     await peer.receiver(1, '/queues/short-lived', 1);
@@ -201,7 +204,7 @@ describe('addresses', () => {
 });
 
 describe('sessions and handles', () => {
-  test('[§2.7.3] a handle that is in use ends the session', async () => {
+  test('[1.0 §2.7.3-1] a handle that is in use ends the session', async () => {
     const peer = await Amqp10Peer.openSession(port);
     await peer.sender(0, 'handles');
     peer.send('attach', { name: 'another', handle: 0, role: false, target: { is: 'target', address: 'handles' } });
@@ -213,14 +216,14 @@ describe('sessions and handles', () => {
     ['a flow', (peer) => peer.credit(7, 1)],
     ['a detach', (peer) => peer.send('detach', { handle: 7 })],
     ['a transfer', (peer) => peer.transfer(7, data('x'))],
-  ])('[§2.8.17] %s for a handle that nobody attached ends the session', async (_name, send) => {
+  ])('[1.0 §2.8.17-1] [1.0 §2.7.4-1] %s for a handle that nobody attached ends the session', async (_name, send) => {
     const peer = await Amqp10Peer.openSession(port);
     send(peer);
     expect((await peer.expect('end')).error?.condition).toBe('amqp:session:unattached-handle');
     peer.destroy();
   });
 
-  test('many sessions and links at a time', async () => {
+  test('[1.0 §2.5.1-1] [1.0 §2.6.3-1] many sessions and links at a time', async () => {
     const peer = await Amqp10Peer.open(port);
     for (let channel = 0; channel < 20; channel++) {
       await peer.begin(channel);
@@ -234,7 +237,7 @@ describe('sessions and handles', () => {
     peer.destroy();
   });
 
-  test('[§2.6.1] who goes on with a link of the name takes it over; two may have one name', async () => {
+  test('[1.0 §2.6.1-1] who goes on with a link of the name takes it over; two may have one name', async () => {
     const peer = await Amqp10Peer.openSession(port);
     await peer.sender(0, 'stolen', { name: 'one' });
     await peer.sender(1, 'stolen', { name: 'one' });
@@ -248,7 +251,7 @@ describe('sessions and handles', () => {
 });
 
 describe('dynamic nodes', () => {
-  test('[§3.5.3] a source is made, with its address, and goes when its link is closed', async () => {
+  test('[1.0 §3.5.3-1] a source is made, with its address, and goes when its link is closed', async () => {
     const peer = await Amqp10Peer.openSession(port);
     const { source } = await peer.receiver(0, { is: 'source', dynamic: true }, 1);
     const made = source as Composite & { is: 'source' };
@@ -265,7 +268,7 @@ describe('dynamic nodes', () => {
     peer.destroy();
   });
 
-  test('a JMS temporary queue: made by a sender, consumed by its connection alone, sent to by anybody', async () => {
+  test('[1.0 §3.5.4-1] a JMS temporary queue: made by a sender, consumed by its connection alone, sent to by anybody', async () => {
     const peer = await Amqp10Peer.openSession(port);
     const policy = new Described(0x2bn, []);
     const { target } = await peer.sender(0, {
@@ -317,7 +320,7 @@ describe('dynamic nodes', () => {
   });
 });
 
-describe('[§3.5.10] lifetime policies of a dynamic queue, when the link that it was made for is closed', () => {
+describe('[1.0 §3.5.10-1] lifetime policies of a dynamic queue, when the link that it was made for is closed', () => {
   test.each<[string, 'empty' | 'holds a message', 'with another receiver' | 'alone', boolean]>([
     ['delete-on-close', 'holds a message', 'alone', true],
     ['delete-on-close', 'empty', 'with another receiver', true],
@@ -373,7 +376,7 @@ describe('subscriptions', () => {
     peer.destroy();
   }
 
-  test('a durable one outlives link and connection, under container and link name', async () => {
+  test('[1.0 §3.5.3-2] a durable one outlives link and connection, under container and link name', async () => {
     const first = await Amqp10Peer.openSession(port, { containerId: 'jms-client' });
     await first.receiver(0, durable('/topic/durable.a'), 0, { name: 'sub' });
     first.send('detach', { handle: 0 });
@@ -552,7 +555,7 @@ describe('filters', () => {
     ],
     ['of SQL', [symbol('sql-filter'), new Described('amqp:sql-filter', 'n % 2 = 0 AND h.priority < 5')]],
     ['of SQL, by its code', [symbol('sql-filter'), new Described(0x120n, 'application_properties.n != 1')]],
-  ])('a selector known %s', async (_name, pair) => {
+  ])('[1.0 §3.5.3-4] a selector known %s', async (_name, pair) => {
     const queue = `filters-${++names}`;
     const peer = await Amqp10Peer.openSession(port);
     await peer.sender(0, queue);
@@ -631,7 +634,7 @@ describe('filters', () => {
   });
 });
 
-test('[§3.5.6] a browser sees copies, and takes nothing', async () => {
+test('[1.0 §3.5.6-1] a browser sees copies, and takes nothing', async () => {
   const peer = await Amqp10Peer.openSession(port);
   await peer.sender(0, 'browsed');
   for (let i = 0; i < 3; i++) await peer.publish(0, data(String(i)));
@@ -746,7 +749,7 @@ describe('transactions', () => {
   const count = async (peer: Amqp10Peer, queue: string): Promise<unknown> =>
     ((await peer.manage('GET', `/queues/${queue}`)).body as AmqpMap).get('message_count');
 
-  test('what is published appears with the discharge, or never', async () => {
+  test('[1.0 §4.2-1] [1.0 §4.3-1] [1.0 §4.4.1-1] what is published appears with the discharge, or never', async () => {
     const peer = await opened('txn-publish');
     for (const [fail, expected] of [
       [true, 0n],
@@ -767,7 +770,7 @@ describe('transactions', () => {
     peer.destroy();
   });
 
-  test('what is settled comes again after a rollback, and not after a commit', async () => {
+  test('[1.0 §4.4.2-1] what is settled comes again after a rollback, and not after a commit', async () => {
     const peer = await opened('txn-settle');
     await peer.publish(1, data('x'));
     await peer.receiver(2, 'txn-settle', 10);
@@ -783,7 +786,7 @@ describe('transactions', () => {
     peer.destroy();
   });
 
-  test('[§4.5.8] a transaction that is not there is rejected', async () => {
+  test('[1.0 §4.5.8-1] a transaction that is not there is rejected', async () => {
     const peer = await opened('txn-unknown');
     expect(await peer.publish(0, discharge(Buffer.from('none'), false))).toMatchObject({
       is: 'rejected',
@@ -792,7 +795,7 @@ describe('transactions', () => {
     peer.destroy();
   });
 
-  test('a queue that refuses rolls all of it back', async () => {
+  test('[1.0 §4.3-1] a queue that refuses rolls all of it back', async () => {
     const peer = await opened('txn-other');
     await peer.manage(
       'PUT',
@@ -813,7 +816,7 @@ describe('transactions', () => {
     peer.destroy();
   });
 
-  test('[§4.5.2] a global id is not taken', async () => {
+  test('[1.0 §4.5.2-1] a global id is not taken', async () => {
     const peer = await opened('txn-global');
     expect(await peer.publish(0, section(0x77, new Described(0x31n, [Buffer.from('global')])))).toMatchObject({
       is: 'rejected',
@@ -822,7 +825,7 @@ describe('transactions', () => {
     peer.destroy();
   });
 
-  test('[§4.3] a controller that does not take rejected is told by a detach', async () => {
+  test('[1.0 §4.3-3] a controller that does not take rejected is told by a detach', async () => {
     const peer = await Amqp10Peer.openSession(port);
     const source = toSource('controller', { outcomes: ['amqp:accepted:list'] });
     await peer.sender(0, { is: 'coordinator' }, { source });
@@ -834,7 +837,7 @@ describe('transactions', () => {
   describe('[§4.4.3] transactional acquisition', () => {
     const within = (txnId: Buffer | null) => ({ properties: new AmqpMap([[symbol('txn-id'), txnId]]) });
 
-    test('what was acquired and is not settled is the queue’s again after a rollback, and stays after a commit', async () => {
+    test('[1.0 §4.4.3-1] what was acquired and is not settled is the queue’s again after a rollback, and stays after a commit', async () => {
       const peer = await opened('txn-acquire');
       await peer.publish(1, data('x'));
       await peer.receiver(2, 'txn-acquire');
@@ -892,7 +895,7 @@ describe('transactions', () => {
       peer.destroy();
     });
 
-    test('the discharge ends it, and the credit that is left acquires outside; so does a flow without txn-id', async () => {
+    test('[1.0 §4.4.3-2] the discharge ends it, and the credit that is left acquires outside; so does a flow without txn-id', async () => {
       const peer = await opened('txn-cleared');
       await peer.receiver(2, 'txn-cleared');
       for (const [i, end] of ['discharge', 'flow'].entries()) {
@@ -934,7 +937,7 @@ describe('transactions', () => {
     });
   });
 
-  test('a controller that goes away has rolled back', async () => {
+  test('[1.0 §4.3-2] a controller that goes away has rolled back', async () => {
     const peer = await opened('txn-gone');
     const txnId = await declare(peer);
     await peer.publish(1, data('a'), { state: { is: 'transactionalState', txnId } });
@@ -948,7 +951,7 @@ describe('transactions', () => {
 describe('link resumption', () => {
   const source: Composite = toSource('resumed-out', { timeout: 60, expiryPolicy: 'never' });
 
-  test('[§2.6.13] a receiver that has an outcome settles with it, and what it does not know comes anew', async () => {
+  test('[1.0 §2.6.13-1] [1.0 §2.6.4-1] a receiver that has an outcome settles with it, and what it does not know comes anew', async () => {
     const containerId = 'resuming-receiver';
     const first = await Amqp10Peer.openSession(port, { containerId });
     await first.sender(0, 'resumed-out');
@@ -973,7 +976,7 @@ describe('link resumption', () => {
     second.destroy();
   });
 
-  test('[§2.6.13] a sender learns what was received, and resuming does not publish twice', async () => {
+  test('[1.0 §2.6.13-1] a sender learns what was received, and resuming does not publish twice', async () => {
     const containerId = 'resuming-sender';
     const target: Composite = { is: 'target', address: 'resumed-in', timeout: 60, expiryPolicy: 'never' };
     const first = await Amqp10Peer.openSession(port, { containerId });
@@ -995,7 +998,7 @@ describe('link resumption', () => {
 });
 
 describe('link resumption, in part', () => {
-  test('[§2.7.5] a resumed delivery that is not known is ignored', async () => {
+  test('[1.0 §2.7.5-4] a resumed delivery that is not known is ignored', async () => {
     const peer = await Amqp10Peer.openSession(port);
     await peer.sender(0, 'resumed-unknown');
     peer.transfer(0, data('lost'), { resume: true });
@@ -1006,7 +1009,7 @@ describe('link resumption, in part', () => {
     peer.destroy();
   });
 
-  test('[§2.7.3] who does not say all that is unsettled gets what it said, nothing new, and the rest when it is said', async () => {
+  test('[1.0 §2.7.3-3] who does not say all that is unsettled gets what it said, nothing new, and the rest when it is said', async () => {
     const containerId = 'resuming-in-part';
     const source = toSource('resumed-part', { timeout: 60, expiryPolicy: 'never' });
     const first = await Amqp10Peer.openSession(port, { containerId });
@@ -1043,7 +1046,7 @@ test('0-9-1 and 1.0 share queues on one port', async () => {
   for (const each of [amqp091, peer]) each.destroy();
 });
 
-test('deliveries that a lost connection had go to others, not to its own other sessions', async () => {
+test('[1.0 §2.6.17-1] deliveries that a lost connection had go to others, not to its own other sessions', async () => {
   const peer = await Amqp10Peer.openSession(port);
   await peer.begin(1);
   await peer.sender(0, 'lost');

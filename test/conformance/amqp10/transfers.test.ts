@@ -26,7 +26,7 @@ async function pair(credit = 10, values: object = {}): Promise<{ peer: Amqp10Pee
 }
 
 describe('what a receiver gets', () => {
-  test('[§3.2] the bare message is the sender’s, octet for octet, whatever its encodings', async () => {
+  test('[1.0 §3.2-1] the bare message is the sender’s, octet for octet, whatever its encodings', async () => {
     const { peer } = await pair();
     const properties = section(0x73, ['id-1', Buffer.from('guest'), 'to', 'subject', null, 'c']);
     const wide = Buffer.from('d10000000d00000002a1016bb10000000176', 'hex'); // a map32 with a str32
@@ -51,7 +51,7 @@ describe('what a receiver gets', () => {
     peer.destroy();
   });
 
-  test('[§3.2.1] header: durability and priority as said, first-acquirer, and no count', async () => {
+  test('[1.0 §3.2.1-1] header: durability and priority as said, first-acquirer, and no count', async () => {
     const { peer } = await pair();
     peer.transfer(0, Buffer.concat([section(0x70, [true, ubyte(9)]), data('x')]));
     expect(sectionsOf((await peer.message()).octets).get(0x70)).toEqual([true, ubyte(9), null, true]);
@@ -60,7 +60,7 @@ describe('what a receiver gets', () => {
     peer.destroy();
   });
 
-  test('[§3.2.1] ttl is what is left of it', async () => {
+  test('[1.0 §3.2.1-2] ttl is what is left of it', async () => {
     const { peer } = await pair();
     peer.transfer(0, Buffer.concat([section(0x70, [null, null, uint(60_000)]), data('x')]));
     const [, , ttl] = sectionsOf((await peer.message()).octets).get(0x70) as unknown as { value: number }[];
@@ -69,7 +69,7 @@ describe('what a receiver gets', () => {
     peer.destroy();
   });
 
-  test('[§3.2.3] annotations are the sender’s, and where it was published to', async () => {
+  test('[1.0 §3.2.3-1] annotations are the sender’s, and where it was published to', async () => {
     const { peer, queue } = await pair();
     const own = new AmqpMap([
       [symbol('x-opt-mine'), 'kept'],
@@ -105,7 +105,7 @@ describe('what a sender is told', () => {
     peer.destroy();
   });
 
-  test('nothing for what is settled already', async () => {
+  test('[1.0 §2.6.12-2] nothing for what is settled already', async () => {
     const { peer } = await pair(1);
     peer.transfer(0, data('settled'), { settled: true });
     expect(bodyOf((await peer.message()).octets)).toBe('settled');
@@ -133,7 +133,7 @@ describe('what a sender is told', () => {
     peer.destroy();
   });
 
-  test('[§2.6.12] with rcv-settle-mode second it settles last', async () => {
+  test('[1.0 §2.6.12-1] with rcv-settle-mode second it settles last', async () => {
     const queue = `transfers-${++queues}`;
     const peer = await Amqp10Peer.openSession(port);
     expect((await peer.sender(0, queue, { rcvSettleMode: 1 })).rcvSettleMode).toBe(1);
@@ -144,7 +144,7 @@ describe('what a sender is told', () => {
     peer.destroy();
   });
 
-  test('[§2.7.5] a transfer may ask a receiver that settles second to settle first, and not the other way round', async () => {
+  test('[1.0 §2.7.5-3] a transfer may ask a receiver that settles second to settle first, and not the other way round', async () => {
     const { peer, queue } = await pair(0);
     await peer.sender(5, queue, { rcvSettleMode: 1 });
     for (const rcvSettleMode of [0, 1]) {
@@ -165,7 +165,7 @@ describe('what a sender is told', () => {
 });
 
 describe('several transfers', () => {
-  test('[§2.6.14] are one message', async () => {
+  test('[1.0 §2.6.14-1] are one message', async () => {
     const { peer } = await pair();
     const message = Buffer.concat([section(0x70, [true]), data('0123456789'.repeat(100))]);
     const id = peer.transfer(0, message.subarray(0, 7), { more: true });
@@ -176,7 +176,7 @@ describe('several transfers', () => {
     peer.destroy();
   });
 
-  test('[§2.7.5] that are aborted are nothing', async () => {
+  test('[1.0 §2.7.5-2] that are aborted are nothing', async () => {
     const { peer } = await pair();
     peer.transfer(0, data('never').subarray(0, 5), { more: true });
     peer.send('transfer', { handle: 0, aborted: true });
@@ -185,7 +185,7 @@ describe('several transfers', () => {
     peer.destroy();
   });
 
-  test('[§2.7.5] one that is aborted at once takes its credit, and is nothing', async () => {
+  test('[1.0 §2.7.5-2] one that is aborted at once takes its credit, and is nothing', async () => {
     const { peer } = await pair(1);
     peer.transfer(0, data('lost'), { aborted: true });
     peer.transfer(0, data('whole'), { settled: true });
@@ -198,7 +198,7 @@ describe('several transfers', () => {
   test.each<[string, Partial<Values<'transfer'>>]>([
     ['delivery-tag', { deliveryTag: Buffer.from('other') }],
     ['message-format', { messageFormat: 1 }],
-  ])('[§2.7.5] with another %s among them detach the link', async (_field, values) => {
+  ])('[1.0 §2.7.5-1] with another %s among them detach the link', async (_field, values) => {
     const { peer } = await pair(0);
     const deliveryId = peer.transfer(0, data('a'), { more: true });
     peer.send('transfer', {
@@ -213,7 +213,7 @@ describe('several transfers', () => {
     peer.destroy();
   });
 
-  test('with another delivery-id among them detach the link', async () => {
+  test('[1.0 §2.7.5-1] with another delivery-id among them detach the link', async () => {
     const { peer } = await pair();
     peer.transfer(0, data('x'), { more: true });
     peer.send('transfer', { handle: 0, deliveryId: 77 }, 0, data('y'));
@@ -221,7 +221,7 @@ describe('several transfers', () => {
     peer.destroy();
   });
 
-  test('[§2.4.1] go out where a frame of the peer’s is too small', async () => {
+  test('[1.0 §2.4.1-2] go out where a frame of the peer’s is too small', async () => {
     const queue = `transfers-${++queues}`;
     const peer = await Amqp10Peer.openSession(port, { maxFrameSize: 512 });
     await peer.sender(0, queue);
@@ -233,7 +233,7 @@ describe('several transfers', () => {
     peer.destroy();
   });
 
-  test('[§2.5.6] wait for the peer’s window', async () => {
+  test('[1.0 §2.5.6-1] wait for the peer’s window', async () => {
     const queue = `transfers-${++queues}`;
     const peer = await Amqp10Peer.open(port, { maxFrameSize: 512 });
     await peer.begin(0, { incomingWindow: 2 });
@@ -253,7 +253,18 @@ describe('several transfers', () => {
 });
 
 describe('outcomes of a receiver', () => {
-  test('released: the message comes again, acquired before but not failed', async () => {
+  test('[1.0 §2.8.2-1] one that asks for settled deliveries has settled them by getting them', async () => {
+    const { peer, queue } = await pair(1, { sndSettleMode: 1 });
+    peer.transfer(0, data('x'), { settled: true });
+    expect((await peer.message()).transfer.settled).toBe(true);
+    peer.send('detach', { handle: 1, closed: true });
+    await peer.expect('detach');
+    const { body } = await peer.manage('GET', `/queues/${queue}`);
+    expect((body as AmqpMap).get('message_count')).toEqual({ type: 'ulong', value: 0n });
+    peer.destroy();
+  });
+
+  test('[1.0 §3.4.4-1] released: the message comes again, acquired before but not failed', async () => {
     const { peer } = await pair(2);
     peer.transfer(0, data('x'));
     const first = await peer.message();
@@ -262,7 +273,7 @@ describe('outcomes of a receiver', () => {
     peer.destroy();
   });
 
-  test('[§3.4.5] modified with delivery-failed counts, and annotations are added', async () => {
+  test('[1.0 §3.4.5-1] modified with delivery-failed counts, and annotations are added', async () => {
     const { peer } = await pair(3);
     const own = new AmqpMap([[symbol('x-opt-a'), 'old']]);
     const bare = Buffer.concat([section(0x73, ['id']), data('x')]);
@@ -285,7 +296,7 @@ describe('outcomes of a receiver', () => {
   test.each<[string, Composite, string]>([
     ['rejected', { is: 'rejected', error: { condition: 'test:no' } }, 'rejected'],
     ['modified with undeliverable-here', { is: 'modified', undeliverableHere: true }, 'rejected'],
-  ])('%s: the message is dead-lettered, and says so', async (_name, state, reason) => {
+  ])('[1.0 §3.4.3-1] [1.0 §3.4.5-1] %s: the message is dead-lettered, and says so', async (_name, state, reason) => {
     const peer = await Amqp10Peer.openSession(port);
     const [queue, dead] = [`dying-${++queues}`, `dead-${queues}`];
     await peer.manage('PUT', `/queues/${dead}`, mapOf({}));
@@ -310,7 +321,7 @@ describe('outcomes of a receiver', () => {
     peer.destroy();
   });
 
-  test('a range settles all that lie in it, and ids that are nobody’s do nothing', async () => {
+  test('[1.0 §2.7.6-1] [1.0 §3.4.2-1] a range settles all that lie in it, and ids that are nobody’s do nothing', async () => {
     const { peer, queue } = await pair(3);
     for (const body of ['a', 'b', 'c']) peer.transfer(0, data(body), { settled: true });
     const ids: number[] = [];
@@ -325,7 +336,7 @@ describe('outcomes of a receiver', () => {
     peer.destroy();
   });
 
-  test('[§2.6.12] a receiver that settles second is answered by the sender’s settlement', async () => {
+  test('[1.0 §2.6.12-1] a receiver that settles second is answered by the sender’s settlement', async () => {
     const { peer } = await pair(1, { rcvSettleMode: 1 });
     peer.transfer(0, data('x'), { settled: true });
     const { transfer } = await peer.message();
@@ -335,7 +346,7 @@ describe('outcomes of a receiver', () => {
     peer.destroy();
   });
 
-  test('what is not settled when the connection is lost comes again, as the source’s default outcome says', async () => {
+  test('[1.0 §3.5.3-3] [1.0 §2.6.17-1] what is not settled when the connection is lost comes again, as the source’s default outcome says', async () => {
     const { peer, queue } = await pair(0);
     const failing = toSource(queue, { defaultOutcome: { is: 'modified', deliveryFailed: true } });
     await peer.receiver(2, failing, 1);
@@ -350,7 +361,7 @@ describe('outcomes of a receiver', () => {
 });
 
 describe('credit', () => {
-  test('is what the receiver gives: not one more', async () => {
+  test('[1.0 §2.6.7-1] is what the receiver gives: not one more', async () => {
     const { peer } = await pair(2);
     for (let i = 0; i < 4; i++) peer.transfer(0, data(String(i)), { settled: true });
     expect(bodyOf((await peer.message()).octets)).toBe('0');
@@ -362,7 +373,7 @@ describe('credit', () => {
     peer.destroy();
   });
 
-  test('[§2.6.7] drain uses up what is left', async () => {
+  test('[1.0 §2.6.7-2] drain uses up what is left', async () => {
     const { peer } = await pair(0);
     peer.transfer(0, data('x'), { settled: true });
     peer.credit(1, 5, { drain: true });
@@ -425,7 +436,7 @@ describe('credit', () => {
     },
   );
 
-  test('[§2.6.6] of a delivery in several frames nothing comes after its link is detached', async () => {
+  test('[1.0 §2.6.6-1] of a delivery in several frames nothing comes after its link is detached', async () => {
     const { peer: sender, queue } = await pair(0);
     const peer = await Amqp10Peer.connect(port);
     await peer.login();
@@ -444,7 +455,7 @@ describe('credit', () => {
     for (const each of [sender, peer]) each.destroy();
   });
 
-  test('[§2.5.6] a window that opens is open to all links of the session, whichever of them the flow names', async () => {
+  test('[1.0 §2.5.6-2] a window that opens is open to all links of the session, whichever of them the flow names', async () => {
     const sender = await Amqp10Peer.openSession(port);
     const peer = await Amqp10Peer.connect(port);
     await peer.login();
@@ -464,7 +475,7 @@ describe('credit', () => {
     for (const each of [sender, peer]) each.destroy();
   });
 
-  test('echo on the session is answered with its windows', async () => {
+  test('[1.0 §2.5.6-3] echo on the session is answered with its windows', async () => {
     const { peer } = await pair(0);
     peer.send('flow', { nextIncomingId: 0, incomingWindow: 9, nextOutgoingId: 0, outgoingWindow: 9, echo: true });
     expect(await peer.expect('flow')).toMatchObject({ nextOutgoingId: 0, incomingWindow: 4096 });
@@ -472,7 +483,7 @@ describe('credit', () => {
   });
 });
 
-test('a message larger than the peer takes is dead-lettered instead of sent', async () => {
+test('[1.0 §2.7.3-2] a message larger than the peer takes is dead-lettered instead of sent', async () => {
   const { peer } = await pair(2, { maxMessageSize: 200 });
   peer.transfer(0, data('x'.repeat(500)), { settled: true });
   peer.transfer(0, data('small'), { settled: true });
@@ -487,7 +498,7 @@ test.each([
   ['two values', Buffer.concat([section(0x77, 'a'), section(0x77, 'b')])],
   ['a header that is no list', section(0x70, 'header')],
   ['a section that is cut', data('cut').subarray(0, 6)],
-])('[§3.2] %s: the link or the connection dies of it, nothing else', async (_name, octets) => {
+])('[1.0 §3.2-2] %s: the link or the connection dies of it, nothing else', async (_name, octets) => {
   const { peer } = await pair();
   peer.transfer(0, octets);
   const { performative } = await peer.next();

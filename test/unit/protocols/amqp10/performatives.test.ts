@@ -236,7 +236,7 @@ describe('by offset', () => {
   });
 });
 
-test('a descriptor may be the symbol or eight octets of the code', () => {
+test('[1.0 §1.2-2] a descriptor may be the symbol or eight octets of the code', () => {
   const list = encodeValue([{ type: 'uint', value: 5 }, true]);
   const bySymbol = encodeValue(new Described('amqp:detach:list', [{ type: 'uint', value: 5 }, true]));
   const byCode = Buffer.concat([Buffer.from('00800000000000000016', 'hex'), list]);

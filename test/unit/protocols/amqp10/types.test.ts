@@ -82,7 +82,7 @@ const rheaValue = valuesWith(() => fc.array(text, { minLength: 1 }).map((items) 
 const numRuns = Number(process.env['CODEC_RUNS'] ?? 1000);
 
 describe('the codec', () => {
-  test('reads what it writes', () => {
+  test('[1.0 §1.6-1] reads what it writes', () => {
     fc.assert(
       fc.property(value, (said) => {
         const bytes = encodeValue(said);
@@ -93,7 +93,7 @@ describe('the codec', () => {
     );
   });
 
-  test('writes what rhea reads, and reads what rhea writes', () => {
+  test('[1.0 §1.2-1] [1.0 §1.2-2] writes what rhea reads, and reads what rhea writes', () => {
     fc.assert(
       fc.property(rheaValue, (said) => {
         const bytes = encodeValue(said);
@@ -108,7 +108,7 @@ describe('the codec', () => {
     );
   });
 
-  test('cut at any octet a value is a decode-error, and nothing else', () => {
+  test('[1.0 §1.6-2] cut at any octet a value is a decode-error, and nothing else', () => {
     fc.assert(
       fc.property(value, (said) => {
         const bytes = encodeValue(said);
