@@ -1,6 +1,6 @@
 import type { Message } from '../message.ts';
 import type { Queue } from '../queue/queue.ts';
-import type { Vhost } from '../vhost.ts';
+import type { Topology } from '../topology.ts';
 import type { Binding, Match, Target } from './binding.ts';
 import { Exchange } from './exchange.ts';
 
@@ -32,12 +32,12 @@ const memoMax = 65_536;
 /** Routes already walked, until anything that could lead elsewhere changes. */
 export class Router {
   epoch = 1;
-  private readonly vhost: Vhost;
+  private readonly topology: Topology;
   private readonly memo = new Map<Exchange, Map<string, Route>>();
   private memoised = 0;
 
-  constructor(vhost: Vhost) {
-    this.vhost = vhost;
+  constructor(topology: Topology) {
+    this.topology = topology;
   }
 
   /** An exchange, queue or binding came or went. */
@@ -62,7 +62,7 @@ export class Router {
         this.memo.set(exchange, routes);
         routes.clear();
       }
-      route = computeRoute(this.vhost, exchange, [routingKey], null);
+      route = computeRoute(this.topology, exchange, [routingKey], null);
       routes.set(routingKey, route);
       this.memoised += 1;
     }
@@ -75,7 +75,7 @@ export class Router {
  * @param steps gets what each exchange did, in the order in which they were met
  */
 export function computeRoute(
-  vhost: Vhost,
+  topology: Topology,
   exchange: Exchange,
   routingKeys: readonly string[],
   message: Message | null,
@@ -83,13 +83,13 @@ export function computeRoute(
 ): Route {
   const found = new Map<Queue, Binding[]>();
   const visited = new Set<Exchange>();
-  const readsHeaders = visit(vhost, exchange, routingKeys, message, found, visited, steps) && message === null;
+  const readsHeaders = visit(topology, exchange, routingKeys, message, found, visited, steps) && message === null;
   const targets = readsHeaders ? [] : mergeTargets(found);
   return {
     exchange,
     routingKey: routingKeys[0]!,
     routingKeys,
-    epoch: vhost.router.epoch,
+    epoch: topology.router.epoch,
     targets,
     readsHeaders,
     isReply: false,
@@ -98,7 +98,7 @@ export function computeRoute(
 
 // Returns true if a headers exchange was met.
 function visit(
-  vhost: Vhost,
+  topology: Topology,
   exchange: Exchange,
   routingKeys: readonly string[],
   message: Message | null,
@@ -113,7 +113,7 @@ function visit(
   let matched = false;
   for (const routingKey of routingKeys) {
     if (exchange.name === '') {
-      const queue = vhost.queues.get(routingKey);
+      const queue = topology.queues.get(routingKey);
       if (queue !== undefined) {
         found.set(queue, []);
         matched = true;
@@ -124,7 +124,7 @@ function visit(
   steps?.push({ exchange, bindings: new Set(bindings), matched });
   for (const binding of routingKeys.length === 1 ? bindings : new Set(bindings)) {
     if (binding.destination instanceof Exchange) {
-      readsHeaders = visit(vhost, binding.destination, routingKeys, message, found, visited, steps) || readsHeaders;
+      readsHeaders = visit(topology, binding.destination, routingKeys, message, found, visited, steps) || readsHeaders;
     } else {
       const bindingsOfQueue = found.get(binding.destination);
       if (bindingsOfQueue === undefined) found.set(binding.destination, [binding]);
@@ -133,9 +133,9 @@ function visit(
   }
   const alternate = exchange.alternateExchange;
   if (!matched && alternate !== null) {
-    const next = vhost.exchanges.get(alternate);
+    const next = topology.exchanges.get(alternate);
     if (next !== undefined)
-      readsHeaders = visit(vhost, next, routingKeys, message, found, visited, steps) || readsHeaders;
+      readsHeaders = visit(topology, next, routingKeys, message, found, visited, steps) || readsHeaders;
   }
   return readsHeaders;
 }
