@@ -28,6 +28,24 @@ connection.close()
   return JSON.parse(stdout);
 }
 
+/** Runs a handler of Proton's reactor, `Handler`, which says in `log` what it saw, and closes its connection. */
+async function react(handler: string): Promise<unknown> {
+  const script = `
+import json
+from proton import Message
+from proton.handlers import MessagingHandler, TransactionHandler
+from proton.reactor import Container, DurableSubscription
+log = []
+def connect(container, **options):
+    return container.connect('127.0.0.1:${broker.port('amqp')}', user='guest', password='guest', allowed_mechs='PLAIN', reconnect=False, **options)
+${handler}
+Container(Handler()).run()
+print(json.dumps(log))
+`;
+  const { stdout } = await promisify(execFile)(python, ['-c', script], { timeout: 40_000 });
+  return JSON.parse(stdout);
+}
+
 describe.skipIf(!hasProton)('Qpid Proton (skipped where python3-qpid-proton is not installed)', () => {
   test('a message comes back with its properties', async () => {
     const got = await run(`
@@ -147,5 +165,75 @@ sender.send(Message(body='x'))
 print(json.dumps(receiver.receive().body))
 `);
     expect(got).toBe('x');
+  });
+
+  test('transactions: what is sent and settled in one is there after the commit, or never was', async () => {
+    const got = await react(`
+class Handler(MessagingHandler, TransactionHandler):
+    def __init__(self):
+        super().__init__(prefetch=0, auto_accept=False, auto_settle=False)
+        self.rounds = ['abort', 'commit', 'abort taken', 'commit taken']
+    def on_start(self, event):
+        self.container = event.container
+        self.connection = connect(event.container)
+        self.sender = event.container.create_sender(self.connection, 'proton-transactions')
+        self.receiver = event.container.create_receiver(self.connection, 'proton-transactions')
+        self.declare()
+    def declare(self):
+        if self.rounds: self.container.declare_transaction(self.connection, handler=self)
+        else: self.connection.close()
+    def on_transaction_declared(self, event):
+        self.transaction = event.transaction
+        self.round = self.rounds.pop(0)
+        if self.round.endswith('taken'): self.receiver.flow(1)
+        else:
+            self.transaction.send(self.sender, Message(body=self.round))
+            self.end()
+    def on_message(self, event):
+        log.append([event.message.body, event.message.first_acquirer])
+        self.transaction.accept(event.delivery)
+        self.end()
+    def end(self):
+        if self.round.startswith('abort'): self.transaction.abort()
+        else: self.transaction.commit()
+    def on_transaction_aborted(self, event):
+        log.append('aborted')
+        self.declare()
+    def on_transaction_committed(self, event):
+        log.append('committed')
+        self.declare()
+`);
+    expect(got).toEqual(['aborted', 'committed', ['commit', true], 'aborted', ['commit', false], 'committed']);
+  });
+
+  test('a durable subscription keeps what comes while nobody is there', async () => {
+    const got = await react(`
+class Handler(MessagingHandler):
+    def on_start(self, event):
+        self.container = event.container
+        self.container.container_id = 'proton-durable'
+        self.subscribe()
+    def subscribe(self):
+        self.connection = connect(self.container)
+        self.receiver = self.container.create_receiver(self.connection, 'topic://proton.news', name='news', options=DurableSubscription())
+        self.sender = self.container.create_sender(self.connection, 'topic://proton.news') if not log else None
+    def on_link_opened(self, event):
+        if event.receiver: event.receiver.detach()
+    def on_sendable(self, event):
+        if log: return
+        log.append('sent')
+        event.sender.send(Message(body='missed'))
+    def on_accepted(self, event):
+        event.connection.close()
+    def on_connection_closed(self, event):
+        if len(log) == 1:
+            self.on_link_opened = lambda event: None
+            self.subscribe()
+    def on_message(self, event):
+        log.append(event.message.body)
+        event.receiver.close()
+        event.connection.close()
+`);
+    expect(got).toEqual(['sent', 'missed']);
   });
 });

@@ -334,7 +334,7 @@ export class Channel {
     const before = confirms.told;
     confirms.flush(
       (deliveryTag, multiple) => this.send(encodeMethod(this.id, methods.basicAck, { deliveryTag, multiple })),
-      (deliveryTag) => this.send(encodeMethod(this.id, methods.basicNack, { deliveryTag })),
+      (deliveryTag) => this.send(encodeMethod(this.id, methods.basicNack, { deliveryTag, requeue: true })),
     );
     this.connection.vhost.confirmed += confirms.told - before;
   }

@@ -139,7 +139,7 @@ describe('publishing', () => {
     peer.destroy();
   });
 
-  test('a queue that refuses: nack', async () => {
+  test('a queue that refuses: nack, with requeue as RabbitMQ sends it', async () => {
     const peer = await withQueue('refusing', {
       'x-max-length': { type: 'int', value: 1 },
       'x-overflow': 'reject-publish',
@@ -148,7 +148,8 @@ describe('publishing', () => {
     peer.publish(1, { routingKey: 'refusing' }, 'one');
     await peer.expect(1, methods.basicAck);
     peer.publish(1, { routingKey: 'refusing' }, 'two');
-    expect((await peer.expect(1, methods.basicNack)).bigint('deliveryTag')).toBe(2n);
+    const nack = await peer.expect(1, methods.basicNack);
+    expect([nack.bigint('deliveryTag'), nack.bit('multiple'), nack.bit('requeue')]).toEqual([2n, false, true]);
     peer.destroy();
   });
 
