@@ -132,7 +132,8 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     await removeStrays(disk, epochs);
     await Scratch.clear(disk);
     const epoch = (epochs.at(-1) ?? 0) + 1;
-    const file = await createSegment(disk, [...epochs, epoch], recovered.unit + 1);
+    const file = await createSegment(disk, epoch, recovered.unit + 1);
+    await writeManifest(disk, [...epochs, epoch]);
     recovered.catalog.add(epoch);
     return { journal: new SegmentJournal(disk, options, recovered, file), recovered };
   }
@@ -379,8 +380,10 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     const epoch = this.catalog.tail.epoch + 1;
     let file: AppendFile | undefined;
     await this.insist(async () => {
-      file = await createSegment(this.disk, [...this.catalog.epochs, epoch], this.unit + 1);
+      file = await createSegment(this.disk, epoch, this.unit + 1);
     });
+    // An attempt that fails may have named the segment all the same: it is never made anew from here on.
+    await this.insist(() => writeManifest(this.disk, [...this.catalog.epochs, epoch]));
     await this.file.close();
     this.file = file!;
     this.catalog.add(epoch);
@@ -569,15 +572,13 @@ function ascending(sequences: number[]): number[] {
   return sequences;
 }
 
-/** Makes the last of `epochs`. What the manifest names is on the disk: it is written last. */
-async function createSegment(disk: Disk, epochs: readonly number[], firstUnit: number): Promise<AppendFile> {
-  const epoch = epochs.at(-1)!;
+/** Makes a segment for the manifest to name: what that names is on the disk. */
+async function createSegment(disk: Disk, epoch: number, firstUnit: number): Promise<AppendFile> {
   const file = await disk.create(segmentName(epoch));
   try {
     await file.write([segmentHeader(epoch, firstUnit)]);
     await file.datasync();
     await disk.sync();
-    await writeManifest(disk, epochs);
   } catch (error) {
     await file.close();
     throw error;

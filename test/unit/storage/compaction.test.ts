@@ -72,10 +72,11 @@ function holdings(core: JournaledBroker): Model {
   return model;
 }
 
+const seeds = Number(process.env['SEEDS'] ?? 12); // npm run test:simulation has thousands
+
 test('random programs of publish, ack, purge, delete and restart leave what a model says, in bounded space', {
-  timeout: 600_000,
+  timeout: 60_000 + seeds * 500,
 }, async () => {
-  const seeds = Number(process.env['SEEDS'] ?? 12); // npm run test:simulation has thousands
   const base = Number(process.env['SEED'] ?? 1);
   for (let seed = base; seed < base + seeds; seed++) {
     const random = new Random(seed);

@@ -127,6 +127,26 @@ test('no room for a new segment is waited for like any other', async () => {
   expect(await reopen(disk)).toEqual(['x'.repeat(1024), 'y']);
 });
 
+test('a segment that a manifest may name is not made anew, though the manifest seemed to fail', async () => {
+  const disk = new SimulatedDisk();
+  const core = await JournaledBroker.open(disk, 1024);
+  core.declare('q');
+  publish(core, 'x'.repeat(1024), new Receipts(), 1);
+  await core.durable();
+  let isNamed = false;
+  disk.fault = (operation) => {
+    if (operation === 'replace') isNamed = true;
+    return isNamed && operation === 'sync' ? { code: 'EIO' } : null;
+  };
+  publish(core, 'y', new Receipts(), 2);
+  await turns();
+  expect(core.journal.writable).toBe(false);
+  disk.fault = (operation) => (operation === 'write' ? 'hang' : null);
+  core.clock.advance(1000);
+  await turns();
+  expect(await reopen(disk)).toEqual(['x'.repeat(1024)]);
+});
+
 test('after a failed sync nothing is confirmed, and the file is never synced again', async () => {
   const disk = new SimulatedDisk();
   const core = await JournaledBroker.open(disk);
