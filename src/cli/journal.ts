@@ -21,7 +21,7 @@ const inspect: Command = {
     const columns = ['file', 'bytes', 'units', 'messages', 'settlements', 'puts', 'deletions'] as const;
     const rows = reports.map((report) => [
       ...columns.map((column) => String(report[column])),
-      report.fault === null ? '' : describe(report),
+      report.fault === null ? '' : describeFault(report.fault),
     ]);
     call.terminal.say(renderTable([...columns, 'fault'], rows, call.terminal.width));
   },
@@ -46,7 +46,9 @@ const verify: Command = {
 const exportRecords: Command = {
   name: 'export',
   summary: 'Print every record of the log, a JSON object a line.',
-  details: 'Octets are written as base64. What lives is what is published and not settled by a later line.',
+  details:
+    'What is no text is written as base64. What lives is what is published and not settled by a later line; docs/storage.md says what ' +
+    'the kinds and their keys are.',
   options: configOptions,
   async run(call) {
     const say = (record: object): void => call.terminal.say(`${JSON.stringify(record)}\n`);
@@ -58,14 +60,18 @@ const exportRecords: Command = {
           queues: record.queueIds,
           exchange: record.exchange,
           routingKey: record.routingKey,
+          durable: record.durable,
           priority: record.priority,
+          qos: record.qos,
+          retain: record.retain,
           expiresAtMs: record.queueIds.map((_id, index) => record.expiryAt(index)),
           format: record.formatId,
           native: record.native.toString('base64'),
           body: record.body.toString('base64'),
+          deaths: record.deaths,
         }),
       settled: (queue, sequence) => say({ record: 'settled', queue, sequence }),
-      put: (kind, key, value) => say({ record: 'put', kind, key, value: value.toString('base64') }),
+      put: (kind, key, value) => say({ record: 'put', kind, key, ...shownValue(value) }),
       deleted: (kind, key) => say({ record: 'deleted', kind, key }),
       survivors: (part) => say({ record: 'survivors', ...part }),
     });
@@ -115,5 +121,18 @@ async function dataDirectory(call: Call): Promise<string> {
 }
 
 function describe({ file, fault }: SegmentReport): string {
-  return fault === null ? '' : `${file}: ${fault.kind} at offset ${fault.offset}: ${fault.what}`;
+  return fault === null ? '' : `${file}: ${describeFault(fault)}`;
+}
+
+function describeFault({ kind, offset, what }: NonNullable<SegmentReport['fault']>): string {
+  return `${kind} at offset ${offset}: ${what}`;
+}
+
+/** Most values are JSON, and are shown as that; others are octets. */
+function shownValue(value: Buffer): object {
+  try {
+    return { value: JSON.parse(value.toString('utf8')) };
+  } catch {
+    return { octets: value.toString('base64') };
+  }
 }

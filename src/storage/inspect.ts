@@ -61,7 +61,8 @@ function inspectSegment(
   try {
     unit = readSegmentHeader(file, content, epoch);
   } catch (error) {
-    return report(0, { kind: 'damage', offset: 0, what: (error as JournalDamage).message });
+    const { offset, what } = error as JournalDamage;
+    return report(0, { kind: 'damage', offset, what });
   }
   const firstUnit = unit;
   let whole = segmentHeaderBytes;

@@ -1,5 +1,5 @@
 import type { Disk } from './disk.ts';
-import { isSegmentName, JournalDamage, segmentHeaderBytes } from './segment.ts';
+import { anotherVersion, isSegmentName, JournalDamage, segmentHeaderBytes } from './segment.ts';
 
 /** The file that says which segments count, in their order. */
 export const manifestName = 'MANIFEST';
@@ -27,7 +27,8 @@ export async function readManifest(disk: Disk): Promise<number[]> {
     throw new JournalDamage(manifestName, 0, 'it is not JSON');
   }
   if (manifest.version !== 1) {
-    throw new JournalDamage(manifestName, 0, `its version is ${manifest.version}, this program reads version 1`);
+    const what = `its version is ${manifest.version}, this program reads version 1`;
+    throw new JournalDamage(manifestName, 0, what, anotherVersion);
   }
   return manifest.segments;
 }

@@ -327,6 +327,23 @@ export class PublishedRecord {
     );
   }
 
+  get durable(): boolean {
+    return (this.payload[this.start + 1]! & transientFlag) === 0;
+  }
+
+  get retain(): boolean {
+    return (this.payload[this.start + 1]! & retainFlag) !== 0;
+  }
+
+  get qos(): number {
+    return this.view.getInt8(this.start + 3);
+  }
+
+  get deaths(): readonly Death[] {
+    const start = this.bodyStart + this.bodyBytes + 4;
+    return start === this.end ? noDeaths : readDeaths(this.payload.subarray(start, this.end));
+  }
+
   get formatId(): number {
     return this.payload[this.start + 2]!;
   }
@@ -345,18 +362,17 @@ export class PublishedRecord {
     const format = findFormat(payload[start + 2]!);
     if (format === undefined) throw new RangeError(`unknown message format ${payload[start + 2]} at ${start}`);
     const bodyEnd = this.bodyStart + this.bodyBytes;
-    const deathsStart = bodyEnd + 4;
     const message = new Message({
       format,
       exchange: this.exchange,
       routingKey: this.routingKey,
-      durable: (payload[start + 1]! & transientFlag) === 0,
+      durable: this.durable,
       priority: view.getInt16(start + 4),
       expiresAtMs: view.getFloat64(start + 14),
-      qos: view.getInt8(start + 3),
-      retain: (payload[start + 1]! & retainFlag) !== 0,
+      qos: this.qos,
+      retain: this.retain,
       publisher: null,
-      deaths: deathsStart === this.end ? noDeaths : readDeaths(payload.subarray(deathsStart, this.end)),
+      deaths: this.deaths,
       bytes: payload,
       start: this.nativeStart,
       end: bodyEnd,

@@ -106,7 +106,7 @@ export function readSegmentHeader(name: string, file: Buffer, epoch: number): nu
   const version = file.readUInt32BE(8);
   if (version < oldestVersion || version > formatVersion) {
     const own = `this program reads versions ${oldestVersion} to ${formatVersion}`;
-    throw new JournalDamage(name, 8, `its format is version ${version}, ${own}`);
+    throw new JournalDamage(name, 8, `its format is version ${version}, ${own}`, anotherVersion);
   }
   if (file.readUInt32BE(12) !== epoch) throw new JournalDamage(name, 12, `its epoch is ${file.readUInt32BE(12)}`);
   if (file.readUInt32BE(24) !== crc32(file.subarray(0, 24))) {
@@ -117,10 +117,20 @@ export function readSegmentHeader(name: string, file: Buffer, epoch: number): nu
 
 /** Damage before the tail: the start stops, nothing is skipped in silence. */
 export class JournalDamage extends Error {
-  constructor(file: string, offset: number, what: string) {
-    super(
-      `journal damaged: ${file} at offset ${offset}: ${what}. Restore the data directory from a backup, ` +
-        'or move it aside to start empty.',
-    );
+  readonly file: string;
+  readonly offset: number;
+  /** What is wrong there, in a few words. */
+  readonly what: string;
+
+  constructor(file: string, offset: number, what: string, wayOut = wayOutOfDamage) {
+    super(`journal damaged: ${file} at offset ${offset}: ${what}. ${wayOut}`);
+    this.file = file;
+    this.offset = offset;
+    this.what = what;
   }
 }
+
+/** What to do about a file that seems to be of another version. */
+export const anotherVersion =
+  'Start the program that wrote it, or restore a backup that this one made; if this one wrote it, the file is damaged.';
+const wayOutOfDamage = 'Restore the data directory from a backup, or move it aside to start empty.';

@@ -28,7 +28,7 @@ test('a request that was seen before a kill is answered after it: the alias of a
       void channel.consume('requests', (message) => resolve(message as amqplib.ConsumeMessage), { noAck: false });
     });
     const { replyTo, correlationId } = request.properties as { replyTo: string; correlationId: string };
-    await new ApiClient(broker.port('management')).put('queues/%2F/synced', {}); // behind the alias in the journal
+    await new ApiClient(broker.port('management')).put('queues/%2F/synced', { durable: true }); // behind the alias in the journal
     await broker.kill();
     client.mqtt.end(true);
 
