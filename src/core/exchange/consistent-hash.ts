@@ -27,7 +27,8 @@ export function readHashOn(args: ReadonlyMap<string, Value>): HashOn {
   if (typeof property === 'string' && Object.hasOwn(propertyNames, property)) {
     return { property: propertyNames[property as keyof typeof propertyNames] };
   }
-  throw new BrokerError('precondition-failed', `Unsupported property: ${property ?? header}`);
+  const named = typeof property === 'string' ? `: ${property}` : ' or header: its name is no text';
+  throw new BrokerError('precondition-failed', `Unsupported property${named}`);
 }
 
 /**
@@ -47,8 +48,12 @@ export class ConsistentHashMatcher implements Matcher {
 
   /** @throws BrokerError precondition-failed when the binding key is no weight */
   static checkWeight(key: string): void {
-    if (!/^-?\d{1,9}$/.test(key)) {
-      throw new BrokerError('precondition-failed', `The binding key must be an integer: ${JSON.stringify(key)}`);
+    if (!/^[+-]?\d{1,9}$/.test(key)) {
+      // [RabbitMQ] as its language writes text
+      throw new BrokerError(
+        'precondition-failed',
+        `The binding key must be an integer: <<${JSON.stringify(key).replace('""', '')}>>`,
+      );
     }
     if (Number(key) < 1) throw new BrokerError('precondition-failed', 'The binding key must be greater than 0');
     if (Number(key) > weightMax) {

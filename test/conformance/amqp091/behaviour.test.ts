@@ -458,7 +458,7 @@ describe('consistent hashing', () => {
     expect([...(first as Set<string>)].filter((key) => second?.has(key))).toEqual([]);
     expect(Math.min(first?.size as number, second?.size as number)).toBeGreaterThan(25);
     peer.send(1, methods.queueBind, { queue: 'h1', exchange: 'hashed', routingKey: 'x' });
-    expect((await peer.closed()).text).toBe('PRECONDITION_FAILED - The binding key must be an integer: "x"');
+    expect((await peer.closed()).text).toBe('PRECONDITION_FAILED - The binding key must be an integer: <<"x">>');
     peer.destroy();
   });
 });

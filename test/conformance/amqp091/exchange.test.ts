@@ -315,3 +315,47 @@ describe('routing', () => {
     });
   });
 });
+
+describe('x-consistent-hash [RabbitMQ: consistent hash exchange]', () => {
+  test.each<[string, string]>([
+    ['0', 'The binding key must be greater than 0'],
+    ['-1', 'The binding key must be greater than 0'],
+    ['', 'The binding key must be an integer: <<>>'],
+    ['abc', 'The binding key must be an integer: <<"abc">>'],
+    ['1.5', 'The binding key must be an integer: <<"1.5">>'],
+  ])('%j is no weight', async (routingKey, text) => {
+    await declare({ type: 'x-consistent-hash' });
+    const values = { queue: await peer.declare(''), exchange: 'x', routingKey };
+    expect(await refused(values, methods.queueBind)).toBe(`406 PRECONDITION_FAILED - ${text}`);
+  });
+
+  test.each<[string, Record<string, Value>, string]>([
+    [
+      'both',
+      { 'hash-header': 'h', 'hash-property': 'message_id' },
+      'hash-header and hash-property are mutually exclusive',
+    ],
+    ['a property that is not hashed', { 'hash-property': 'user_id' }, 'Unsupported property: user_id'],
+    ['a name that is no text', { 'hash-header': int(1) }, 'Unsupported property or header: its name is no text'],
+  ])('hashing on %s is refused', async (_what, entries, text) => {
+    expect(await refused({ exchange: 'x', type: 'x-consistent-hash', arguments: args(entries) })).toBe(
+      `406 PRECONDITION_FAILED - ${text}`,
+    );
+  });
+
+  test('a binding key is a weight: three times the keys for three times the weight', async () => {
+    await declare({ type: 'x-consistent-hash' });
+    const [one, three] = [await peer.declare(''), await peer.declare('')];
+    await bind(one, 'x', '+1');
+    await bind(three, 'x', '03');
+    for (let i = 0; i < 4000; i++) peer.publish(1, { exchange: 'x', routingKey: `key-${i}` }, 'm');
+    const counts: number[] = [];
+    for (const queue of [one, three]) {
+      const ok = await peer.call(1, methods.queuePurge, { queue }, methods.queuePurgeOk);
+      counts.push(ok.number('messageCount'));
+    }
+    expect(counts[0]! + counts[1]!).toBe(4000);
+    expect(counts[0]!).toBeGreaterThan(800);
+    expect(counts[0]!).toBeLessThan(1200);
+  });
+});
