@@ -8,15 +8,15 @@ import { AmqpError, ErrorCondition, toAmqpError } from './errors.ts';
 import type { Link } from './link.ts';
 import { amqp10Format, reshape } from './message.ts';
 import { accepted, rejected, released } from './outcome.ts';
-import { type Composite, toDescribed, type Values } from './performatives.ts';
+import type { Composite, Values } from './performatives.ts';
 import { RoutingFacts, Sections } from './sections.ts';
 import type { Session } from './session.ts';
-import type { SuspendedLink } from './suspended.ts';
+import { type SuspendedLink, unsettledMap } from './suspended.ts';
 import type { TargetNode } from './target.ts';
 import { findTiming } from './timing.ts';
 import type { OpenTransaction } from './transactions.ts';
 import type { Transfer } from './transfer.ts';
-import { AmqpMap, Decoder } from './types.ts';
+import { Decoder } from './types.ts';
 
 /** Messages that a sender may have under way. */
 const creditMax = 2000;
@@ -60,7 +60,10 @@ export class IncomingLink implements Link, PublishReceipt {
   /** With `settlesSecond`: tags of what is not settled by the sender, with the outcomes, by delivery. */
   private readonly tags = new Map<number, Buffer>();
   private readonly outcomes = new Map<number, Composite>();
-  private readonly resumed: ReadonlyMap<string, Composite>;
+  /** What was received before the link was detached, and is not settled by the sender. */
+  private readonly resumed: Map<string, Composite>;
+  /** There was no room to say all of it: until the link is attached again only resumed deliveries are taken [§2.7.3]. */
+  private resumesOnly = false;
 
   constructor(session: Session, attach: Values<'attach'>, target: TargetNode, resumed: SuspendedLink | null) {
     this.session = session;
@@ -77,6 +80,8 @@ export class IncomingLink implements Link, PublishReceipt {
   start(): void {
     const { attach, session } = this;
     const { messageBytes } = session.connection.options;
+    const unsettled = unsettledMap(this.resumed, session.connection.frameMax);
+    this.resumesOnly = unsettled?.incomplete ?? false;
     session.connection.send(session.channel, 'attach', {
       name: this.name,
       handle: this.handle,
@@ -85,7 +90,7 @@ export class IncomingLink implements Link, PublishReceipt {
       rcvSettleMode: this.settlesSecond ? 1 : 0,
       ...(attach.source === undefined ? {} : { source: attach.source }),
       target: this.target.shown,
-      ...(this.resumed.size === 0 ? {} : { unsettled: unsettledMap(this.resumed) }),
+      ...(unsettled === null ? {} : { unsettled: unsettled.map, incompleteUnsettled: unsettled.incomplete }),
       maxMessageSize: messageBytes,
       ...(attach.properties === undefined ? {} : { properties: attach.properties }),
     });
@@ -138,7 +143,7 @@ export class IncomingLink implements Link, PublishReceipt {
     } else if (!transfer.more) {
       this.checkSize(end - at);
       const settled = transfer.settled ?? this.preSettled;
-      if (transfer.stateAt < 0 && !transfer.resume && !this.settlesSecond) {
+      if (transfer.stateAt < 0 && !transfer.resume && !this.settlesSecond && !this.resumesOnly) {
         this.publish(chunk, at, end, number, settled, null);
       } else {
         const { tag, state, resume } = transfer;
@@ -215,9 +220,14 @@ export class IncomingLink implements Link, PublishReceipt {
     const { session } = this;
     if (resume) {
       // it was received before, and is not published again; [§2.7.5] what is not known is ignored
-      const known = tag === null ? undefined : this.resumed.get(tag.toString('latin1'));
+      const name = tag?.toString('latin1') ?? '';
+      const known = this.resumed.get(name);
+      this.resumed.delete(name);
       if (known !== undefined && !settled) session.answer(number, known, true);
       return;
+    }
+    if (this.resumesOnly) {
+      throw new AmqpError(ErrorCondition.illegalState, 'link', 'a new delivery while the unsettled map is incomplete');
     }
     if (this.settlesSecond && waits && !settled && tag !== null) this.tags.set(number, tag);
     const transaction = state?.is === 'transactionalState' ? session.connection.transactions.get(state.txnId) : null;
@@ -397,7 +407,7 @@ export class IncomingLink implements Link, PublishReceipt {
     const { connection } = this.session;
     const timeoutMs = this.target.timeoutMs;
     if (timeoutMs === 0) return;
-    const outcomes = new Map<string, Composite>();
+    const outcomes = new Map<string, Composite>(this.resumesOnly ? this.resumed : []);
     for (const [number, tag] of this.tags) {
       const state = this.outcomes.get(number);
       if (state !== undefined && outcomes.size < outcomesMax) outcomes.set(tag.toString('latin1'), state);
@@ -417,10 +427,6 @@ const headBytes = 128 * 1024;
 export function suspensionKey(session: Session, name: string, isSender: boolean): string {
   const { vhost, user, containerId } = session.connection;
   return `${vhost.name}\0${user}\0${containerId}\0${isSender ? 's' : 'r'}\0${name}`;
-}
-
-function unsettledMap(outcomes: ReadonlyMap<string, Composite>): AmqpMap {
-  return new AmqpMap([...outcomes].map(([tag, state]) => [Buffer.from(tag, 'latin1'), toDescribed(state)]));
 }
 
 function invalid(text: string): AmqpError {

@@ -15,9 +15,9 @@ import { AddressAnnotations, Payload } from './payload.ts';
 import { type Composite, codeOf, encodePerformative, toComposite, type Values } from './performatives.ts';
 import type { Session } from './session.ts';
 import type { SourceNode } from './source.ts';
-import type { SuspendedLink } from './suspended.ts';
+import { type SuspendedLink, unsettledMap } from './suspended.ts';
 import type { OpenTransaction } from './transactions.ts';
-import { AmqpMap, type Any, Described, integerOf } from './types.ts';
+import { type Any, Described, integerOf } from './types.ts';
 
 /** Entries that one look at a queue shows a browser. */
 const browseCount = 100;
@@ -115,7 +115,8 @@ export class OutgoingLink implements Link, Consumer {
 
   start(): void {
     const { attach, session, source, resumed } = this;
-    const tags = [...(resumed?.entries.keys() ?? [])];
+    const states = new Map([...(resumed?.entries.keys() ?? [])].map((tag) => [tag, null]));
+    const unsettled = unsettledMap(states, session.connection.frameMax);
     session.connection.send(session.channel, 'attach', {
       name: this.name,
       handle: this.handle,
@@ -124,26 +125,27 @@ export class OutgoingLink implements Link, Consumer {
       rcvSettleMode: attach.rcvSettleMode ?? 0,
       source: source.shown,
       ...(attach.target === undefined ? {} : { target: attach.target }),
-      ...(tags.length === 0 ? {} : { unsettled: new AmqpMap(tags.map((tag) => [Buffer.from(tag, 'latin1'), null])) }),
+      ...(unsettled === null ? {} : { unsettled: unsettled.map, incompleteUnsettled: unsettled.incomplete }),
       initialDeliveryCount: 0,
       ...(attach.maxMessageSize === undefined ? {} : { maxMessageSize: attach.maxMessageSize }),
       ...(attach.properties === undefined ? {} : { properties: attach.properties }),
     });
-    if (resumed !== null) this.resume(resumed);
-    // [§2.7.3] who does not say all that is unsettled resumes deliveries, and gets no new ones
-    if (attach.incompleteUnsettled === true) return;
+    const said = unsettled?.incomplete === true ? new Set(unsettled.map.pairs.map(([tag]) => tagText(tag))) : null;
+    if (resumed !== null) this.resume(resumed, said);
+    // [§2.7.3] while either does not say all that is unsettled deliveries are resumed, and no new ones sent
+    if (attach.incompleteUnsettled === true || said !== null) return;
     this.started = true;
     this.wake();
   }
 
   // [§2.6.13] What the peer has an outcome for is settled with it; anything else begins anew, or waits for what the peer
-  // has not said yet.
-  private resume({ entries }: SuspendedLink): void {
+  // has not said yet, or is not told (null: all of it is).
+  private resume({ entries }: SuspendedLink, said: ReadonlySet<string> | null): void {
     const { unsettled, incompleteUnsettled } = this.attach;
     const theirs = new Map((unsettled?.pairs ?? []).map(([tag, state]) => [tagText(tag), state]));
     const unsaid = new Map<string, QueueEntry>();
     for (const [tag, entry] of entries) {
-      if (incompleteUnsettled === true && !theirs.has(tag)) {
+      if ((incompleteUnsettled === true && !theirs.has(tag)) || (said !== null && !said.has(tag))) {
         unsaid.set(tag, entry);
         continue;
       }

@@ -1,5 +1,6 @@
 import type { QueueEntry } from '../../core/queue/entry.ts';
-import type { Composite } from './performatives.ts';
+import { type Composite, toDescribed } from './performatives.ts';
+import { AmqpMap, type Any, encodeValue } from './types.ts';
 
 /** What a link leaves behind when it is detached without being closed: deliveries that are not settled on both sides. */
 export interface SuspendedLink {
@@ -50,3 +51,27 @@ export class Suspended {
     for (const entry of link?.entries.values() ?? []) entry.requeue();
   }
 }
+
+/**
+ * The unsettled map of an attach: as much of it as the peer's frames have room for [AMQP 1.0 §2.7.3].
+ * @param states by delivery tag (latin1); null: no outcome
+ * @returns null when there is nothing to say
+ */
+export function unsettledMap(
+  states: ReadonlyMap<string, Composite | null>,
+  frameMax: number,
+): { readonly map: AmqpMap; readonly incomplete: boolean } | null {
+  if (states.size === 0) return null;
+  const pairs: [Any, Any][] = [];
+  let room = frameMax - attachBytes;
+  for (const [tag, state] of states) {
+    const pair: [Any, Any] = [Buffer.from(tag, 'latin1'), state === null ? null : toDescribed(state)];
+    room -= encodeValue(pair[0]).length + encodeValue(pair[1]).length;
+    if (room < 0) break;
+    pairs.push(pair);
+  }
+  return { map: new AmqpMap(pairs), incomplete: pairs.length < states.size };
+}
+
+/** Room for all else that an attach says. */
+const attachBytes = 384;

@@ -1009,6 +1009,79 @@ describe('link resumption, in part', () => {
     peer.destroy();
   });
 
+  const many = 40;
+  const done = new Described(0x24n, []);
+  const mapOfTags = (states: ReadonlyMap<string, Any>) =>
+    new AmqpMap([...states].map(([tag, state]) => [Buffer.from(tag, 'latin1'), state]));
+
+  /** Attaches as what the role says, on handle 1. */
+  function attach(role: 'sender' | 'receiver', peer: Amqp10Peer, name: string, unsettled?: AmqpMap) {
+    const lasting = { address: name, timeout: 60, expiryPolicy: 'never' };
+    return role === 'sender'
+      ? peer.sender(1, { is: 'target', ...lasting }, { name, rcvSettleMode: 1, unsettled })
+      : peer.receiver(1, { is: 'source', ...lasting }, 0, { name, unsettled });
+  }
+
+  /** A link that is lost with many deliveries unsettled. @returns what its client has of them */
+  async function lose(role: 'sender' | 'receiver', name: string): Promise<Map<string, Any>> {
+    const left = new Map<string, Any>();
+    const peer = await Amqp10Peer.openSession(port, { containerId: name });
+    if (role === 'receiver') {
+      await peer.sender(0, name);
+      for (let i = 0; i < many; i++) peer.transfer(0, data('x'), { settled: true });
+    }
+    await attach(role, peer, name);
+    if (role === 'sender') {
+      for (let i = 0; i < many; i++) left.set(`tag-${peer.transfer(1, data('x'))}`, null);
+      for (let answered = 0; answered < many; ) {
+        const { first, last = first } = await peer.expect('disposition');
+        answered = last + 1;
+      }
+    } else {
+      peer.credit(1, many);
+      for (let i = 0; i < many; i++) left.set((await peer.message()).transfer.deliveryTag!.toString('latin1'), done);
+    }
+    peer.destroy();
+    return left;
+  }
+
+  test.each(['sender', 'receiver'] as const)(
+    '[1.0 §2.7.3-3] a %s is told in parts what one frame has no room for',
+    async (role) => {
+      const name = `resuming-${role}-in-parts`;
+      let left = await lose(role, name);
+      let rounds = 0;
+      for (let incomplete = true; incomplete; rounds++) {
+        const peer = await Amqp10Peer.openSession(port, { containerId: name, maxFrameSize: 512 });
+        const answer = await attach(role, peer, name, mapOfTags(left));
+        incomplete = answer.incompleteUnsettled === true;
+        const said = answer.unsettled!.pairs.map(([tag]) => (tag as Buffer).toString('latin1'));
+        for (const tag of said) {
+          const deliveryTag = Buffer.from(tag, 'latin1');
+          if (role === 'receiver') {
+            expect(await peer.expect('transfer')).toMatchObject({ deliveryTag, resume: true, state: accepted });
+            continue;
+          }
+          peer.transfer(1, data('x'), { deliveryTag, resume: true });
+          expect(await peer.expect('disposition')).toMatchObject({ settled: true, state: accepted });
+        }
+        left = new Map([...left].filter(([tag]) => !said.includes(tag)));
+        peer.destroy();
+      }
+      expect(rounds).toBeGreaterThan(2);
+      expect(left.size).toBe(0);
+    },
+  );
+
+  test('[1.0 §2.7.3-3] who was told a part sends nothing new before the rest', async () => {
+    const left = await lose('sender', 'resuming-too-early');
+    const peer = await Amqp10Peer.openSession(port, { containerId: 'resuming-too-early', maxFrameSize: 512 });
+    await attach('sender', peer, 'resuming-too-early', mapOfTags(left));
+    peer.transfer(1, data('new'));
+    expect((await peer.detached()).condition).toBe('amqp:illegal-state');
+    peer.destroy();
+  });
+
   test('[1.0 §2.7.3-3] who does not say all that is unsettled gets what it said, nothing new, and the rest when it is said', async () => {
     const containerId = 'resuming-in-part';
     const source = toSource('resumed-part', { timeout: 60, expiryPolicy: 'never' });
@@ -1019,7 +1092,6 @@ describe('link resumption, in part', () => {
     const tags = [(await first.message()).transfer.deliveryTag!, (await first.message()).transfer.deliveryTag!];
     first.destroy();
     const second = await Amqp10Peer.openSession(port, { containerId });
-    const done = new Described(0x24n, []);
     const part = new AmqpMap([[tags[0]!, done]]);
     await second.receiver(1, source, 0, { name: 'r', unsettled: part, incompleteUnsettled: true });
     expect(await second.expect('transfer')).toMatchObject({ deliveryTag: tags[0], resume: true, state: accepted });
