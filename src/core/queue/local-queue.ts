@@ -133,6 +133,9 @@ export class LocalQueue implements Queue, LastValueOwner {
   private ackTimeout: AckTimeout | null = null;
   private rateLimit: RateLimit | null = null;
   private idleAlarm: IdleAlarm | null = null;
+  /** Browsers that wait for more; null: there is none. */
+  private watchers: Set<() => void> | null = null;
+  private tellsWatchers = false;
   /** With selectors: something that waits may be for a consumer that was not ready, or is new. */
   private hasSelected = false;
   private hadConsumer = false;
@@ -371,7 +374,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   private characterize(): void {
     const { options, served } = this;
     const looksAtMessages = this.deduplication !== null || this.lastValues !== null || this.groups !== null;
-    const looksAtConsumers = served.selecting > 0 || options.rejectsLosses || served.rejectsLosses;
+    const looksAtConsumers =
+      served.selecting > 0 || options.rejectsLosses || served.rejectsLosses || this.watchers !== null;
     this.isPicky = this.limit !== null || looksAtMessages || looksAtConsumers;
     const remembers = this.redeliveries !== null || this.ackTimeout !== null;
     this.isAttentive = this.groups !== null || remembers || served.successor !== null;
@@ -398,6 +402,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     const entry = this.makeEntry(message, match);
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
+    if (this.watchers !== null) this.tellWatchers();
     if (value !== null) this.lastValues!.add(value, entry);
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
     else if (this.expiries !== null) this.expiries.unending();
@@ -411,6 +416,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.unwritten = null; // a delivery that publishes to this queue again has an entry of its own to write
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
+    if (this.watchers !== null) this.tellWatchers();
     if (value !== null) this.lastValues!.add(value, entry);
     this.wake();
     this.unwritten = own;
@@ -555,6 +561,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.ready.restore(entry);
     this.hasSelected = true;
     this.readyBytes += entry.message.bodyBytes;
+    if (this.watchers !== null) this.tellWatchers();
     if (entry.expiresAtMs === 0) return;
     this.expect().add(entry);
     this.watchHead();
@@ -757,6 +764,28 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.lastValues === null) return found;
     const isThere = (entry: QueueEntry): boolean => this.lastValues?.isStale(entry) !== true;
     return found instanceof Promise ? found.then((entries) => entries.filter(isThere)) : found.filter(isThere);
+  }
+
+  watch(arrived: () => void): void {
+    this.watchers ??= new Set();
+    this.watchers.add(arrived);
+    this.characterize();
+  }
+
+  unwatch(arrived: () => void): void {
+    if (this.watchers === null) return;
+    this.watchers.delete(arrived);
+    if (this.watchers.size === 0) this.watchers = null;
+    this.characterize();
+  }
+
+  private tellWatchers(): void {
+    if (this.tellsWatchers) return;
+    this.tellsWatchers = true;
+    this.owner.timers.after(0, () => {
+      this.tellsWatchers = false;
+      for (const arrived of [...(this.watchers ?? [])]) arrived();
+    });
   }
 
   purge(): number {

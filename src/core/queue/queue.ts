@@ -100,6 +100,9 @@ export interface Queue extends EntryKeeper {
    * head), in the order in which they would be delivered. They stay the queue's: nobody settles them.
    */
   browse(after: QueueEntry | null, count: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]>;
+  /** Has `arrived` called, in a turn of its own, when messages came that `browse` shows; until it is given to `unwatch`. */
+  watch(arrived: () => void): void;
+  unwatch(arrived: () => void): void;
   /** @returns how many ready entries were removed. */
   purge(): number | Promise<number>;
 }

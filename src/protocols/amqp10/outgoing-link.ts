@@ -74,7 +74,9 @@ export class OutgoingLink implements Link, Consumer {
   private readonly address = new AddressAnnotations();
   /** Of a browser: what it saw last. */
   private seen: QueueEntry | null = null;
-  private browsing = false;
+  /** A look is under way; again: more came meanwhile. */
+  private browsing: 'no' | 'yes' | 'again' = 'no';
+  private readonly onArrived = (): void => this.wake();
 
   constructor(session: Session, attach: Values<'attach'>, source: SourceNode, resumed: SuspendedLink | null) {
     this.session = session;
@@ -135,6 +137,7 @@ export class OutgoingLink implements Link, Consumer {
     // [§2.7.3] while either does not say all that is unsettled deliveries are resumed, and no new ones sent
     if (attach.incompleteUnsettled === true || said !== null) return;
     this.started = true;
+    if (source.copies) this.queue.watch(this.onArrived);
     this.wake();
   }
 
@@ -357,16 +360,21 @@ export class OutgoingLink implements Link, Consumer {
 
   // The next look begins behind what was seen last.
   private browse(): void {
-    if (this.browsing || !this.ready) return this.endDrain();
-    this.browsing = true;
+    if (this.browsing !== 'no') {
+      this.browsing = 'again';
+      return;
+    }
+    if (!this.ready) return this.endDrain();
+    this.browsing = 'yes';
     const { connection } = this.session;
     connection.settled(this.queue.browse(this.seen, browseCount), this.session, (entries) => {
-      this.browsing = false;
-      this.show(entries);
+      const more = this.browsing === 'again' || entries.length === browseCount;
+      this.browsing = 'no';
+      this.show(entries, more);
     });
   }
 
-  private show(entries: readonly QueueEntry[]): void {
+  private show(entries: readonly QueueEntry[], more: boolean): void {
     const { predicate } = this.source;
     for (const entry of entries) {
       const { message } = entry;
@@ -374,7 +382,7 @@ export class OutgoingLink implements Link, Consumer {
       this.seen = entry;
       if (predicate === null || predicate(message)) this.send(message, copied, null);
     }
-    if (this.open && this.ready && entries.length === browseCount) this.browse();
+    if (this.open && this.ready && more) this.browse();
     else this.endDrain();
   }
 
@@ -390,7 +398,8 @@ export class OutgoingLink implements Link, Consumer {
   detached(closed: boolean): void {
     this.open = false;
     this.started = false;
-    if (!this.source.copies) this.queue.detach(this);
+    if (this.source.copies) this.queue.unwatch(this.onArrived);
+    else this.queue.detach(this);
     const { timeoutMs } = this.source;
     if (!closed && timeoutMs > 0 && this.unsettled > 0) this.suspend();
     else {

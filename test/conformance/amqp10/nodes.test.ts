@@ -650,6 +650,29 @@ test('[1.0 §3.5.6-1] a browser sees copies, and takes nothing', async () => {
   peer.destroy();
 });
 
+test('a browser is shown what comes later, as its credit allows, and what is taken from others is not', async () => {
+  const peer = await Amqp10Peer.openSession(port);
+  await peer.sender(0, 'watched');
+  await peer.receiver(1, toSource('watched', { distributionMode: 'copy' }), 2);
+  const shown = async (): Promise<string> => bodyOf((await peer.message()).octets);
+  for (const body of ['a', 'b', 'c']) {
+    await peer.publish(0, data(body));
+    if (body !== 'c') expect(await shown()).toBe(body);
+  }
+  peer.credit(1, 10, { deliveryCount: 2 });
+  expect(await shown()).toBe('c');
+  await peer.receiver(2, 'watched', 10);
+  for (const body of ['a', 'b', 'c']) expect(await shown()).toBe(body);
+  const other = await Amqp10Peer.openSession(port);
+  await other.sender(0, 'watched');
+  await other.publish(0, data('d')); // straight to the consumer
+  expect(await shown()).toBe('d');
+  peer.send('detach', { handle: 1, closed: true });
+  await peer.expect('detach');
+  other.destroy();
+  peer.destroy();
+});
+
 describe('management over AMQP', () => {
   test('a queue: declared, again, differently, described, purged, deleted', async () => {
     const peer = await Amqp10Peer.openSession(port);
