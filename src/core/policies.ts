@@ -183,6 +183,7 @@ function smaller(a: number, b: number): number {
 export function withDefinition(args: Headers, definition: PolicyDefinition): Headers {
   const merged = new Map<string, Value>(args);
   for (const [key, value] of Object.entries(definition)) {
+    if (ignored.test(key)) continue;
     const name = argumentOf(key);
     const own = args.get(name);
     const given = toArgument(key, value);

@@ -144,6 +144,7 @@ export class Views {
       consumer_capacity: consumers > 0 ? 1 : 0,
       consumer_utilisation: consumers > 0 ? 1 : 0,
       consumers,
+      effective_arguments: headersToJson(queue.effective),
       effective_policy_definition: queue.policyDefinition,
       exclusive_consumer_tag: queue.consumers.find(({ exclusive }) => exclusive)?.tag ?? null,
       head_message_timestamp: null,

@@ -258,6 +258,8 @@ describe('virtual hosts, permissions, policies', () => {
       policy: 'few',
       operator_policy: 'fewer',
       effective_policy_definition: { 'max-length': 2 },
+      arguments: {},
+      effective_arguments: { 'x-max-length': 2 },
     });
     await api.delete('policies/%2F/few');
     await api.delete('operator-policies/%2F/fewer');
