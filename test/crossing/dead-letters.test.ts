@@ -1,43 +1,17 @@
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { type AmqpArray, type AmqpMap, textOf } from '../../src/protocols/amqp10/types.ts';
 import { methods } from '../../src/protocols/amqp091/spec.ts';
-import { AmqpPeer } from '../support/amqp-peer.ts';
 import { defs } from '../support/amqplib-codec.ts';
-import { BrokerProcess } from '../support/broker-process.ts';
 import { int } from '../support/core.ts';
 import { MqttPeer } from '../support/mqtt-peer.ts';
-import { type Name, openers, type QueueScript } from '../support/queue-scripts.ts';
+import { QueueHouse } from '../support/queue-house.ts';
+import { type Name, openers } from '../support/queue-scripts.ts';
 import { type Heard, type Script, names as topicNames, openers as topicOpeners } from '../support/scripts.ts';
 
 /** Every way to die, of messages of every publisher, as consumers of every protocol are told it. */
 
-let broker: BrokerProcess;
-beforeAll(async () => {
-  broker = await BrokerProcess.start();
-});
-afterAll(() => broker?.remove());
-
+const house = QueueHouse.open();
 const publishers = Object.keys(openers) as Name[];
-let opened: { close(): void }[] = [];
-let queues = 0;
-afterEach(() => {
-  for (const each of opened) each.close();
-  opened = [];
-});
-
-async function open(name: Name, queue: string): Promise<QueueScript> {
-  const script = await openers[name](broker, queue);
-  opened.push(script);
-  return script;
-}
-
-async function declare(args: Readonly<Record<string, unknown>>): Promise<string> {
-  const peer = await AmqpPeer.openChannel(broker.port('amqp'));
-  const queue = `dying-${++queues}`;
-  await peer.declare(queue, { durable: true, arguments: new Map(Object.entries(args)) as never });
-  peer.destroy();
-  return queue;
-}
 
 interface Row {
   readonly queue: string;
@@ -101,8 +75,8 @@ const deaths: Record<string, { args: Record<string, unknown>; die(publisher: Nam
   rejected: {
     args: {},
     async die(publisher, queue) {
-      await (await open(publisher, queue)).publish('m');
-      const consumer = await open('091', queue);
+      await (await house.script(publisher, queue)).publish('m');
+      const consumer = await house.script('091', queue);
       await consumer.consume(1);
       await consumer.next();
       consumer.reject!();
@@ -110,26 +84,29 @@ const deaths: Record<string, { args: Record<string, unknown>; die(publisher: Nam
   },
   expired: {
     args: { 'x-message-ttl': int(20) },
-    die: async (publisher, queue) => (await open(publisher, queue)).publish('m'),
+    die: async (publisher, queue) => (await house.script(publisher, queue)).publish('m'),
   },
   maxlen: {
     args: { 'x-max-length': int(0) },
-    die: async (publisher, queue) => (await open(publisher, queue)).publish('m'),
+    die: async (publisher, queue) => (await house.script(publisher, queue)).publish('m'),
   },
   unrepresentable: {
     args: { 'x-on-loss': 'reject' },
     async die(publisher, queue) {
-      const { peer } = await MqttPeer.connect(broker, { clientId: 'small', properties: { maximumPacketSize: 24 } });
-      opened.push({ close: () => peer.destroy() });
+      const { peer } = await MqttPeer.connect(house.broker, {
+        clientId: 'small',
+        properties: { maximumPacketSize: 24 },
+      });
+      house.keep({ close: () => peer.destroy() });
       await peer.subscribe(`$queue-of/${queue}`, { qos: 1 });
-      await (await open(publisher, queue)).publish('m'); // with its topic it is longer
+      await (await house.script(publisher, queue)).publish('m'); // with its topic it is longer
     },
   },
   delivery_limit: {
     args: { 'x-delivery-limit': int(0) },
     async die(publisher, queue) {
-      await (await open(publisher, queue)).publish('m');
-      const consumer = await open('091', queue);
+      await (await house.script(publisher, queue)).publish('m');
+      const consumer = await house.script('091', queue);
       await consumer.consume(1);
       await consumer.next();
       consumer.fail!();
@@ -142,15 +119,14 @@ test.each(Object.keys(deaths).flatMap((reason) => publishers.map((publisher) => 
   async (reason, publisher) => {
     const topic = `dead.${reason}.${publisher.replace('.', '-')}`;
     const { args, die } = deaths[reason]!;
-    const queue = await declare({
+    const queue = await house.declare({
       ...args,
       'x-dead-letter-exchange': 'amq.topic',
       'x-dead-letter-routing-key': topic,
     });
     const consumers: [string, Script][] = [];
     for (const name of topicNames) {
-      const script = await topicOpeners[name](broker, topic);
-      opened.push(script);
+      const script = house.keep(await topicOpeners[name](house.broker, topic));
       consumers.push([name, script]);
     }
     await die(publisher, queue);
@@ -165,12 +141,12 @@ test.each(Object.keys(deaths).flatMap((reason) => publishers.map((publisher) => 
 );
 
 test.each([1, 2] as const)('MQTT 5, QoS %i: what is acknowledged with an error is a dead letter', async (qos) => {
-  const letters = await declare({});
-  const queue = await declare({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': letters });
-  const { peer } = await MqttPeer.connect(broker, { properties: { receiveMaximum: 1 } });
-  opened.push({ close: () => peer.destroy() });
+  const letters = await house.declare({});
+  const queue = await house.declare({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': letters });
+  const { peer } = await MqttPeer.connect(house.broker, { properties: { receiveMaximum: 1 } });
+  house.keep({ close: () => peer.destroy() });
   await peer.subscribe(`$queue-of/${queue}`, { qos });
-  const publisher = await open('ST', queue);
+  const publisher = await house.script('ST', queue);
   for (const body of ['refused', 'taken']) await publisher.publish(body);
   const { messageId } = await peer.nextOf('publish');
   peer.send({ cmd: qos === 1 ? 'puback' : 'pubrec', messageId, reasonCode: 0x99 });
@@ -179,8 +155,7 @@ test.each([1, 2] as const)('MQTT 5, QoS %i: what is acknowledged with an error i
   peer.send({ cmd: qos === 1 ? 'puback' : 'pubrec', messageId: next.messageId, reasonCode: 0x10 });
   if (qos === 2) await peer.nextOf('pubrel');
   await peer.nothing();
-  const reader = await AmqpPeer.openChannel(broker.port('amqp'));
-  opened.push({ close: () => reader.destroy() });
+  const reader = await house.amqp();
   const letter = await reader.get(letters);
   expect(letter?.body.toString()).toBe('refused');
   const heard = { words: defs.decode(60, letter!.native), body: letter!.body };
@@ -191,24 +166,23 @@ test.each([1, 2] as const)('MQTT 5, QoS %i: what is acknowledged with an error i
 });
 
 test.each(publishers)('what %s rejects is a dead letter, and says so', async (name) => {
-  const letters = await declare({});
-  const queue = await declare({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': letters });
-  await (await open(name, queue)).publish('m');
-  const consumer = await open(name, queue);
+  const letters = await house.declare({});
+  const queue = await house.declare({ 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': letters });
+  await (await house.script(name, queue)).publish('m');
+  const consumer = await house.script(name, queue);
   await consumer.consume(1);
   expect(await consumer.next()).toBe('m');
   consumer.reject!();
-  const reader = await open('091', letters);
+  const reader = await house.script('091', letters);
   await reader.consume(1);
   expect(await reader.next()).toBe('m');
 });
 
 test('a retry loop counts each queue and reason in one row, the latest first, for consumers of all protocols', async () => {
   const topic = 'dead.loop';
-  const work = `loop-${++queues}`;
-  const peer = await AmqpPeer.openChannel(broker.port('amqp'));
-  opened.push({ close: () => peer.destroy() });
-  const wait = await declare({
+  const work = 'loop';
+  const peer = await house.amqp();
+  const wait = await house.declare({
     'x-message-ttl': int(20),
     'x-dead-letter-exchange': '',
     'x-dead-letter-routing-key': work,
@@ -218,12 +192,11 @@ test('a retry loop counts each queue and reason in one row, the latest first, fo
   await peer.call(1, methods.queueBind, { queue: wait, exchange: 'amq.topic', routingKey: topic }, methods.queueBindOk);
   const consumers: [string, Script][] = [];
   for (const name of topicNames) {
-    const script = await topicOpeners[name](broker, topic);
-    opened.push(script);
+    const script = house.keep(await topicOpeners[name](house.broker, topic));
     consumers.push([name, script]);
   }
-  await (await open('ST', work)).publish('m');
-  const worker = await open('091', work);
+  await (await house.script('ST', work)).publish('m');
+  const worker = await house.script('091', work);
   await worker.consume(1);
   for (let count = 1; count <= 3; count++) {
     await worker.next();
