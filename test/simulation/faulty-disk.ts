@@ -49,7 +49,8 @@ class Run {
   private delivered = new Set<number>();
   private returned = new Set<number>();
   private last = -1;
-  faults = 0;
+  /** What failed: the operation, and on which kind of file. */
+  readonly faults: string[] = [];
 
   constructor(seed: number) {
     this.random = new Random(seed);
@@ -160,9 +161,9 @@ class Run {
     const { random, disk, failing, rate } = this;
     const isFaulty = random.chance(0.5);
     const fail = (): void => {
-      disk.fault = (operation) => {
+      disk.fault = (operation, _count, name) => {
         if (!failing.has(operation) || !random.chance(rate)) return null;
-        this.faults += 1;
+        this.faults.push(`${operation} ${name.replace(/^\d+\./, '')}`.trim());
         return { code: random.pick(['EIO', 'ENOSPC']), short: random.chance(0.5) };
       };
     };
@@ -236,13 +237,9 @@ class Run {
   }
 }
 
-/** @returns what went wrong, or how many operations of the disk failed */
-export async function runOnFaultyDisk(seed: number): Promise<string | number> {
+/** @returns what failed on the disk. @throws Error what went wrong because of it */
+export async function runOnFaultyDisk(seed: number): Promise<readonly string[]> {
   const run = new Run(seed);
-  try {
-    await run.run(60);
-    return run.faults;
-  } catch (error) {
-    return `seed ${seed}: ${(error as Error).stack}`;
-  }
+  await run.run(60);
+  return run.faults;
 }
