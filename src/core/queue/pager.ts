@@ -61,6 +61,8 @@ export class Pager implements Paging {
   private slicing = false;
   /** What the last look found too much may not have been written yet. */
   private isOver = false;
+  /** Why queues cannot read or write what left memory, each until it is tried without a new failure. */
+  private readonly faults = new Map<LocalQueue, Error>();
 
   constructor(parts: PagerParts) {
     this.parts = parts;
@@ -92,13 +94,26 @@ export class Pager implements Paging {
     });
   }
 
+  /** What cannot be read or written of some queue, for people; null: all can. */
+  get fault(): string | null {
+    for (const [{ name }, why] of this.faults) {
+      const others = this.faults.size === 1 ? '' : ` and ${this.faults.size - 1} others`;
+      return `messages of queue '${name}'${others} cannot be read back (${why.message})`;
+    }
+    return null;
+  }
+
   failed(queue: LocalQueue, why: Error, again: () => void): void {
     const { log, timers } = this.parts;
     log.error(
       { queue: queue.name, err: why.message },
       'messages that left memory cannot be read or written: tried again',
     );
+    this.faults.set(queue, why);
     timers.after(retryMs, again);
+    timers.after(2 * retryMs, () => {
+      if (this.faults.get(queue) === why) this.faults.delete(queue);
+    });
   }
 
   // What a queue may take, so that all of them together keep to the budgets.

@@ -9,12 +9,15 @@ export function addHealth(app: FastifyInstance, management: Management): void {
   const check = (reply: FastifyReply, fault: string | null, more: object = {}): object =>
     fault === null ? { status: 'ok', ...more } : reply.code(503).send({ status: 'failed', reason: fault, ...more });
   const { journal } = broker;
+  const unreadable = (): string | null => broker.pager?.fault ?? null;
   const alarms = (): object[] => [
     ...(broker.alarm === null ? [] : [{ node: node.name, resource: broker.alarm }]),
-    ...(journal.failure === null ? [] : [{ node: node.name, resource: 'disk', reason: journal.failure }]),
+    ...[journal.failure, unreadable()]
+      .filter((reason) => reason !== null)
+      .map((reason) => ({ node: node.name, resource: 'disk', reason })),
   ];
   const alarmFault = (): string | null => {
-    const faults = [broker.alarm, journal.failure].filter((each) => each !== null);
+    const faults = [broker.alarm, journal.failure, unreadable()].filter((each) => each !== null);
     return faults.length === 0 ? null : `There are alarms in effect: ${faults.join('; ')}`;
   };
   const serviceFault = (): string | null => {
