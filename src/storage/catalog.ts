@@ -17,9 +17,9 @@ export class Segment implements Home {
   readonly file: string;
   /** Length of the file: what has been written. */
   bytes = segmentHeaderBytes;
-  /** Living entries in memory whose message was written here; in no order. */
+  /** Living entries whose message was written here and that never left memory; in no order. */
   readonly entries: KeptEntry[] = [];
-  /** Living entries that have left memory, and the number that the table of them knows this segment by. */
+  /** Living entries that have left memory once, and the number that the table of them knows this segment by. */
   cold = 0;
   coldId = -1;
   /** What lives here is being listed: no entry leaves memory meanwhile, or it would be missed. */
@@ -111,6 +111,7 @@ export class Catalog {
 
   /** The entry leaves memory; it may be in a file that is no segment. @returns its slot */
   freeze(entry: KeptEntry): number {
+    if (entry.slot >= 0) return entry.slot;
     const home = entry.home as Home;
     const { homeAt, homeBytes } = entry;
     if (home instanceof Segment) this.leave(home, entry);
@@ -118,23 +119,17 @@ export class Catalog {
     return this.cold.add(entry.message.sequence, entry.queue.id, place);
   }
 
-  /** The entry is in memory again. @returns where its message is */
+  /** The entry is in memory again; one of a segment keeps its slot until it is settled. @returns where its message is */
   thaw(slot: number, entry: KeptEntry): Home {
-    const { cold } = this;
-    const home = cold.home(slot);
+    const home = this.cold.home(slot);
     if (home instanceof Segment) {
       entry.journal = 'written';
-      entry.homeAt = cold.offset(slot);
-      entry.homeBytes = cold.length(slot);
-      entry.homeShares = Math.max(1, Math.round(entry.homeBytes / Math.max(1, cold.share(slot))));
-      this.charge(home, shareOf(entry) - cold.share(slot));
-      enter(home, entry);
-    }
-    cold.remove(slot);
+      entry.slot = slot;
+    } else this.cold.remove(slot);
     return home;
   }
 
-  /** As `place` for an entry that has left memory. */
+  /** As `place` for an entry that has a slot. */
   moveCold(slot: number, segment: Segment, place: Place): void {
     const before = this.cold.home(slot) as Segment;
     this.charge(before, -this.cold.share(slot));
@@ -143,7 +138,7 @@ export class Catalog {
     if (before !== segment) segment.overrules.add(before);
   }
 
-  /** As `release` for an entry that has left memory; its slot is free. */
+  /** As `release` for an entry that has a slot, which is free then. */
   releaseCold(slot: number, by: Segment): void {
     const segment = this.cold.home(slot) as Segment;
     this.charge(segment, -this.cold.share(slot));

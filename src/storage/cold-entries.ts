@@ -31,6 +31,7 @@ export class ColdEntries implements ColdStore {
   }
 
   holds(entry: KeptEntry): boolean {
+    if (entry.slot >= 0) return true;
     const home = entry.home as Home | null;
     if (home === null || entry.homeAt >= home.bytes) return false;
     return !(home instanceof Segment && home.listed);

@@ -13,27 +13,84 @@ export interface Home {
 const chunkBits = 16;
 const chunkSlots = 1 << chunkBits;
 const indexMask = chunkSlots - 1;
-const nobody = 0xffff_ffff;
+/** The end of a chain of free indices. */
+const noIndex = 0xffff_ffff;
+const uint16Max = 0xffff;
+const uint32Max = 0xffff_ffff;
 
-/** Twenty-eight octets an entry, in arrays that the collector does not look into; four more where records are shared. */
+/**
+ * Fourteen octets an entry, in arrays that the collector does not look into. They are as narrow as what is common; the
+ * first value that is too large for one has it replaced by a wider one.
+ */
 class Chunk {
-  readonly sequence = new Float64Array(chunkSlots);
-  readonly queueId = new Uint32Array(chunkSlots);
-  readonly home = new Uint32Array(chunkSlots).fill(nobody);
+  /** Less `base`. */
+  private sequences: Uint32Array | Float64Array = new Uint32Array(chunkSlots);
+  private base = 0;
+  private queueIds: Uint16Array | Uint32Array = new Uint16Array(chunkSlots);
+  /** Number of the home + 1; 0 = the index is free. */
+  homes: Uint16Array | Uint32Array = new Uint16Array(chunkSlots);
   readonly offset = new Uint32Array(chunkSlots);
-  readonly length = new Uint32Array(chunkSlots);
+  length: Uint16Array | Uint32Array = new Uint16Array(chunkSlots);
   /** Made for the first record that several queues share: the others are their entry's alone. */
   share: Uint32Array | null = null;
   used = 0;
   /** Indices below were given before; those that are free again are chained through `offset`. */
-  fresh = 0;
-  free = nobody;
+  private fresh = 0;
+  private free = noIndex;
 
-  place(index: number, { offset, length, share }: Place): void {
+  /** @returns the index; there must be a free one */
+  take(sequence: number, queueId: number): number {
+    let index = this.free;
+    if (index === noIndex) index = this.fresh++;
+    else this.free = this.offset[index]!;
+    if (this.used === 0) this.base = Math.max(0, sequence - 0x8000_0000);
+    this.used += 1;
+    const delta = sequence - this.base;
+    if ((delta < 0 || delta > uint32Max) && this.sequences instanceof Uint32Array) this.widenSequences();
+    this.sequences[index] = sequence - this.base;
+    if (queueId > uint16Max && this.queueIds instanceof Uint16Array) this.queueIds = Uint32Array.from(this.queueIds);
+    this.queueIds[index] = queueId;
+    return index;
+  }
+
+  giveBack(index: number): void {
+    this.homes[index] = 0;
+    this.offset[index] = this.free;
+    this.free = index;
+    this.used -= 1;
+    if (this.used > 0) return;
+    this.fresh = 0;
+    this.free = noIndex;
+    this.share = null;
+  }
+
+  place(index: number, homeId: number, { offset, length, share }: Place): void {
+    if (homeId >= uint16Max && this.homes instanceof Uint16Array) this.homes = Uint32Array.from(this.homes);
+    this.homes[index] = homeId + 1;
     this.offset[index] = offset;
+    if (length > uint16Max && this.length instanceof Uint16Array) this.length = Uint32Array.from(this.length);
     this.length[index] = length;
-    if (share !== length) this.share ??= this.length.slice();
+    if (share !== length) this.share ??= Uint32Array.from(this.length);
     if (this.share !== null) this.share[index] = share;
+  }
+
+  sequence(index: number): number {
+    return this.base + this.sequences[index]!;
+  }
+
+  queueId(index: number): number {
+    return this.queueIds[index]!;
+  }
+
+  /** Indices from here on were never given. */
+  get end(): number {
+    return this.fresh;
+  }
+
+  private widenSequences(): void {
+    const { base } = this;
+    this.sequences = Float64Array.from(this.sequences, (delta) => base + delta);
+    this.base = 0;
   }
 }
 
@@ -58,15 +115,9 @@ export class ColdTable {
   add(sequence: number, queueId: number, place: Place): number {
     const number = this.roomy.at(-1) ?? this.addChunk();
     const chunk = this.chunks[number]!;
-    let index = chunk.free;
-    if (index === nobody) index = chunk.fresh++;
-    else chunk.free = chunk.offset[index]!;
-    chunk.used += 1;
+    const index = chunk.take(sequence, queueId);
     if (chunk.used === chunkSlots) this.roomy.pop();
-    chunk.sequence[index] = sequence;
-    chunk.queueId[index] = queueId;
-    chunk.home[index] = this.enter(place.home);
-    chunk.place(index, place);
+    chunk.place(index, this.enter(place.home), place);
     this.count += 1;
     return number * chunkSlots + index;
   }
@@ -75,18 +126,11 @@ export class ColdTable {
     const number = slot >>> chunkBits;
     const chunk = this.chunks[number]!;
     const index = slot & indexMask;
-    this.leave(chunk.home[index]!);
-    chunk.home[index] = nobody;
-    chunk.offset[index] = chunk.free;
-    chunk.free = index;
+    this.leave(chunk.homes[index]! - 1);
     if (chunk.used === chunkSlots) this.roomy.push(number);
-    chunk.used -= 1;
+    chunk.giveBack(index);
     this.count -= 1;
-    if (chunk.used > 0) return;
-    chunk.fresh = 0;
-    chunk.free = nobody;
-    chunk.share = null;
-    if (this.roomy.length === 1) return; // one is kept: memory of two megabytes does not come and go with an entry
+    if (chunk.used > 0 || this.roomy.length === 1) return; // one is kept: a megabyte does not come and go with an entry
     this.chunks[number] = null;
     this.roomy.splice(this.roomy.lastIndexOf(number), 1);
   }
@@ -95,28 +139,27 @@ export class ColdTable {
   move(slot: number, place: Place): void {
     const chunk = this.chunks[slot >>> chunkBits]!;
     const index = slot & indexMask;
-    const before = chunk.home[index]!;
-    chunk.home[index] = this.enter(place.home);
+    const before = chunk.homes[index]! - 1;
+    chunk.place(index, this.enter(place.home), place);
     this.leave(before);
-    chunk.place(index, place);
   }
 
   /** False for a slot that is free. */
   has(slot: number): boolean {
     const chunk = this.chunks[slot >>> chunkBits];
-    return chunk !== null && chunk !== undefined && chunk.home[slot & indexMask] !== nobody;
+    return chunk !== null && chunk !== undefined && chunk.homes[slot & indexMask] !== 0;
   }
 
   sequence(slot: number): number {
-    return this.chunks[slot >>> chunkBits]!.sequence[slot & indexMask]!;
+    return this.chunks[slot >>> chunkBits]!.sequence(slot & indexMask);
   }
 
   queueId(slot: number): number {
-    return this.chunks[slot >>> chunkBits]!.queueId[slot & indexMask]!;
+    return this.chunks[slot >>> chunkBits]!.queueId(slot & indexMask);
   }
 
   home(slot: number): Home {
-    return this.homes[this.chunks[slot >>> chunkBits]!.home[slot & indexMask]!]!;
+    return this.homes[this.chunks[slot >>> chunkBits]!.homes[slot & indexMask]! - 1]!;
   }
 
   offset(slot: number): number {
@@ -143,11 +186,11 @@ export class ColdTable {
     const chunk = this.chunks[number];
     const base = number * chunkSlots;
     if (chunk !== null && chunk !== undefined) {
-      const wanted = home === null ? nobody : home.coldId;
-      const { home: homes, fresh } = chunk;
-      for (let index = from & indexMask; index < fresh; index++) {
+      const wanted = home === null ? 0 : home.coldId + 1;
+      const { homes, end } = chunk;
+      for (let index = from & indexMask; index < end; index++) {
         const id = homes[index]!;
-        if (id !== nobody && (home === null || id === wanted)) visit(base + index);
+        if (id !== 0 && (home === null || id === wanted)) visit(base + index);
       }
     }
     return base + chunkSlots;

@@ -212,7 +212,7 @@ class ColdFetch {
       const { offset } = found[i]!;
       const span = spans[i]!;
       const together: number[] = [];
-      // Entries of one message stand side by side; what was taken into memory meanwhile is moved from there.
+      // Entries of one message stand side by side.
       for (; i < found.length && found[i]!.offset === offset; i++) {
         const { slot } = found[i]!;
         if (this.livesHere(slot) && cold.offset(slot) === offset) together.push(slot);

@@ -170,6 +170,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   replace(entry: KeptEntry, by: KeptEntry): void {
     this.catalog.thaw(this.catalog.freeze(entry), by);
     entry.journal = 'none';
+    entry.slot = -1;
   }
 
   settleCold(slot: number): void {
@@ -533,7 +534,8 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
       sequences.push(sequence);
     };
     for (const entry of this.settled) {
-      this.catalog.release(entry, tail);
+      if (entry.slot >= 0) this.catalog.releaseCold(entry.slot, tail);
+      else this.catalog.release(entry, tail);
       settle(entry.queue.id, entry.message.sequence);
     }
     const { cold } = this.catalog;

@@ -38,6 +38,8 @@ export class QueueEntry<K extends EntryKeeper = Queue> {
   homeBytes = 0;
   /** The queues that shared the record when it was written. */
   homeShares = 1;
+  /** Its number in the store if it left memory and came back: the store still has it there. −1 = none. */
+  slot = -1;
 
   constructor(queue: K, message: Message, match: Match | null) {
     this.queue = queue;
