@@ -42,6 +42,8 @@ export interface PagerParts {
 /** Of the heap, for an entry that waits and its message. */
 const entryBytes = 400;
 const everyMs = 100;
+/** While there is too much: entries that leave before they are old cost the collector little. */
+const againMs = 20;
 /** Octets that must have come to rest since the last look, or it is not worth one. */
 const lookAfterBytes = 256 * 1024;
 const retryMs = 1000;
@@ -68,8 +70,12 @@ export class Pager implements Paging {
     this.parts = parts;
     this.store = parts.store;
     parts.timers.every(everyMs, () => {
-      if (this.isOver || restedBytes() - this.lookedAtBytes >= lookAfterBytes) this.look();
+      if (this.isOver || this.hasWork) this.look();
     });
+  }
+
+  private get hasWork(): boolean {
+    return restedBytes() - this.lookedAtBytes >= lookAfterBytes;
   }
 
   /** Has queues that take too much let go of a slice each, and goes on in a while if that was not enough. */
@@ -86,11 +92,11 @@ export class Pager implements Paging {
       const keep = Math.floor((queue.memoryEntries * allowance) / bytes / 4);
       if (queue.page(this, Math.min(Math.max(keep, keepMin), keepMax))) more = true;
     }
-    if (!more || this.slicing) return;
+    if (!this.isOver || this.slicing) return;
     this.slicing = true;
-    this.parts.timers.after(0, () => {
+    this.parts.timers.after(more ? 0 : againMs, () => {
       this.slicing = false;
-      this.look();
+      if (more || this.hasWork) this.look();
     });
   }
 
