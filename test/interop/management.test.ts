@@ -425,7 +425,7 @@ describe('topology', () => {
     await api.post('exchanges/counted/amq.direct/publish', message);
     expect(await api.read('vhosts/counted')).toMatchObject({
       messages: 3,
-      message_stats: { publish: 4, drop_unroutable: 1 },
+      message_stats: { publish: 4, confirm: 4, return_unroutable: 1, drop_unroutable: 0 },
     });
     await api.post('queues/counted/q/get', { count: 2, ackmode: 'ack_requeue_false', encoding: 'auto' });
     expect(await api.read('queues/counted/q')).toMatchObject({

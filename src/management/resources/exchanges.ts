@@ -133,6 +133,9 @@ export function addExchanges(app: FastifyInstance, management: Management, views
         request.body,
         management,
       );
+      // [RabbitMQ] it is published as by a client with confirms who wants back what no queue takes
+      vhost.confirmed += 1;
+      if (result === 'unroutable') vhost.returned += 1;
       return { routed: result === 'routed' };
     },
   );

@@ -19,6 +19,17 @@ export function addOverview(app: FastifyInstance, management: Management, views:
     return typeof name === 'string' ? name : node.name;
   };
 
+  const contexts = (): object[] =>
+    node
+      .listeners()
+      .filter(({ protocol }) => protocol === 'management')
+      .map(({ host, port }) => ({
+        description: 'RosettaMQ Management',
+        path: '/',
+        ip: host === '*' ? '::' : host,
+        port: String(port),
+      }));
+
   app.get<{ Querystring: ListQuery }>('/overview', async ({ requester, query }) => {
     const vhosts = requester.visibleVhosts();
     const clients = [...broker.clients].filter((client) => requester.maySee(client));
@@ -49,16 +60,7 @@ export function addOverview(app: FastifyInstance, management: Management, views:
       statistics_db_event_queue: 0,
       node: node.name,
       listeners: node.listeners().map((listener) => showListener(listener, node.name)),
-      contexts: node
-        .listeners()
-        .filter(({ protocol }) => protocol === 'management')
-        .map(({ host, port }) => ({
-          node: node.name,
-          description: 'RosettaMQ Management',
-          path: '/',
-          ip: host === '*' ? '::' : host,
-          port: String(port),
-        })),
+      contexts: contexts().map((context) => ({ node: node.name, ...context })),
     };
     return pickColumns(overview, query);
   });
@@ -79,11 +81,10 @@ export function addOverview(app: FastifyInstance, management: Management, views:
       os_pid: String(process.pid),
       uptime: broker.nowMs - node.startedAtMs,
       processors: cpus().length,
-      mem_used: memory.rss,
       mem_limit: Math.floor(node.memoryLimitBytes),
       mem_alarm: broker.alarm?.includes('memory') === true,
       heap_used: memory.heapUsed,
-      disk_free: await node.diskFreeBytes(),
+      ...views.rates.detail(node, { mem_used: memory.rss, disk_free: await node.diskFreeBytes() }),
       disk_free_limit: node.diskLimitBytes,
       disk_free_alarm: broker.alarm?.includes('disk') === true || !broker.journal.writable,
       db_dir: node.dataDir,
@@ -96,7 +97,7 @@ export function addOverview(app: FastifyInstance, management: Management, views:
       auth_mechanisms: ['PLAIN', 'AMQPLAIN'].map((name) => ({ name, description: `SASL ${name}`, enabled: true })),
       applications: [{ name: 'rosettamq', description: 'RosettaMQ', version: node.version }],
       enabled_plugins: [],
-      contexts: [],
+      contexts: contexts(),
     };
   };
   app.get<{ Querystring: ListQuery }>('/nodes', { config: { may: 'monitoring' } }, async ({ query }) =>
