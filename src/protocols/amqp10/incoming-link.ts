@@ -135,7 +135,7 @@ export class IncomingLink implements Link, PublishReceipt {
     this.creditLeft -= 1;
     this.deliveryCount = (this.deliveryCount + 1) >>> 0;
     const number = this.session.incomingNumber(transfer.deliveryId);
-    if (transfer.rcvSettleMode === 1 && !this.settlesSecond) {
+    if (transfer.rcvSettleMode === 1 && !this.settlesSecond && !(transfer.settled ?? this.preSettled)) {
       throw invalid('transfer.rcv-settle-mode is second on a link whose receiver settles first');
     }
     if (transfer.aborted) {

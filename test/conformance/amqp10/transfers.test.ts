@@ -151,6 +151,7 @@ describe('what a sender is told', () => {
       peer.transfer(5, data('x'), { rcvSettleMode });
       expect(await peer.expect('disposition')).toMatchObject({ settled: rcvSettleMode === 0, state: accepted });
     }
+    peer.transfer(0, data('x'), { rcvSettleMode: 1, settled: true }); // of no matter where nobody settles
     peer.transfer(0, data('x'), { rcvSettleMode: 1 });
     expect((await peer.detached()).condition).toBe('amqp:invalid-field');
     peer.destroy();
