@@ -3,6 +3,7 @@ import type { ChannelView, Client, ClientView } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
 import type { Value } from '../../core/properties.ts';
 import type { Vhost } from '../../core/vhost.ts';
+import type { Timer } from '../../lib/timers.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Valve } from '../../transport/valve.ts';
 import { AmqpError, ErrorCondition, toAmqpError, wireCondition } from './errors.ts';
@@ -55,6 +56,7 @@ export class Connection implements StreamHandler, Client {
   private readonly mechanism: string;
   private readonly channelMax: number;
   private readonly idleMs: number;
+  private readonly beats: Timer | null;
   private readonly properties: AmqpMap;
   private state: State = 'open';
   private closingSinceMs = 0;
@@ -77,6 +79,9 @@ export class Connection implements StreamHandler, Client {
     this.properties = opened.properties;
     this.connectedAtMs = stream.lastReadMs;
     this.transactions = new Transactions(this.vhost);
+    // the sweep comes too seldom for it
+    const isShort = this.idleMs > 0 && this.idleMs < 2 * sweepMs;
+    this.beats = isShort ? door.broker.timers.every(this.idleMs / 4, () => this.beat(this.idleMs / 2)) : null;
     door.connections.add(this);
     door.broker.addClient(this);
     door.log.info({ peer: this.peer, user: this.user, vhost: this.vhost.name, protocol: 'amqp10' }, 'connected');
@@ -279,6 +284,7 @@ export class Connection implements StreamHandler, Client {
   }
 
   private gone(reason: string): void {
+    this.beats?.cancel();
     this.endSessions();
     this.door.connections.delete(this);
     this.door.broker.clientGone(this);
@@ -339,13 +345,19 @@ export class Connection implements StreamHandler, Client {
     if (this.state === 'closing' && nowMs - this.closingSinceMs > closeTimeoutMs) return this.finish('');
     if (this.state !== 'open') return;
     const { stream, idleMs } = this;
-    if (idleMs > 0 && nowMs - stream.lastWriteMs >= idleMs / 2 - sweepMs) stream.write(heartbeatFrame);
+    if (idleMs > 0) this.beat(idleMs / 2 - sweepMs);
     const expectedMs = this.options.heartbeatSeconds * 2000;
     if (this.valve?.shut === true) return; // it may have sent its heart-beats
     if (expectedMs === 0 || nowMs - stream.lastReadMs <= expectedMs) return;
     const text = 'no frame received from client within idle timeout threshold';
     this.sendClose({ condition: ErrorCondition.resourceLimitExceeded, description: text });
     this.finish(text);
+  }
+
+  // A sign of life, if there was none for so long.
+  private beat(afterMs: number): void {
+    const { stream, state } = this;
+    if (state === 'open' && this.door.broker.nowMs - stream.lastWriteMs >= afterMs) stream.write(heartbeatFrame);
   }
 
   describe(): ClientView {
