@@ -69,12 +69,15 @@ export class LastValues {
     return isAway(older) ? older.bodyBytes : older.message.bodyBytes;
   }
 
-  /** A message with this value comes. */
+  /** A message with this value comes: `add` follows when it is to wait, else `forget`. */
   replace(value: string): void {
     const older = this.newest.get(value);
-    if (older === undefined) return;
+    if (older !== undefined) this.outdate(older);
+  }
+
+  /** Nothing waits with the value any longer. */
+  forget(value: string): void {
     this.newest.delete(value);
-    this.outdate(older);
   }
 
   /** The entry waits, and is the newest of the value: its message is not asked again, for it has been put to rest. */

@@ -393,6 +393,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.ready.length === 0 || this.served.selecting > 0) {
       const consumer = this.served.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
       if (consumer !== null) {
+        if (value !== null) this.lastValues!.forget(value);
         if (this.isRejectedFor(consumer, message)) return this.rejectUnsaid(message);
         if (consumer.settles) this.handOver(consumer, message, match);
         else this.deliverNew(consumer, message, match);
