@@ -4,6 +4,7 @@ import rhea from 'rhea';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { methods } from '../../src/protocols/amqp091/spec.ts';
 import { AmqpPeer } from '../support/amqp-peer.ts';
+import { Amqp10Peer, data } from '../support/amqp10-peer.ts';
 import { ApiClient } from '../support/api-client.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { StompWire } from '../support/stomp-wire.ts';
@@ -522,6 +523,25 @@ describe('topology', () => {
     await expect.poll(channels).toEqual([]);
     expect(await api.read('vhosts/stats')).toMatchObject({ message_stats: sums });
     await api.delete('vhosts/stats');
+  });
+
+  test('sessions of AMQP 1.0 count what they publish and deliver, settled or not', async () => {
+    await api.put('vhosts/stats10');
+    const peer = await Amqp10Peer.openSession(broker.port('amqp'), { hostname: 'vhost:stats10' });
+    await peer.sender(0, 'q');
+    for (let i = 0; i < 3; i++) await peer.publish(0, data('x'));
+    await peer.receiver(1, 'q', 1);
+    await peer.message();
+    await peer.receiver(2, 'q', 2, { sndSettleMode: 1 });
+    for (let i = 0; i < 2; i++) await peer.message();
+    const [session] = await api.read<Record<string, unknown>[]>('vhosts/stats10/channels');
+    expect(session).toMatchObject({
+      messages_unacknowledged: 1,
+      message_stats: { publish: 3, deliver: 1, deliver_no_ack: 2, deliver_get: 3 },
+    });
+    peer.destroy();
+    await expect.poll(() => api.read('vhosts/stats10/channels')).toEqual([]);
+    await api.delete('vhosts/stats10');
   });
 
   test('the overview counts what came and went', async () => {

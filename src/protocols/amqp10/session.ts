@@ -39,7 +39,8 @@ export class Session {
   /** Of the unsettled: those that a transaction acquired [§4.4.3]. */
   readonly acquired = new Map<number, OpenTransaction>();
   published = 0;
-  delivered = 0;
+  private delivered = 0;
+  private deliveredSettled = 0;
 
   private state: State = 'open';
   /** Transfers: what comes next, and how many may. */
@@ -215,8 +216,11 @@ export class Session {
   /** @param entry null: it is settled by being sent. @returns the number of the delivery */
   nextDelivery(entry: QueueEntry | null): number {
     this.lastDelivery += 1;
-    this.delivered += 1;
-    if (entry !== null) this.unsettled.add(this.lastDelivery, entry);
+    if (entry === null) this.deliveredSettled += 1;
+    else {
+      this.delivered += 1;
+      this.unsettled.add(this.lastDelivery, entry);
+    }
     return this.lastDelivery;
   }
 
@@ -496,7 +500,12 @@ export class Session {
       transactional: this.connection.transactions.count > 0,
       uncommittedMessages: this.connection.transactions.publishes,
       uncommittedAcks: this.connection.transactions.settlements,
-      counts: { ...noCounts, published: this.published, delivered: this.delivered },
+      counts: {
+        ...noCounts,
+        published: this.published,
+        delivered: this.delivered,
+        deliveredSettled: this.deliveredSettled,
+      },
     };
   }
 }
