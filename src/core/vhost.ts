@@ -427,6 +427,7 @@ export class Vhost extends Topology implements QueueOwner, ScheduleOwner, ReplyH
     if (!writable && dead.durable) return false;
     if (exchange.delays && this.delayDead(exchange, dead)) return true;
     const targets = this.targetsOfDead(exchange, message, to, dead, reason);
+    message.forgetProperties();
     if (targets.length === 0) return safeIn.size > 0; // those that are bound no longer had it
     const missing = targets.filter(({ queue: { name } }) => !safeIn.has(name));
     const open = missing.filter(({ queue: target }) => {

@@ -61,6 +61,7 @@ export class HeldDeadLetters {
    * @returns true when its dead letter is safe and the entry is to be settled; false when it is held from now on
    */
   send(entry: QueueEntry, reason: DeathReason, timeMs: number): boolean {
+    if (this.held.has(entry)) return false; // it dies once
     const { message } = entry;
     const known = this.known.get(message.sequence);
     const death = known ?? { reason, timeMs, safeIn: new Set() };
@@ -102,9 +103,9 @@ export class HeldDeadLetters {
     if (this.held.size > 0) this.retryAfter(this.pass === null ? retryMs : 0);
   }
 
-  /** Everything that is held, with its reason; nothing is any longer. */
-  takeAll(): [QueueEntry, DeathReason][] {
-    const all = [...this.held].map(([entry, { reason }]): [QueueEntry, DeathReason] => [entry, reason]);
+  /** Everything that is held, with its death; nothing is any longer. */
+  takeAll(): [QueueEntry, HeldDeath][] {
+    const all = [...this.held];
     for (const [entry] of all) this.release(entry);
     this.timer?.cancel();
     this.timer = null;

@@ -1105,7 +1105,10 @@ export class LocalQueue implements Queue, LastValueOwner {
     const { held, owner } = this;
     if (!holdsDeadLetters(options)) {
       this.held = null;
-      for (const [entry, reason] of held?.takeAll() ?? []) this.die(entry, reason); // once more, as the others
+      for (const [entry, death] of held?.takeAll() ?? []) {
+        if (this.deadLetters !== null) owner.deadLetterSafely(this, this.deadLetters, entry.message, death); // once more
+        this.settle(entry);
+      }
       return;
     }
     this.held ??= new HeldDeadLetters({

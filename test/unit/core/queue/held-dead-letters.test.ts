@@ -196,6 +196,34 @@ test('a policy turns it on, and off again: what is held then goes once more, and
   expect(work.counts).toMatchObject({ ready: 0, unacked: 0 });
 });
 
+test('turned off, it sends what is held once more, and only to those that do not have it', () => {
+  const core = new Core();
+  declareExchange(core);
+  const open = bind(core, 'open');
+  const full = bind(core, 'full', { 'x-max-length': int(0), 'x-overflow': 'reject-publish' });
+  const args = { 'x-queue-type': 'quorum', 'x-overflow': 'reject-publish', 'x-dead-letter-exchange': 'dlx' };
+  const work = core.declare('work', args, true) as LocalQueue;
+  const policy = { name: 'p', pattern: '^work$', applyTo: 'queues', priority: 0 } as const;
+  core.vhost.policies.set({ ...policy, definition: { 'dead-letter-strategy': 'at-least-once' } });
+  reject(core, work, '1', '2');
+  expect(work.deadHeld.count).toBe(2);
+  core.vhost.removeQueue(full);
+  const late = bind(core, 'late');
+  core.vhost.policies.delete('p');
+  expect([drain(open), drain(late), work.deadHeld.count]).toEqual([['1', '2'], ['1', '2'], 0]);
+});
+
+test('what is held dies once, however often it is rejected', () => {
+  const core = new Core();
+  const work = declareWork(core);
+  core.publish('', 'work', 'm');
+  const entry = work.get();
+  if (entry === undefined || entry instanceof Promise) throw new Error('nothing to reject');
+  entry.reject();
+  entry.reject();
+  expect(work.deadHeld).toEqual({ count: 1, bytes: 1 });
+});
+
 test('what is held goes with its queue', () => {
   const core = new Core();
   const work = declareWork(core);
