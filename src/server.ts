@@ -8,6 +8,7 @@ import { applySeeds } from './auth/seeds.ts';
 import { Users } from './auth/users.ts';
 import type { Config, ListenerConfig } from './config/schema.ts';
 import { Broker } from './core/broker.ts';
+import type { Script } from './core/explain.ts';
 import { conversionLosses } from './core/losses.ts';
 import { Parameters } from './core/parameters.ts';
 import type { PagingLimits } from './core/queue/pager.ts';
@@ -24,7 +25,7 @@ import { Amqp10 } from './protocols/amqp10/protocol.ts';
 import { amqp091Script } from './protocols/amqp091/explain.ts';
 import { amqp091Format } from './protocols/amqp091/message.ts';
 import { Amqp091 } from './protocols/amqp091/protocol.ts';
-import { mqtt3Script, mqtt5Script } from './protocols/mqtt/explain.ts';
+import { createMqtt3Script, mqtt3Script, mqtt5Script } from './protocols/mqtt/explain.ts';
 import { Mqtt, Sessions } from './protocols/mqtt/protocol.ts';
 import { spellingOf } from './protocols/mqtt/topic.ts';
 import { stompScript } from './protocols/stomp/explain.ts';
@@ -67,6 +68,7 @@ export class Server {
   readonly broker: Broker;
   private readonly parts: ServerParts;
   private readonly sessions: Sessions;
+  private readonly mqttByListener = new Map<string, Mqtt>();
   private readonly protocols: Protocol[] = [];
   private readonly listeners: Listener[] = [];
   private readonly management: { close(): Promise<void> }[] = [];
@@ -192,7 +194,7 @@ export class Server {
   private async listen(name: string, listener: ListenerConfig): Promise<void> {
     const host = listener.host === '*' ? undefined : listener.host;
     try {
-      const port = await this.open(listener, host);
+      const port = await this.open(name, listener, host);
       const { protocol, transport } = listener;
       this.listening.push({
         name,
@@ -213,7 +215,7 @@ export class Server {
     }
   }
 
-  private async open(listener: ListenerConfig, host: string | undefined): Promise<number> {
+  private async open(name: string, listener: ListenerConfig, host: string | undefined): Promise<number> {
     if (listener.protocol === 'management') {
       const management = await listenManagement(
         { host, port: listener.port, tls: this.certificateFor(listener) },
@@ -235,6 +237,7 @@ export class Server {
     });
     const port = await door.listen({ host, port: listener.port });
     this.protocols.push(protocol);
+    if (protocol instanceof Mqtt) this.mqttByListener.set(name, protocol);
     this.listeners.push(door);
     return port;
   }
@@ -247,7 +250,11 @@ export class Server {
       broker,
       ...settings,
       format: amqp091Format,
-      scripts: [amqp091Script, amqp10Script, mqtt5Script, mqtt3Script, stompScript],
+      scripts: scriptsWith(mqtt3Script),
+      scriptsOf: (listener) => {
+        const mqtt = this.mqttByListener.get(listener);
+        return mqtt === undefined ? undefined : scriptsWith(createMqtt3Script((vhost) => mqtt.deviceRulesOf(vhost)));
+      },
       fault: () => (this.ready ? broker.journal.failure : 'it starts or stops'),
       topicOf: (routingKey, { topicMapping }) => spellingOf(topicMapping).toTopic(routingKey),
       node: {
@@ -455,6 +462,11 @@ function closeClientsOf(broker: Broker, user: string): void {
 
 /** Room for topic and properties beside the largest body. */
 const mqttHeadBytes = 128 * 1024;
+
+/** Those of all protocols, for `explain`. */
+function scriptsWith(mqtt3: Script): readonly Script[] {
+  return [amqp091Script, amqp10Script, mqtt5Script, mqtt3, stompScript];
+}
 
 function createToken(): string {
   return randomBytes(16).toString('base64url');

@@ -89,6 +89,11 @@ In the answer + marks a header that carries what has no place of its own there, 
       value: 'NAME=VALUE',
       help: 'a header of the application; repeatable',
     },
+    listener: {
+      type: 'string',
+      value: 'NAME',
+      help: 'of MQTT: with its rules for devices of 3.1 and 3.1.1, as publishers and consumers',
+    },
     qos: { type: 'string', value: 'NUMBER', help: 'of MQTT: 0, 1 or 2' },
     retain: { type: 'boolean', help: 'of MQTT: the message is retained' },
     ...jsonOption,
@@ -110,7 +115,14 @@ async function readMessage(call: Call): Promise<object> {
   const file = call.text('file');
   const given = file === undefined ? {} : await readJson(call, file);
   const [protocol, destination, text] = [call.find(0), call.find(1), call.find(2)];
-  const named = { protocol, destination, body: text, exchange: call.text('exchange'), qos: call.integer('qos') };
+  const named = {
+    protocol,
+    destination,
+    body: text,
+    exchange: call.text('exchange'),
+    qos: call.integer('qos'),
+    listener: call.text('listener'),
+  };
   const bodyFile = call.text('body-file');
   const body = bodyFile === undefined ? {} : await readBody(call, bodyFile);
   const told = Object.entries({ ...named, ...body }).filter(([, value]) => value !== undefined);

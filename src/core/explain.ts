@@ -46,6 +46,8 @@ export interface Composed {
   readonly copies: readonly string[];
   /** When the message wants to be routed; null or absent: at once. */
   readonly timing?: Timing | null;
+  /** What the publisher's listener makes of the message; absent: nothing. */
+  readonly ruled?: { readonly body: Buffer; readonly priority: number; readonly expiresAtMs: number };
 }
 
 /**
@@ -165,8 +167,9 @@ function compose(
     deaths: noDeaths,
   };
   const described = makeMessage({ ...facts, format: descriptionFormat(properties) }, emptyBuffer, body);
-  const { format, native, copies, timing } = source.compose(described, broker.nowMs);
-  const message = makeMessage({ ...facts, format }, native, body);
+  const { format, native, copies, timing, ruled = { ...facts, body } } = source.compose(described, broker.nowMs);
+  const { priority, expiresAtMs } = ruled;
+  const message = makeMessage({ ...facts, format, priority, expiresAtMs }, native, ruled.body);
   message.timing = timingOfAddress ?? timing ?? null;
   message.replies = replies;
   return { message, copies };

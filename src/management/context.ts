@@ -42,6 +42,8 @@ export interface Management {
   readonly format: MessageFormat;
   /** Those that messages are explained in. */
   readonly scripts: readonly Script[];
+  /** The same, with what a listener of MQTT says for its devices; undefined: there is none of the name. */
+  scriptsOf(listener: string): readonly Script[] | undefined;
   /** The topic that MQTT's subscribers see for a routing key. */
   topicOf(routingKey: string, vhost: Vhost): string;
   /** Why no durable messages are taken now: it starts, it stops, the disk refuses; null when they are. */

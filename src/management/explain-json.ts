@@ -14,6 +14,8 @@ import { readPayload, showPayload } from './message-json.ts';
 /** A message as it is described to be explained. */
 export interface DescriptionJson {
   readonly protocol: string;
+  /** One of MQTT, whose rules for devices hold. */
+  readonly listener?: string;
   readonly vhost?: string;
   readonly destination: string;
   readonly exchange?: string;

@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { symbol, uint } from '../../src/protocols/amqp10/types.ts';
+import { ApiClient } from '../support/api-client.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { MqttPeer } from '../support/mqtt-peer.ts';
 import { type Heard, openers, type Script } from '../support/scripts.ts';
@@ -81,3 +82,49 @@ test.each([
   script.close();
   peer.destroy();
 });
+
+describe("explain with the listener's rules", () => {
+  const explain = async (description: object) => {
+    const answer = await new ApiClient(broker.port('management')).post('explain', { listener: 'mqtt', ...description });
+    return answer as { status: number; body: { consumers: { protocol: string }[] } };
+  };
+
+  test('what a device published is as the others hear it', async () => {
+    const { body } = await explain({ protocol: 'mqtt-3.1.1', destination: 'crossing/plain', body: '{"t":21}', qos: 1 });
+    const stomp = body.consumers.find(({ protocol }) => protocol === 'stomp') as unknown as Shown;
+    const heard = await hear('crossing.plain', '{"t":21}');
+    const told = Object.fromEntries([...stomp.fields, ...stomp.headers].map(({ name, value }) => [name, value]));
+    expect(heard.ST.words).toMatchObject({ 'content-type': 'application/json', priority: '3', site: '7' });
+    expect(told).toMatchObject({ 'content-type': 'application/json', priority: '3', site: '7', expiration: '60000' });
+  });
+
+  test('an envelope is opened, and closed for a device', async () => {
+    const { body } = await explain({
+      protocol: 'mqtt-3.1.1',
+      destination: 'crossing/envelope',
+      body: '{"h":{"content-type":"text/plain","retries":3},"p":"the body"}',
+    });
+    expect(body).toMatchObject({ body: 'the body' });
+    const device = body.consumers.find(({ protocol }) => protocol === 'mqtt-3.1.1') as unknown as Shown;
+    const payload = device.delivery.find(({ name }) => name === 'payload');
+    expect(JSON.parse(payload!.value)).toMatchObject({
+      h: { 'content-type': 'text/plain', retries: 3 },
+      p: 'the body',
+    });
+  });
+
+  test('no listener of MQTT has the name', async () => {
+    expect(await explain({ protocol: 'mqtt-5', destination: 'a', listener: 'amqp' })).toMatchObject({ status: 400 });
+  });
+});
+
+interface Shown {
+  readonly delivery: readonly Item[];
+  readonly fields: readonly Item[];
+  readonly headers: readonly Item[];
+}
+
+interface Item {
+  readonly name: string;
+  readonly value: string;
+}

@@ -8,6 +8,7 @@ import { body, flag, table, text } from '../schemas.ts';
 const schema = body(
   {
     protocol: text,
+    listener: text,
     vhost: text,
     destination: text,
     exchange: text,
@@ -23,8 +24,11 @@ const schema = body(
 
 /** Where a message would go, and what its consumers would get: asked as a publisher, with its permissions. */
 export function addExplain(app: FastifyInstance, management: Management): void {
-  const { broker, scripts } = management;
+  const { broker } = management;
   app.post<{ Body: DescriptionJson }>('/explain', { schema }, async ({ body: json, requester }) => {
+    const { listener } = json;
+    const scripts = listener === undefined ? management.scripts : management.scriptsOf(listener);
+    if (scripts === undefined) throw badRequest(`no listener of MQTT has the name '${listener}'`);
     const source = scripts.find(({ name }) => name === json.protocol);
     if (source === undefined) {
       throw badRequest(`unknown protocol '${json.protocol}'; there are ${scripts.map(({ name }) => name).join(', ')}`);

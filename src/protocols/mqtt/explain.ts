@@ -5,9 +5,11 @@ import type { Message } from '../../core/message.ts';
 import type { Vhost } from '../../core/vhost.ts';
 import { emptyBuffer } from '../../lib/bytes.ts';
 import { Reader } from './decode.ts';
+import type { DeviceRules } from './device-rules.ts';
 import { patchExpiry } from './encode.ts';
 import { mqtt3Format, mqtt5Format, nativeFor, publishProperties } from './message.ts';
 import { PropertyId, readProperties } from './properties.ts';
+import { IncomingPublish } from './publish.ts';
 import { findDelayedTopic, isPublishable, isTopicName, spellingOf } from './topic.ts';
 
 const fieldNames = new Map<number, string>([
@@ -38,15 +40,42 @@ export const mqtt5Script: Script = {
   },
 };
 
-/** Messages of MQTT 3.1 and 3.1.1: a topic and a body. */
-export const mqtt3Script: Script = {
-  name: 'mqtt-3.1.1',
-  title: 'MQTT 3.1.1',
-  qosMax: 2,
-  findAddress,
-  compose: (described) => ({ format: mqtt3Format, native: described.as(mqtt3Format), copies: [] }),
-  show: (message) => ({ format: mqtt3Format, native: emptyBuffer, shown: [topicOf(message)] }),
-};
+/**
+ * Messages of MQTT 3.1 and 3.1.1: a topic and a body, and what a listener says for its devices.
+ * @param rulesOf those of a listener; null: it has none
+ */
+export function createMqtt3Script(rulesOf: (vhost: Vhost) => DeviceRules | null): Script {
+  const rulesFor = ({ publisher }: Message): DeviceRules | null =>
+    publisher === null ? null : rulesOf(publisher.vhost);
+  return {
+    name: 'mqtt-3.1.1',
+    title: 'MQTT 3.1.1',
+    qosMax: 2,
+    findAddress,
+    compose(described, nowMs) {
+      const unwrapped = rulesFor(described)?.incoming(described.exchange, described.routingKey, described.body) ?? null;
+      if (unwrapped === null) return { format: mqtt3Format, native: described.as(mqtt3Format), copies: [] };
+      const { native, body } = unwrapped;
+      publish.readNative(native);
+      const { priority, expirySeconds } = publish;
+      const expiresAtMs = expirySeconds < 0 ? 0 : nowMs + expirySeconds * 1000;
+      return { format: mqtt5Format, native, copies: [], ruled: { body, priority, expiresAtMs } };
+    },
+    show(message, nowMs) {
+      const shown = [topicOf(message)];
+      const wrapped = rulesFor(message)?.outgoing(message, nowMs) ?? message;
+      if (wrapped === message) return { format: mqtt3Format, native: emptyBuffer, shown };
+      shown.push({ place: 'delivery', name: 'payload', value: wrapped.body.toString('utf8') });
+      // what is in the envelope is not lost: a device of the listener says it again
+      return { format: message.format, native: message.native, shown };
+    },
+  };
+}
+
+/** Of a listener without rules. */
+export const mqtt3Script = createMqtt3Script(() => null);
+
+const publish = new IncomingPublish();
 
 function findAddress({ destination }: Description, broker: Broker, vhost: Vhost): Address {
   const delayed = isTopicName(destination) ? findDelayedTopic(destination, broker.nowMs) : undefined;
