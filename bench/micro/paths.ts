@@ -45,4 +45,12 @@ export const paths: readonly Path[] = [
   { name: 'MQTT to AMQP', scenario: { sub: 'amqp' }, heapBytesMax: 450 },
   { name: 'AMQP to STOMP', scenario: { pub: 'amqp', sub: 'stomp' }, heapBytesMax: 350 },
   { name: 'STOMP to MQTT', scenario: { pub: 'stomp' }, heapBytesMax: 420 },
+  { name: 'MQTT to AMQP, 5 headers', scenario: { sub: 'amqp', headers: 5 }, heapBytesMax: 800 },
+  { name: 'AMQP to MQTT, 5 headers', scenario: { pub: 'amqp', sub: 'mqtt', headers: 5 }, heapBytesMax: 770 },
+  { name: 'AMQP to STOMP, 5 headers', scenario: { pub: 'amqp', sub: 'stomp', headers: 5 }, heapBytesMax: 700 },
+  { name: 'STOMP to AMQP, 5 headers', scenario: { pub: 'stomp', sub: 'amqp', headers: 5 }, heapBytesMax: 750 },
+  { name: 'STOMP to MQTT, 5 headers', scenario: { pub: 'stomp', headers: 5 }, heapBytesMax: 800 },
+  { name: 'MQTT to STOMP, 5 headers', scenario: { sub: 'stomp', headers: 5 }, heapBytesMax: 750 },
+  { name: 'AMQP 1.0 to AMQP, 5 headers', scenario: { pub: 'amqp10', sub: 'amqp', headers: 5 }, heapBytesMax: 860 },
+  { name: 'AMQP to AMQP 1.0, 5 headers', scenario: { pub: 'amqp', sub: 'amqp10', headers: 5 }, heapBytesMax: 900 },
 ];

@@ -1,5 +1,6 @@
 import type { Lookup } from './lookup.ts';
 import type { Death, Message } from './message.ts';
+import type { PlainForm } from './plain-message.ts';
 import type { Properties } from './properties.ts';
 
 /**
@@ -13,6 +14,8 @@ export interface MessageFormat {
   decode(native: Buffer, message: Message): Properties;
   /** Finds a header or a field as `decode` would, of a message that has not died; without it all is decoded. */
   readonly lookup?: Lookup;
+  /** Reads and writes plain messages as `decode` and `encode` would; without it all are decoded and encoded. */
+  readonly plain?: PlainForm;
   /**
    * From the properties and the message's facts: never from its body, publisher or sequence, for messages that agree in
    * the rest share a translation.

@@ -4,6 +4,7 @@ import { deathHeaders, isDeathHeader } from './deaths.ts';
 import type { MessageFormat } from './format.ts';
 import { type HeaderName, type LookupField, undecided } from './lookup.ts';
 import { conversionLosses, takeLosses } from './losses.ts';
+import { translatePlain } from './plain-message.ts';
 import type { Properties, Value } from './properties.ts';
 import type { ReplyAliases } from './reply.ts';
 import type { Timing } from './timing.ts';
@@ -185,14 +186,9 @@ export class Message {
   private translate(format: MessageFormat): Buffer {
     let translation = memo.find(this, format);
     if (translation === undefined) {
-      translation =
-        format === this.format && format.encodeDead !== undefined
-          ? format.encodeDead(this.native, this.deaths)
-          : format.encode(this.properties, this);
-      const isWhole = this.countLosses(format);
-      if (!isWhole) this.lossy = [...(this.lossy ?? []), format];
-      // an alias of a reply address belongs to one virtual host, and lives by being asked for
-      if (isWhole && this.properties.replyTo === undefined) memo.keep(this, format, translation);
+      translation = translatePlain(this, format);
+      if (translation === undefined) translation = this.translateProperties(format);
+      else memo.keep(this, format, translation);
     }
     if (this.translatedTo === null) {
       this.translatedTo = format;
@@ -201,6 +197,18 @@ export class Message {
       this.translations ??= new Map();
       this.translations.set(format, translation);
     }
+    return translation;
+  }
+
+  private translateProperties(format: MessageFormat): Buffer {
+    const translation =
+      format === this.format && format.encodeDead !== undefined
+        ? format.encodeDead(this.native, this.deaths)
+        : format.encode(this.properties, this);
+    const isWhole = this.countLosses(format);
+    if (!isWhole) this.lossy = [...(this.lossy ?? []), format];
+    // an alias of a reply address belongs to one virtual host, and lives by being asked for
+    if (isWhole && this.properties.replyTo === undefined) memo.keep(this, format, translation);
     return translation;
   }
 

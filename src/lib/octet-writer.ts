@@ -1,4 +1,4 @@
-import { encodeText } from './bytes.ts';
+import { copyBytes, encodeText } from './bytes.ts';
 
 /** Longer text is written by one call of the runtime: it beats a loop from here on. */
 const loopMax = 48;
@@ -32,6 +32,12 @@ export class OctetWriter {
   raw(octets: Buffer): void {
     this.need(octets.length);
     this.at += octets.copy(this.bytes, this.at);
+  }
+
+  range(octets: Buffer, start: number, end: number): void {
+    this.need(end - start);
+    copyBytes(octets, start, end, this.bytes, this.at);
+    this.at += end - start;
   }
 
   /** As `encodeText` has it. */

@@ -1,6 +1,7 @@
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Message } from '../../core/message.ts';
 import { amqp091Lookup } from './lookup.ts';
+import { amqp091Plain } from './plain.ts';
 import { decodeProperties, encodeDead, encodeProperties, RoutingFacts, withoutBlindCopies } from './properties.ts';
 
 /** `native` is the property list of the content header, flags first. */
@@ -9,6 +10,7 @@ export const amqp091Format: MessageFormat = register({
   id: 1,
   decode: decodeProperties,
   lookup: amqp091Lookup,
+  plain: amqp091Plain,
   encode: (properties, message) =>
     message.format === blindCopyFormat ? showToConsumers(message) : encodeProperties(properties, message),
   encodeDead,

@@ -10,6 +10,7 @@ import { decodeText, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { parseAddress, queueAddress } from './address.ts';
 import { copiesAnnotation } from './copies.ts';
 import { createLookup } from './lookup.ts';
+import { createPlain } from './plain.ts';
 import { SectionCode, Sections, type Segment } from './sections.ts';
 import {
   AmqpArray,
@@ -27,6 +28,9 @@ import {
   ulong,
 } from './types.ts';
 
+/** What says to other protocols that a body is AMQP's encoding of a value or a sequence. */
+const encodedBodyType = 'message/vnd.rosettamq.amqp-value';
+
 /**
  * `native` is the sections before the body as they were sent; the body is the octets of the data section, whose prefix
  * each delivery writes anew. What has another shape (several data sections, an amqp-value, a footer) is marked by a
@@ -41,12 +45,10 @@ export const amqp10Format: MessageFormat = register({
   id: 7,
   decode: decodeProperties,
   lookup: createLookup(isReservedHeader, (native) => readShape(native)?.bytes ?? 0),
+  plain: createPlain(isReservedHeader, encodedBodyType),
   encode: encodeProperties,
   encodeDead,
 });
-
-/** What says to other protocols that a body is AMQP's encoding of a value or a sequence. */
-const encodedBodyType = 'message/vnd.rosettamq.amqp-value';
 
 const shapeCode = 0xf0;
 const segmentsMax = 0xffff;

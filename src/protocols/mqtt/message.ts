@@ -18,6 +18,7 @@ import { decodeText } from '../../lib/bytes.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
 import { malformed, Reader } from './decode.ts';
 import { createLookup } from './lookup.ts';
+import { createPlain } from './plain.ts';
 import { PropertyId } from './properties.ts';
 import { findQueueName, isTopicName, type Spelling, spellingOf } from './topic.ts';
 
@@ -60,6 +61,7 @@ export const mqtt5Format: MessageFormat = register({
   id: 3,
   decode: decodeBlock,
   lookup: createLookup(userProperties),
+  plain: createPlain(userProperties),
   encode: encodeBlock,
 });
 

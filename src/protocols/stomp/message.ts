@@ -1,6 +1,7 @@
 import { deathHeaders, isDeathHeader } from '../../core/deaths.ts';
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Death, Message } from '../../core/message.ts';
+import type { PlainForm } from '../../core/plain-message.ts';
 import type { Properties } from '../../core/properties.ts';
 import { keepRepeats, restoreRepeats } from '../../core/repeated-lines.ts';
 import { hideReplyTopic, type ReplyAddress, showReplyTopic } from '../../core/reply.ts';
@@ -11,6 +12,7 @@ import { decodeText } from '../../lib/bytes.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
 import { findAddress } from './destination.ts';
 import { createLookup } from './lookup.ts';
+import { createPlain } from './plain.ts';
 import { escapeName, escapeText, unescapeText, type Version } from './versions.ts';
 
 /** Headers that frames have of their own: never copied from a SEND, and not a publisher's to set. */
@@ -60,12 +62,14 @@ class StompFormat implements MessageFormat {
   readonly version: Version;
   readonly mark: Mark;
   readonly lookup = lookup;
+  readonly plain?: PlainForm;
 
   constructor(version: Version, mark: Mark, id: number) {
     this.name = mark === 'none' ? `stomp-${version}` : `stomp-${version}-${mark}`;
     this.id = id;
     this.version = version;
     this.mark = mark;
+    if (mark === 'none') this.plain = createPlain(textHeaders, version);
   }
 
   decode(native: Buffer, message: Message): Properties {
