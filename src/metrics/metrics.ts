@@ -43,6 +43,7 @@ export class Metrics {
     gauge('consumers', 'Consumers', (vhost) => sum(vhost, 'consumers'));
     gauge('queue_messages_ready', 'Messages ready to be delivered', (vhost) => sum(vhost, 'ready'));
     gauge('queue_messages_unacked', 'Messages delivered and not acknowledged', (vhost) => sum(vhost, 'unacked'));
+    gauge('queue_messages_dead', 'Dead letters that wait until all their queues take them', held);
     gauge('messages_delayed', 'Messages that wait for their time', delayed);
     counter('messages_published', 'Messages that publishers gave us', (vhost) => vhost.publishedIn);
     counter('messages_unroutable', 'Messages that no queue wanted', (vhost) => vhost.unroutable);
@@ -93,6 +94,12 @@ export class Metrics {
 function delayed(vhost: Vhost): number {
   let total = 0;
   for (const { schedule } of vhost.exchanges.values()) total += schedule?.count ?? 0;
+  return total;
+}
+
+function held(vhost: Vhost): number {
+  let total = 0;
+  for (const queue of vhost.queues.values()) total += queue.deadHeld.count;
   return total;
 }
 

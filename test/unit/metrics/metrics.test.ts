@@ -18,3 +18,21 @@ test('who asks gets the totals of the broker and those of the runtime, every tim
     }
   }
 });
+
+test('dead letters that their queue still holds are counted apart from what is ready', async () => {
+  const core = new Core();
+  const args = {
+    'x-queue-type': 'quorum',
+    'x-overflow': 'reject-publish',
+    'x-dead-letter-strategy': 'at-least-once',
+    'x-dead-letter-exchange': 'missing',
+  };
+  const queue = core.declare('orders', args, true);
+  core.publish('', 'orders', 'm');
+  const entry = queue.get();
+  if (entry === undefined || entry instanceof Promise) throw new Error('nothing to reject');
+  entry.reject();
+  const text = await new Metrics(core.broker, '1.2.3').render();
+  expect(text).toContain('rosettamq_queue_messages_dead{vhost="/"} 1');
+  expect(text).toContain('rosettamq_queue_messages_ready{vhost="/"} 0');
+});
