@@ -117,6 +117,56 @@ describe('a residue restores nothing that its sender could not have said', () =>
   });
 });
 
+describe('a header that is an order elsewhere', () => {
+  const says = (name: string, value: string): Record<'1.0' | 'M5' | 'ST', object> => ({
+    '1.0': { application: { [name]: value } },
+    M5: { userProperties: { [name]: value } },
+    ST: { [name]: value },
+  });
+
+  test.each(['1.0', 'M5', 'ST'] as const)('text under the name CC, from %s, names no routing keys', async (from) => {
+    const heard = await hear(from, says('CC', 'accounts')[from]);
+    expect(heard['091']['headers']).toEqual({ 'x-rosetta-h.CC': 'accounts' }); // who published CC again were refused
+    expect(heard['1.0']).toMatchObject({ application: { CC: 'accounts' } });
+    expect(heard['1.0']['annotations'] ?? {}).not.toHaveProperty('x-cc');
+    expect(heard.M5).toMatchObject({ userProperties: { CC: 'accounts' } });
+    expect(heard.ST).toMatchObject({ CC: 'accounts' });
+  });
+
+  test.each(['1.0', 'M5', 'ST'] as const)('BCC, from %s, is no order to who publishes it again', async (from) => {
+    const heard = await hear(from, says('BCC', 'accounts')[from]);
+    expect(heard['091']['headers']).toEqual({ 'x-rosetta-h.BCC': 'accounts' });
+    expect(heard['1.0']).toMatchObject({ application: { BCC: 'accounts' } });
+    expect(heard.ST).toMatchObject({ BCC: 'accounts' });
+  });
+
+  test('a list of routing keys in CC is the annotation x-cc, and comes back as CC', async () => {
+    const heard = await hear('091', { headers: { CC: ['trust.nobody'] } });
+    expect(heard['1.0']).toMatchObject({ annotations: { 'x-cc': ['trust.nobody'] } });
+    const again = await hear('1.0', { annotations: { 'x-cc': ['trust.nobody'] } });
+    expect(again['091']['headers']).toEqual({ CC: ['trust.nobody'] });
+  });
+
+  test.each([
+    'x-delay',
+    'x-death',
+    'x-stream-offset',
+    'x-stream-filter-value',
+    'RETAIN',
+    'content-type-of',
+    'x-first-death-reason',
+    'x-message-ttl',
+  ])('%s is a header like any other', async (name) => {
+    for (const from of ['1.0', 'M5', 'ST'] as const) {
+      const heard = await hear(from, says(name, 'text')[from]);
+      expect.soft(heard['091']['headers'], from).toEqual({ [name]: 'text' });
+      expect.soft(heard['1.0'], from).toMatchObject({ application: { [name]: 'text' } });
+      expect.soft(heard.M5, from).toMatchObject({ userProperties: { [name]: 'text' } });
+      expect.soft(heard.ST, from).toMatchObject({ [name]: 'text' });
+    }
+  });
+});
+
 describe('headers that only the broker writes', () => {
   test.each(['message-id', 'subscription', 'ack', 'redelivered', 'destination', 'content-length'])(
     'a STOMP subscriber gets its own %s, whatever a publisher wrote',

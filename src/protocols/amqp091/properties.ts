@@ -290,9 +290,8 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
     UnspelledFields.restore(own, properties, isShort);
     restoreHeaders(own, isShort);
   }
-  for (const [name, value] of [...own]) {
-    if (name.startsWith(escapePrefix)) unescapeHeader(own, name, value, properties);
-  }
+  const escaped = [...own].filter(([name]) => name.startsWith(escapePrefix));
+  for (const [name, value] of escaped.sort(byLength)) unescapeHeader(own, name, value, properties);
   const isOdd = timestampMs === undefined && seconds !== undefined;
   const unshared = {
     ...(isOdd ? { seconds: String(seconds) } : {}),
@@ -309,28 +308,42 @@ const residuePart = 'p';
 // A header whose name, behind its prefixes, would be taken for a companion loses one of them.
 function unescapeHeader(headers: Map<string, Value>, name: string, value: Value, properties: Properties): void {
   const inner = name.slice(escapePrefix.length);
-  if (headers.has(inner) || !isTaken(plainName(inner), value, properties)) return;
+  if (headers.has(inner) || !isEscaped(inner, value, properties)) return;
   headers.delete(name);
   headers.set(inner, value);
 }
 
 // The inverse: before the companions themselves are there.
 function escapeHeaders(headers: Map<string, Value>, properties: Properties): void {
-  for (const [name, value] of [...headers]) {
-    const plain = plainName(name);
-    if (!companionNames.has(plain) || !isTaken(plain, value, properties)) continue;
+  const own = [...headers].filter(([name]) => companionNames.has(plainName(name)));
+  for (const [name, value] of own.sort(byLength).reverse()) {
+    if (!isEscaped(name, value, properties)) continue;
     headers.delete(name);
     headers.set(escapePrefix + name, value);
   }
+}
+
+// A name makes room for the one that is to take it: the shortest loses its prefix first, and gets one last.
+function byLength([a]: readonly [string, Value], [b]: readonly [string, Value]): number {
+  return a.length - b.length;
+}
+
+function isEscaped(name: string, value: Value, properties: Properties): boolean {
+  const plain = plainName(name);
+  return (plain !== name && orders.has(plain)) || isTaken(plain, value, properties);
 }
 
 function plainName(name: string): string {
   return name.startsWith(escapePrefix) ? plainName(name.slice(escapePrefix.length)) : name;
 }
 
+/** A publish with a CC that is no list is refused, and one with BCC sends on what its publisher only saw. */
+const orders: ReadonlySet<string> = new Set(['CC', 'BCC']);
+
 const companionNames: ReadonlySet<string> = new Set([
   ...Object.values(namesOf),
   ...[groupSequenceHeader, correlationHeader, messageIdHeader, textPayloadHeader, timestampMsHeader, typesHeader],
+  ...orders,
 ]);
 
 /** True if a header of the name and value would be read as a companion, or stands in the place of one. */
@@ -338,7 +351,10 @@ function isTaken(name: string, value: Value, properties: Properties): boolean {
   const { correlationId, messageId, timestampMs } = properties;
   switch (name) {
     case typesHeader:
+    case 'BCC': // no consumer sees one that was an order
       return true;
+    case 'CC':
+      return !Array.isArray(value);
     case groupSequenceHeader:
       return properties.groupSequence !== undefined || isUint(value);
     case textPayloadHeader:

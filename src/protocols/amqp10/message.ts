@@ -134,9 +134,14 @@ const textPayloadAnnotation = 'x-opt-mqtt-payload-format';
 const annotationOfHeader = new Map([
   ['x-mqtt-retain', 'x-opt-mqtt-retain'],
   ['x-mqtt-client-id', 'x-opt-mqtt-client-id'],
-  ['CC', copiesAnnotation],
 ]);
+/** A list of routing keys alone is the annotation; what is no such list is an application property. */
+const copiesHeader = 'CC';
 const headerOfAnnotation = new Map([...annotationOfHeader].map(([header, annotation]) => [annotation, header]));
+
+function isCopies(value: Value): boolean {
+  return Array.isArray(value) && value.every((key) => typeof key === 'string');
+}
 
 /** Written by the broker with each delivery: a publisher's are not its own. */
 export const exchangeAnnotation = 'x-exchange';
@@ -157,24 +162,28 @@ function isReservedHeader(name: string): boolean {
   );
 }
 
+function isReserved(name: string, value: Value): boolean {
+  return isReservedHeader(name) || (name === copiesHeader && isCopies(value));
+}
+
 // Companions are never somebody's own: a header of such a name, or escaped already, is escaped once more here.
 function isCompanion(name: string): boolean {
   return name === typesHeader || name === residueHeader;
 }
 
-function toHeaderName(property: string): string {
+function toHeaderName(property: string, value: Value): string {
   if (property.startsWith(escapePrefix)) {
     const inner = property.slice(escapePrefix.length);
     if (inner.startsWith(escapePrefix) || isCompanion(inner)) return inner;
   }
-  return isReservedHeader(property) ? escapePrefix + property : property;
+  return isReserved(property, value) ? escapePrefix + property : property;
 }
 
-function toPropertyName(header: string): string {
+function toPropertyName(header: string, value: Value): string {
   if (isCompanion(header)) return escapePrefix + header;
   if (!header.startsWith(escapePrefix)) return header;
   const inner = header.slice(escapePrefix.length);
-  return isReservedHeader(inner) && !isCompanion(inner) ? inner : escapePrefix + header;
+  return isReserved(inner, value) && !isCompanion(inner) ? inner : escapePrefix + header;
 }
 
 // — to the shared vocabulary ————————————————————————————————————————————————————————————————————————————————————————
@@ -200,7 +209,7 @@ function decodeProperties(native: Buffer, message: Message): Properties {
   decodeApplicationProperties(section(sections.applicationProperties), headers, residue);
   if (headers.has(residueHeader)) {
     UnspelledFields.restore(headers, properties, isSymbol);
-    restoreHeaders(headers, (name) => name.isWellFormed() && annotationOf(name) === undefined);
+    restoreHeaders(headers, (name) => name.isWellFormed() && annotationOf(name, null) === undefined);
   }
   if (sections.deliveryAt >= 0) residue.delivery = native.subarray(sections.deliveryAt, sections.deliveryEnd);
   if (shape !== null) {
@@ -302,12 +311,13 @@ function decodeAnnotations(map: Any, properties: Properties, headers: Map<string
     else {
       const value = toValue(item);
       if (name === undefined || value === undefined) residue.annotations.push([key, item]);
-      else headers.set(headerNameOf(name), value);
+      else headers.set(headerNameOf(name, value), value);
     }
   }
 }
 
-function headerNameOf(annotation: string): string {
+function headerNameOf(annotation: string, value: Value): string {
+  if (annotation === copiesAnnotation && isCopies(value)) return copiesHeader;
   const header = headerOfAnnotation.get(annotation);
   if (header !== undefined) return header;
   const isOwn = annotation.startsWith(annotationPrefix) && !annotation.startsWith(otherAnnotationPrefix);
@@ -327,13 +337,13 @@ function decodeApplicationProperties(map: Any, headers: Map<string, Value>, resi
       if (typeof item === 'string') headers.set(key, item); // other protocols' parts
       continue;
     }
-    const value = toValue(item);
-    if (value === undefined) residue.applicationProperties.push([key, item]);
-    else
-      headers.set(
-        toHeaderName(key),
-        typeof value === 'string' && types.has(key) ? read(value, types.get(key)!) : value,
-      );
+    const said = toValue(item);
+    if (said === undefined) {
+      residue.applicationProperties.push([key, item]);
+      continue;
+    }
+    const value = typeof said === 'string' && types.has(key) ? read(said, types.get(key)!) : said;
+    headers.set(toHeaderName(key, value), value);
   }
 }
 
@@ -399,7 +409,7 @@ function encodeProperties(properties: Properties, message: Message): Buffer {
       if (typeof value === 'string') application.push([name, value]);
       continue;
     }
-    const annotation = annotationOf(name);
+    const annotation = annotationOf(name, value);
     if (annotation !== undefined) annotations.push([symbol(annotation), fromValue(value)]);
     else addApplicationProperty(application, types, name, value);
   }
@@ -453,8 +463,8 @@ function keepUnspelled(properties: Properties, headers: Map<string, Value>): Pro
   const unspelled = new Map<string, Value>();
   for (const [name, value] of headers) {
     if (name === residueHeader) continue;
-    const annotation = annotationOf(name);
-    const isLost = annotation === undefined ? !name.isWellFormed() : isTakenAnnotation(name) || !isNative(value);
+    const annotation = annotationOf(name, value);
+    const isLost = annotation === undefined ? !name.isWellFormed() : isTakenAnnotation(name, value) || !isNative(value);
     if (isLost) unspelled.set(name, value);
   }
   for (const name of unspelled.keys()) headers.delete(name);
@@ -463,13 +473,14 @@ function keepUnspelled(properties: Properties, headers: Map<string, Value>): Pro
   return said;
 }
 
-function isTakenAnnotation(header: string): boolean {
+function isTakenAnnotation(header: string, value: Value): boolean {
+  if (header === otherAnnotationPrefix + copiesAnnotation) return isCopies(value);
   return takenAnnotations.has(header) || headerOfAnnotation.has(header);
 }
 
 const takenAnnotations: ReadonlySet<string> = new Set([
   ...[appIdAnnotation, typeAnnotation, textPayloadAnnotation, deathsAnnotation],
-  ...[exchangeAnnotation, routingKeyAnnotation, copiesAnnotation].map((name) => otherAnnotationPrefix + name),
+  ...[exchangeAnnotation, routingKeyAnnotation].map((name) => otherAnnotationPrefix + name),
 ]);
 
 /** True for what AMQP 1.0 has a type for, all through. */
@@ -484,7 +495,8 @@ function isNative(value: Value): boolean {
   return typed.type !== 'decimal' && (typed.type !== 'timestamp' || typed.value < 2n ** 63n);
 }
 
-function annotationOf(header: string): string | undefined {
+function annotationOf(header: string, value: Value): string | undefined {
+  if (header === copiesHeader) return isCopies(value) ? copiesAnnotation : undefined;
   const mapped = annotationOfHeader.get(header);
   if (mapped !== undefined) return mapped;
   if (header.startsWith(otherAnnotationPrefix)) return header.slice(otherAnnotationPrefix.length);
@@ -493,7 +505,7 @@ function annotationOf(header: string): string | undefined {
 
 // Application properties are simple values [§3.2.5]: a table or list travels as JSON.
 function addApplicationProperty(pairs: [Any, Any][], types: string[], header: string, value: Value): void {
-  const name = toPropertyName(header);
+  const name = toPropertyName(header, value);
   const isSimple = !(value instanceof Map) && !Array.isArray(value) && isNative(value);
   if (isSimple) pairs.push([name, value as Any]);
   else {
