@@ -1,4 +1,5 @@
 import { decodeText, encodeText } from '../lib/bytes.ts';
+import { OctetSearch } from '../lib/octet-search.ts';
 import type { Client } from './client.ts';
 import { nameKey } from './definitions.ts';
 import { findFormat } from './format.ts';
@@ -17,7 +18,7 @@ export const retainedKind = 'retained';
  */
 export const retainHeader = 'x-mqtt-retain';
 /** In the names that the formats have for it: AMQP 1.0's annotation is `x-opt-mqtt-retain`. */
-const retainMark = 'mqtt-retain';
+const retainMark = new OctetSearch('mqtt-retain');
 const retainName = new HeaderName(retainHeader);
 
 export interface RetainedLimits {
@@ -307,8 +308,7 @@ export function copyOf(message: Message): Message {
 
 /** True if the publisher of another protocol asked for it; its headers are decoded only when they name the header. */
 export function asksToBeRetained(message: Message): boolean {
-  if (message.nativeEnd - message.nativeStart <= retainMark.length) return false;
-  if (message.native.indexOf(retainMark, 0, 'latin1') < 0) return false;
+  if (!retainMark.isIn(message.bytes, message.nativeStart, message.nativeEnd)) return false;
   return isYes(message.findHeader(retainName));
 }
 
