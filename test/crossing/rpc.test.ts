@@ -1,3 +1,8 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Client as Stompjs } from '@stomp/stompjs';
 import amqplib, { type Channel, type ChannelModel, type ConsumeMessage } from 'amqplib';
 import mqtt, { type MqttClient } from 'mqtt';
 import rhea, { type Connection, type EventContext } from 'rhea';
@@ -5,6 +10,7 @@ import type stompit from 'stompit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectStomp } from '../suites/interop.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
+import { TcpWebSocket } from '../support/tcp-web-socket.ts';
 
 /** Requests and replies across protocols; the responders know nothing of the requester and copy what their habits copy. */
 interface Peer {
@@ -20,11 +26,16 @@ let channel: Channel;
 let client: MqttClient;
 let stomp: stompit.Client;
 let amqp10: Connection;
+let mqtt3: MqttClient;
+let stompjs: Stompjs;
+const responders: ChildProcess[] = [];
 /** No text: 16 octets, as MQTT libraries make them. */
 const correlation = Buffer.from('00ff80c0e0f0a1b2c3d4e5f607182930', 'hex');
 
 beforeAll(async () => {
-  broker = await BrokerProcess.start();
+  // what clients of MQTT 3.1.1 cannot say is in their payloads
+  const rules = [{ filter: '#', envelope: 'json' }];
+  broker = await BrokerProcess.start({ args: ['--set', `listeners.mqtt.v3=${JSON.stringify(rules)}`] });
   amqp = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${broker.port('amqp')}`);
   channel = await amqp.createChannel();
   client = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.port('mqtt')}`, {
@@ -34,6 +45,22 @@ beforeAll(async () => {
   });
   client.setMaxListeners(100);
   stomp = await connectStomp({ host: '127.0.0.1', port: broker.port('stomp'), user: 'guest', password: 'guest' });
+  mqtt3 = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.port('mqtt')}`, {
+    username: 'guest',
+    password: 'guest',
+    protocolVersion: 4,
+  });
+  mqtt3.setMaxListeners(100);
+  stompjs = new Stompjs({
+    connectHeaders: { login: 'guest', passcode: 'guest' },
+    reconnectDelay: 0,
+    webSocketFactory: () => new TcpWebSocket(broker.port('stomp')),
+  });
+  await new Promise<void>((resolve, reject) => {
+    stompjs.onConnect = () => resolve();
+    stompjs.onStompError = (frame) => reject(new Error(frame.body));
+    stompjs.activate();
+  });
   amqp10 = rhea
     .create_container()
     .connect({ host: '127.0.0.1', port: broker.port('amqp'), username: 'guest', password: 'guest', reconnect: false });
@@ -41,7 +68,10 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  for (const responder of responders) responder.kill();
   amqp10?.close();
+  await stompjs?.deactivate({ force: true });
+  await mqtt3?.endAsync();
   await client?.endAsync();
   await amqp?.close();
   stomp?.destroy();
@@ -77,7 +107,60 @@ async function subscribeStomp(destination: string, onMessage: (message: stompit.
   );
 }
 
+const python = join(import.meta.dirname, '../suites/rpc_peer.py');
+
+/** A library of Python, in a process of its own. */
+function pythonPeer(library: string, listener: 'mqtt' | 'stomp'): Peer {
+  return {
+    async respond(topic) {
+      const args = [python, library, String(broker.port(listener)), 'respond', topic];
+      const responder = spawn('/usr/bin/python3', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+      responders.push(responder);
+      const [said] = await once(responder.stdout, 'data');
+      expect(String(said).trim()).toBe('ready');
+    },
+    async request(topic, body) {
+      const args = [python, library, String(broker.port(listener)), 'request', topic, body];
+      const { stdout } = await promisify(execFile)('/usr/bin/python3', args, { timeout: 30_000 });
+      return stdout.trim();
+    },
+  };
+}
+
+async function subscribeStompjs(destination: string, onMessage: Parameters<Stompjs['subscribe']>[1]): Promise<void> {
+  const receipt = `subscribed ${destination}`;
+  const subscribed = new Promise<void>((resolve) => stompjs.watchForReceipt(receipt, () => resolve()));
+  stompjs.subscribe(destination, onMessage, { receipt });
+  await subscribed;
+}
+
 const peers: Record<string, Peer> = {
+  stompjs: {
+    respond(topic) {
+      return subscribeStompjs(`/topic/${topic}`, ({ headers, body }) =>
+        stompjs.publish({
+          destination: headers['reply-to']!,
+          headers: { 'correlation-id': headers['correlation-id']! },
+          body: body.toUpperCase(),
+        }),
+      );
+    },
+    async request(topic, body) {
+      const destination = `/queue/answers-${topic}`;
+      let found: (body: string) => void;
+      const reply = new Promise<string>((resolve) => {
+        found = resolve;
+      });
+      await subscribeStompjs(destination, (answer) => {
+        if (answer.headers['correlation-id'] === `j-${topic}`) found(answer.body);
+      });
+      const headers = { 'reply-to': destination, 'correlation-id': `j-${topic}` };
+      stompjs.publish({ destination: `/topic/${topic}`, headers, body });
+      return reply;
+    },
+  },
+  'stomp.py': pythonPeer('stomp.py', 'stomp'),
+  paho: pythonPeer('paho', 'mqtt'),
   amqp: {
     async respond(topic) {
       const { queue } = await channel.assertQueue('', { exclusive: true });
@@ -191,8 +274,22 @@ const peers: Record<string, Peer> = {
   },
 };
 
-/** Requesters whose reply address is no queue of a name of their own. */
+/** Requesters whose reply address passes with them, or is in a payload. */
 const requesters: Record<string, Peer['request']> = {
+  async 'mqtt 3.1.1 by envelope'(topic, body) {
+    const replyTo = `answers3/${toMqtt(topic)}`;
+    await mqtt3.subscribeAsync(replyTo);
+    const reply = new Promise<string>((resolve) => {
+      mqtt3.on('message', (name, payload) => {
+        if (name !== replyTo) return;
+        const { h, p } = JSON.parse(payload.toString());
+        if (h['correlation-id'] === `e-${topic}`) resolve(p);
+      });
+    });
+    const h = { 'reply-to': replyTo, 'correlation-id': `e-${topic}`, 'content-type': 'text/plain' };
+    await mqtt3.publishAsync(toMqtt(topic), JSON.stringify({ h, p: body }));
+    return reply;
+  },
   async 'amqp by direct reply-to'(topic, body) {
     const own = await amqp.createChannel();
     const reply = new Promise<string>((resolve) => {
@@ -236,7 +333,7 @@ describe('a request with a passing reply address is answered across protocols', 
   for (const [from, request] of Object.entries(requesters)) {
     for (const to of Object.keys(peers)) {
       test(`${from} asks, ${to} answers`, async () => {
-        const topic = `passing.${from.replaceAll(/[^a-z]/g, '')}.${to}`;
+        const topic = `passing.${from}.${to}`.replaceAll(/[^a-z0-9.]/g, '');
         await peers[to]!.respond(topic);
         expect(await request(topic, 'question')).toBe('QUESTION');
       });
@@ -248,7 +345,7 @@ describe('a request is answered across protocols by a responder that copies repl
   for (const from of Object.keys(peers)) {
     for (const to of Object.keys(peers)) {
       test(`${from} asks, ${to} answers`, async () => {
-        const topic = `rpc.${from}.${to}`;
+        const topic = `rpc.${from}.${to}`.replaceAll(/[^a-z0-9.]/g, '');
         await peers[to]!.respond(topic);
         expect(await peers[from]!.request(topic, 'question')).toBe('QUESTION');
       });
