@@ -34,7 +34,7 @@ const correlation = Buffer.from('00ff80c0e0f0a1b2c3d4e5f607182930', 'hex');
 
 beforeAll(async () => {
   // what clients of MQTT 3.1.1 cannot say is in their payloads
-  const rules = [{ filter: '#', envelope: 'json' }];
+  const rules = ['#', '$reply/#'].map((filter) => ({ filter, envelope: 'json' }));
   broker = await BrokerProcess.start({ args: ['--set', `listeners.mqtt.v3=${JSON.stringify(rules)}`] });
   amqp = await amqplib.connect(`amqp://guest:guest@127.0.0.1:${broker.port('amqp')}`);
   channel = await amqp.createChannel();
@@ -272,24 +272,36 @@ const peers: Record<string, Peer> = {
       return reply;
     },
   },
+  'mqtt 3.1.1 by envelope': {
+    async respond(topic) {
+      await mqtt3.subscribeAsync(toMqtt(topic));
+      mqtt3.on('message', (name, payload) => {
+        if (name !== toMqtt(topic)) return;
+        const { h, p } = JSON.parse(payload.toString());
+        const { 'reply-to': replyTo, 'correlation-id': id, 'correlation-data': octets } = h;
+        const answer = { 'correlation-id': id, 'correlation-data': octets, 'content-type': 'text/plain' };
+        mqtt3.publish(replyTo, JSON.stringify({ h: answer, p: String(p).toUpperCase() }));
+      });
+    },
+    async request(topic, body) {
+      const replyTo = `answers3/${toMqtt(topic)}`;
+      await mqtt3.subscribeAsync(replyTo);
+      const reply = new Promise<string>((resolve) => {
+        mqtt3.on('message', (name, payload) => {
+          if (name !== replyTo) return;
+          const { h, p } = JSON.parse(payload.toString());
+          if (h['correlation-id'] === `e-${topic}`) resolve(p);
+        });
+      });
+      const h = { 'reply-to': replyTo, 'correlation-id': `e-${topic}`, 'content-type': 'text/plain' };
+      await mqtt3.publishAsync(toMqtt(topic), JSON.stringify({ h, p: body }));
+      return reply;
+    },
+  },
 };
 
-/** Requesters whose reply address passes with them, or is in a payload. */
+/** Requesters whose reply address passes with them. */
 const requesters: Record<string, Peer['request']> = {
-  async 'mqtt 3.1.1 by envelope'(topic, body) {
-    const replyTo = `answers3/${toMqtt(topic)}`;
-    await mqtt3.subscribeAsync(replyTo);
-    const reply = new Promise<string>((resolve) => {
-      mqtt3.on('message', (name, payload) => {
-        if (name !== replyTo) return;
-        const { h, p } = JSON.parse(payload.toString());
-        if (h['correlation-id'] === `e-${topic}`) resolve(p);
-      });
-    });
-    const h = { 'reply-to': replyTo, 'correlation-id': `e-${topic}`, 'content-type': 'text/plain' };
-    await mqtt3.publishAsync(toMqtt(topic), JSON.stringify({ h, p: body }));
-    return reply;
-  },
   async 'amqp by direct reply-to'(topic, body) {
     const own = await amqp.createChannel();
     const reply = new Promise<string>((resolve) => {

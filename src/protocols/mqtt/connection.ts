@@ -12,7 +12,7 @@ import { copyOf } from '../../core/retained.ts';
 import { scramMechanism } from '../../core/scram.ts';
 import { showPattern } from '../../core/topic.ts';
 import type { Vhost } from '../../core/vhost.ts';
-import { emptyBuffer, startsWith } from '../../lib/bytes.ts';
+import { decodeText, emptyBuffer, startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Valve } from '../../transport/valve.ts';
 import { connack, disconnect, type Listener, refusal, suback, unsuback } from './answers.ts';
@@ -80,6 +80,8 @@ export interface Login {
   /** Of another broker, before MQTT 5: it wants what others publish, as they published it. */
   readonly isBridge: boolean;
 }
+
+const aliasPrefix = Buffer.from(aliasTopicPrefix);
 
 /** One network connection whose CONNECT was accepted, to its end. */
 export class Connection implements StreamHandler, Client, PublishReceipt, Listener {
@@ -408,7 +410,10 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     }
     if (this.rules !== null) {
       const { exchange, routingKey } = route;
-      const unwrapped = this.rules.incoming(exchange.name, routingKey, chunk.subarray(bodyStart, bodyEnd));
+      const isReply = startsWith(chunk, topicAt, aliasPrefix, aliasPrefix.length);
+      const aliasTopic = isReply ? decodeText(chunk, topicAt, topicAt + topicBytes) : null;
+      const payload = chunk.subarray(bodyStart, bodyEnd);
+      const unwrapped = this.rules.incoming(exchange.name, routingKey, payload, aliasTopic);
       if (unwrapped !== null) {
         bytes = Buffer.concat([unwrapped.native, unwrapped.body]);
         publish.readNative(unwrapped.native);

@@ -43,9 +43,12 @@ export class DeviceRules {
     this.spelling = spelling;
   }
 
-  /** What a client published; null: as it came. */
-  incoming(exchange: string, routingKey: string, payload: Buffer): Unwrapped | null {
-    const rule = this.find(exchange, routingKey);
+  /**
+   * What a client published; null: as it came.
+   * @param aliasTopic the topic of a reply, which stands for an address that the client does not know; else null
+   */
+  incoming(exchange: string, routingKey: string, payload: Buffer, aliasTopic: string | null): Unwrapped | null {
+    const rule = aliasTopic === null ? this.find(exchange, routingKey) : this.match(aliasTopic);
     if (rule === null) return null;
     const unwrapped = rule.isWrapped ? unwrap(payload, rule.defaults) : null;
     if (unwrapped !== null) return unwrapped;
@@ -86,11 +89,15 @@ export class DeviceRules {
     let rule = this.byTopic.get(topic);
     if (rule === undefined) {
       if (this.byTopic.size >= topicMemoMax) this.byTopic.clear();
-      const levels = topic.toString('utf8').split('/');
-      rule = this.rules.find(({ pattern }) => isMatch(pattern, levels)) ?? null;
+      rule = this.match(topic.toString('utf8'));
       this.byTopic.set(topic, rule);
     }
     return rule;
+  }
+
+  private match(topic: string): Prepared | null {
+    const levels = topic.split('/');
+    return this.rules.find(({ pattern }) => isMatch(pattern, levels)) ?? null;
   }
 }
 

@@ -53,7 +53,8 @@ export function createMqtt3Script(rulesOf: (vhost: Vhost) => DeviceRules | null)
     qosMax: 2,
     findAddress,
     compose(described, nowMs) {
-      const unwrapped = rulesFor(described)?.incoming(described.exchange, described.routingKey, described.body) ?? null;
+      const unwrapped =
+        rulesFor(described)?.incoming(described.exchange, described.routingKey, described.body, null) ?? null;
       if (unwrapped === null) return { format: mqtt3Format, native: described.as(mqtt3Format), copies: [] };
       const { native, body } = unwrapped;
       publish.readNative(native);

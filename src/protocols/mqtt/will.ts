@@ -35,7 +35,7 @@ export function willOf({ will, version }: Connect, user: string, clientId: strin
 /** The will of a client without properties, as the rules of its listener have it. */
 export function ruledWill(will: Will, vhost: Vhost, topics: string, rules: DeviceRules): Will {
   const [exchange, routingKey] = spellingOf(vhost.topicMapping).addressOf(will.topic, topics);
-  const unwrapped = rules.incoming(exchange, routingKey, will.payload);
+  const unwrapped = rules.incoming(exchange, routingKey, will.payload, null);
   if (unwrapped === null) return will;
   const { native, body } = unwrapped;
   properties.readNative(native);
