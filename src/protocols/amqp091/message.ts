@@ -12,7 +12,9 @@ export const amqp091Format: MessageFormat = register({
   lookup: amqp091Lookup,
   plain: amqp091Plain,
   encode: (properties, message) =>
-    message.format === blindCopyFormat ? showToConsumers(message) : encodeProperties(properties, message),
+    message.format === blindCopyFormat
+      ? showToConsumers(message)
+      : encodeProperties(properties, message, isForeign(message)),
   encodeDead,
 });
 
@@ -32,6 +34,11 @@ export const blindCopyFormat: MessageFormat = register({
   },
   encode: encodeProperties,
 });
+
+// What is described to be explained, or published by HTTP, is in 0-9-1's own words.
+function isForeign({ format }: Message): boolean {
+  return format !== amqp091Format && format.id >= 0;
+}
 
 const facts = new RoutingFacts();
 

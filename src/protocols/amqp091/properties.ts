@@ -314,10 +314,10 @@ function unescapeHeader(headers: Map<string, Value>, name: string, value: Value,
 }
 
 // The inverse: before the companions themselves are there.
-function escapeHeaders(headers: Map<string, Value>, properties: Properties): void {
+function escapeHeaders(headers: Map<string, Value>, properties: Properties, isForeign: boolean): void {
   const own = [...headers].filter(([name]) => companionNames.has(plainName(name)));
   for (const [name, value] of own.sort(byLength).reverse()) {
-    if (!isEscaped(name, value, properties)) continue;
+    if (!isEscaped(name, value, properties) || (!isForeign && orders.has(plainName(name)))) continue;
     headers.delete(name);
     headers.set(escapePrefix + name, value);
   }
@@ -512,12 +512,15 @@ function isShort(text: string): boolean {
   return text.length <= surelyShort || (text.length <= 255 && encodeText(text).length <= 255);
 }
 
-/** From the shared vocabulary: a property list with its flags. */
-export function encodeProperties(properties: Properties, message: Message): Buffer {
+/**
+ * From the shared vocabulary: a property list with its flags.
+ * @param isForeign true when the publisher spoke another protocol: what it named CC or BCC were no orders
+ */
+export function encodeProperties(properties: Properties, message: Message, isForeign = false): Buffer {
   if (isPlain(properties)) return writeList(properties, properties.headers, properties, undefined);
   const headers = new Map<string, Value>(properties.headers);
   const { seconds, clusterId } = takeUnshared(headers);
-  escapeHeaders(headers, properties);
+  escapeHeaders(headers, properties, isForeign);
   const texts: ListTexts = {
     correlationId: showCorrelation(properties, headers),
     replyTo: properties.replyTo === undefined ? undefined : showReplyTo(properties.replyTo, message, headers),
