@@ -1,7 +1,13 @@
 import { isDeathHeader } from '../../core/deaths.ts';
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Death, Message } from '../../core/message.ts';
-import { isTyped as isTypedValue, type Properties, type TypedValue, type Value } from '../../core/properties.ts';
+import {
+  type Headers,
+  isTyped as isTypedValue,
+  type Properties,
+  type TypedValue,
+  type Value,
+} from '../../core/properties.ts';
 import type { ReplyAddress } from '../../core/reply.ts';
 import { addResidue, residueHeader, takeResidue } from '../../core/residue.ts';
 import { read, readTypes, spell, spellType, typesHeader } from '../../core/typed-text.ts';
@@ -140,7 +146,7 @@ const copiesHeader = 'CC';
 const headerOfAnnotation = new Map([...annotationOfHeader].map(([header, annotation]) => [annotation, header]));
 
 function isCopies(value: Value): boolean {
-  return Array.isArray(value) && value.every((key) => typeof key === 'string');
+  return Array.isArray(value) && value.every((key) => typeof key === 'string' && key.isWellFormed());
 }
 
 /** Written by the broker with each delivery: a publisher's are not its own. */
@@ -179,11 +185,13 @@ function toHeaderName(property: string, value: Value): string {
   return isReserved(property, value) ? escapePrefix + property : property;
 }
 
-function toPropertyName(header: string, value: Value): string {
+// The inverse; a header keeps its prefix where another one has the property of the name behind it.
+function toPropertyName(header: string, value: Value, headers: Headers): string {
   if (isCompanion(header)) return escapePrefix + header;
   if (!header.startsWith(escapePrefix)) return header;
   const inner = header.slice(escapePrefix.length);
-  return isReserved(inner, value) && !isCompanion(inner) ? inner : escapePrefix + header;
+  const isFree = !headers.has(inner) || annotationOf(inner, headers.get(inner)!) !== undefined;
+  return isFree && isReserved(inner, value) && !isCompanion(inner) ? inner : escapePrefix + header;
 }
 
 // — to the shared vocabulary ————————————————————————————————————————————————————————————————————————————————————————
@@ -411,7 +419,7 @@ function encodeProperties(properties: Properties, message: Message): Buffer {
     }
     const annotation = annotationOf(name, value);
     if (annotation !== undefined) annotations.push([symbol(annotation), fromValue(value)]);
-    else addApplicationProperty(application, types, name, value);
+    else addApplicationProperty(application, types, toPropertyName(name, value, headers), value);
   }
   if (types.length > 0) application.push([typesHeader, types.join(',')]);
   if (isDead) annotations.push(...deathAnnotations(message.deaths));
@@ -504,8 +512,7 @@ function annotationOf(header: string, value: Value): string | undefined {
 }
 
 // Application properties are simple values [§3.2.5]: a table or list travels as JSON.
-function addApplicationProperty(pairs: [Any, Any][], types: string[], header: string, value: Value): void {
-  const name = toPropertyName(header, value);
+function addApplicationProperty(pairs: [Any, Any][], types: string[], name: string, value: Value): void {
   const isSimple = !(value instanceof Map) && !Array.isArray(value) && isNative(value);
   if (isSimple) pairs.push([name, value as Any]);
   else {
