@@ -60,7 +60,7 @@ async function amqp10Of(broker: BrokerProcess): Promise<Amqp10Peer> {
   return peer;
 }
 
-/** What `to` hears of what `from` publishes to the topic `compat.<from>`, and `then` of anything else that it publishes. */
+/** What `to` hears of what `from` publishes, on a topic that no other pair has. */
 async function cross(from: Name, words: Heard['words'], to: Name, broker = plain): Promise<Heard> {
   const topic = `compat.${from.replace('.', '')}.${to.replace('.', '')}`;
   const script: Script = await openers[to](broker, topic);
@@ -85,6 +85,17 @@ async function publishMqtt(broker: BrokerProcess, topic: string): Promise<void> 
   const peer = await mqttOf(broker);
   peer.publish(topic, 'x', { qos: 1, messageId: 1 });
   await peer.nextOf('puback');
+}
+
+/** What is sent to the address of 1.0 arrives at the destination of STOMP. */
+async function expectLeads(address: string, destination: string): Promise<void> {
+  const wire = await stompOf(plain);
+  await wire.subscribe('0', destination);
+  const peer = await amqp10Of(plain);
+  await peer.sender(0, address);
+  expect(await peer.publish(0, data('x'))).toMatchObject({ is: 'accepted' });
+  expect(await wire.bodies(1)).toEqual(['x']);
+  wire.destroy();
 }
 
 const rows: Readonly<Record<string, () => void>> = {
@@ -197,14 +208,7 @@ const rows: Readonly<Record<string, () => void>> = {
     test.each([
       ['queue://prefixed', '/queue/prefixed'],
       ['topic://prefixed.t', '/topic/prefixed.t'],
-    ])('%s', async (address, destination) => {
-      const wire = await stompOf(plain);
-      await wire.subscribe('0', destination);
-      const peer = await amqp10Of(plain);
-      await peer.sender(0, address);
-      expect(await peer.publish(0, data('x'))).toMatchObject({ is: 'accepted' });
-      expect(await wire.bodies(1)).toEqual(['x']);
-    });
+    ])('%s', expectLeads);
   },
 
   "Artemis and Classic turn MQTT's `a/b` into `a.b`": () => {
@@ -342,15 +346,7 @@ const rows: Readonly<Record<string, () => void>> = {
         ['/exchange/amq.topic/versions', '/topic/versions'],
         ['/exchanges/amq.topic/versions', '/topic/versions'],
         ['/topic/versions', '/topic/versions'],
-      ])('%s', async (address, destination) => {
-        const wire = await stompOf(plain);
-        await wire.subscribe('0', destination);
-        const peer = await amqp10Of(plain);
-        await peer.sender(0, address);
-        expect(await peer.publish(0, data('x'))).toMatchObject({ is: 'accepted' });
-        expect(await wire.bodies(1)).toEqual(['x']);
-        wire.destroy();
-      });
+      ])('%s', expectLeads);
     },
 };
 

@@ -400,10 +400,6 @@ export class Session {
     return this.incoming?.get(packetId);
   }
 
-  get incomingCount(): number {
-    return this.incoming?.size ?? 0;
-  }
-
   /** A packet id comes for the first time; until its PUBREL the same one is the same message [MQTT-4.3.3-10]. */
   addIncoming(packetId: number): void {
     this.incoming ??= new Map();
