@@ -129,6 +129,25 @@ export class Catalog {
     return home;
   }
 
+  /**
+   * `by` is where `entry` was, which is nowhere any longer. Its index among the segment's entries stays: a list of survivors
+   * that is being written goes by it.
+   */
+  replace(entry: KeptEntry, by: KeptEntry): void {
+    const { home } = entry;
+    by.journal = entry.journal;
+    by.slot = entry.slot;
+    by.home = home;
+    by.homeIndex = entry.homeIndex;
+    by.homeAt = entry.homeAt;
+    by.homeBytes = entry.homeBytes;
+    by.homeShares = entry.homeShares;
+    if (home instanceof Segment) home.entries[entry.homeIndex] = by;
+    entry.journal = 'none';
+    entry.slot = -1;
+    entry.home = null;
+  }
+
   /** As `place` for an entry that has a slot. */
   moveCold(slot: number, segment: Segment, place: Place): void {
     const before = this.cold.home(slot) as Segment;

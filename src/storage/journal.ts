@@ -168,9 +168,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   }
 
   replace(entry: KeptEntry, by: KeptEntry): void {
-    this.catalog.thaw(this.catalog.freeze(entry), by);
-    entry.journal = 'none';
-    entry.slot = -1;
+    this.catalog.replace(entry, by);
   }
 
   settleCold(slot: number): void {
