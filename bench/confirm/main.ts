@@ -61,7 +61,7 @@ async function main(): Promise<void> {
   say('disk', disk, null);
   say('grouped', grouped, disk);
   say('quiet', ofQuiet, disk);
-  say('', ofQuiet, grouped);
+  say('… grouped', ofQuiet, grouped);
   say('compacting', ofCompacting, ofQuiet);
   for (const { dataDir } of [quiet, compacting]) await saySegments(dataDir);
 }
