@@ -1,15 +1,7 @@
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-
-/** A file that is appended to. */
-export interface AppendFile {
-  /** Writes all of the buffers at the end; they may be reused when the promise has resolved. */
-  write(buffers: readonly Buffer[]): Promise<void>;
-  datasync(): Promise<void>;
-  /** Cuts off what a failed write left behind. */
-  truncate(length: number): Promise<void>;
-  close(): Promise<void>;
-}
+import type { AppendFile } from './append-file.ts';
+import { PreparedFile } from './prepared-file.ts';
 
 /** A file that is read from in places. */
 export interface ReadFile {
@@ -88,7 +80,7 @@ class FileDisk implements Disk {
   async create(name: string): Promise<AppendFile> {
     const path = join(this.directory, name);
     await rm(path, { force: true });
-    return new RealFile(await open(path, 'ax'));
+    return PreparedFile.create(path);
   }
 
   async replace(name: string, content: Buffer): Promise<void> {
@@ -125,41 +117,5 @@ class FileDisk implements Disk {
     } finally {
       await directory.close();
     }
-  }
-}
-
-class RealFile implements AppendFile {
-  private readonly handle: FileHandle;
-
-  constructor(handle: FileHandle) {
-    this.handle = handle;
-  }
-
-  async write(buffers: readonly Buffer[]): Promise<void> {
-    let rest = buffers;
-    while (rest.length > 0) {
-      let { bytesWritten } = await this.handle.writev(rest as Buffer[]);
-      const next: Buffer[] = [];
-      for (const buffer of rest) {
-        if (bytesWritten >= buffer.length) bytesWritten -= buffer.length;
-        else {
-          next.push(buffer.subarray(bytesWritten));
-          bytesWritten = 0;
-        }
-      }
-      rest = next;
-    }
-  }
-
-  datasync(): Promise<void> {
-    return this.handle.datasync();
-  }
-
-  truncate(length: number): Promise<void> {
-    return this.handle.truncate(length);
-  }
-
-  close(): Promise<void> {
-    return this.handle.close();
   }
 }

@@ -4,6 +4,7 @@ import { type PublishedRecord, type RecordVisitor, readRecords, type SurvivorsRe
 import {
   findBatch,
   findProofOf,
+  findZeros,
   type JournalDamage,
   readSegmentHeader,
   segmentHeaderBytes,
@@ -77,12 +78,13 @@ function inspectSegment(
     }
     batch = findBatch(content, batch.end, epoch);
   }
-  if (whole === content.length) return report(unit - firstUnit, null);
+  const end = last ? findZeros(content, whole) : content.length;
+  if (whole === end) return report(unit - firstUnit, null);
   const torn = last && findProofOf(unit, content, whole, epoch) === undefined;
   return report(unit - firstUnit, {
     kind: torn ? 'torn tail' : 'damage',
     offset: whole,
-    what: `${content.length - whole} octets behind the last whole unit`,
+    what: `${end - whole} octets behind the last whole unit`,
   });
 }
 

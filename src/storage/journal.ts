@@ -6,10 +6,11 @@ import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { Ring } from '../lib/ring.ts';
 import type { Timer, Timers } from '../lib/timers.ts';
+import { type AppendFile, SyncFailed } from './append-file.ts';
 import type { Catalog, Segment, StateRecord } from './catalog.ts';
 import { ColdEntries, type ColdJournal } from './cold-entries.ts';
 import { Compactor, type MoveWriter, type SurvivorsPart } from './compaction.ts';
-import type { AppendFile, Disk } from './disk.ts';
+import type { Disk } from './disk.ts';
 import { readManifest, writeManifest } from './manifest.ts';
 import { deathsBytes, publishedAt, RecordWriter, runsBytes, survivorsBytes, toRuns } from './record.ts';
 import { type RecoveredState, recover } from './recovery.ts';
@@ -288,17 +289,19 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
       sealBatch(batch, { unit: this.unit, synced: this.syncedUnit, epoch: tail.epoch, commits });
       bytes += batch.length;
     }
+    const through = this.durability.mode === 'sync';
     let failed = false;
     await this.insist(async () => {
       if (failed) await this.file.truncate(tail.bytes);
       failed = true;
-      await this.file.write(this.batches);
+      if (through) await this.file.writeThrough(this.batches);
+      else await this.file.write(this.batches);
     });
     tail.bytes += bytes;
     this.batches.length = 0;
     for (const writer of this.used) if (this.spares.length < sparesMax) this.spares.push(writer);
     this.used.length = 0;
-    if (this.durability.mode === 'sync') await this.sync();
+    if (through) this.syncedUnit = this.unit;
     else if (this.durability.mode === 'interval' && this.syncDue === null) {
       this.syncDue = this.options.timers.after(this.durability.intervalMs, () => {
         this.syncDue = null;
@@ -321,7 +324,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
         await operation();
         break;
       } catch (error) {
-        if (this.closing) throw error;
+        if (this.closing || error instanceof SyncFailed) throw error;
         this.fail(error as Error);
         await new Promise<void>((resolve) => this.options.timers.after(retryMs, resolve));
       }
@@ -375,7 +378,10 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
 
   private async roll(): Promise<void> {
     if (this.catalog.tail.bytes < this.options.segmentBytes) return;
-    await this.sync();
+    // Behind its end there may be zeros, which only the last segment may have.
+    await this.insist(() => this.file.truncate(this.catalog.tail.bytes));
+    await this.file.datasync();
+    this.syncedUnit = this.unit;
     const epoch = this.catalog.tail.epoch + 1;
     let file: AppendFile | undefined;
     await this.insist(async () => {

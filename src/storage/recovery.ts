@@ -8,6 +8,7 @@ import { type PublishedRecord, type RecordVisitor, readRecords, type SurvivorsRe
 import {
   findBatch,
   findProofOf,
+  findZeros,
   JournalDamage,
   readSegmentHeader,
   segmentHeaderBytes,
@@ -247,7 +248,8 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
     if (!last || findProofOf(state.unit + 1, file, whole, epoch) !== undefined) {
       throw new JournalDamage(name, whole, 'a batch fails its checksum');
     }
-    log.warn({ file: name, offset: whole, bytes: file.length - whole }, 'journal: cut a torn tail off');
+    const bytes = findZeros(file, whole) - whole;
+    if (bytes > 0) log.warn({ file: name, offset: whole, bytes }, 'journal: cut a torn tail off');
     await disk.truncate(name, whole);
   }
   return state;

@@ -1,7 +1,8 @@
 import type { KeptEntry } from '../core/queue/entry.ts';
 import { emptyBuffer, encodeText } from '../lib/bytes.ts';
+import type { AppendFile } from './append-file.ts';
 import type { Home } from './cold-table.ts';
-import type { AppendFile, Disk } from './disk.ts';
+import type { Disk } from './disk.ts';
 import { deathsBytes, RecordWriter } from './record.ts';
 
 /** Small, so that a message that stays long keeps little of what came with it. */

@@ -82,6 +82,28 @@ function checksum(batch: Buffer): number {
 }
 
 /**
+ * Where the whole units of a segment end, and the unit that would be next.
+ * @throws JournalDamage when the file is not that segment
+ */
+export function findEnd(file: Buffer, epoch: number): { readonly end: number; readonly unit: number } {
+  let unit = readSegmentHeader(segmentName(epoch), file, epoch);
+  let end = segmentHeaderBytes;
+  for (let batch = findBatch(file, end, epoch); batch?.unit === unit; batch = findBatch(file, batch.end, epoch)) {
+    if (!batch.commits) continue;
+    end = batch.end;
+    unit += 1;
+  }
+  return { end, unit };
+}
+
+/** Where the zeros begin that reach to the end of the file, from `from` on: room that was prepared and not used. */
+export function findZeros(file: Buffer, from: number): number {
+  let at = file.length;
+  while (at > from && file[at - 1] === 0) at -= 1;
+  return at;
+}
+
+/**
  * The place of an unharmed batch behind `from` that was written when `unit` was known to be on the disk: its presence
  * makes a bad batch of that unit damage, not a torn tail.
  */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import amqplib from 'amqplib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findZeros } from '../../src/storage/segment.ts';
 import { Amqp10Peer, data, section } from '../support/amqp10-peer.ts';
 import { ApiClient } from '../support/api-client.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
@@ -118,11 +119,14 @@ async function exported(directory: string): Promise<{ code: number; records: Rec
   return { code, records: lines.map((line) => JSON.parse(line) as Record<string, unknown>), err };
 }
 
-/** A copy of the data directory, with its log changed. */
+/** A copy of the data directory, with its log changed, which has no prepared room behind its end. */
 async function harmed(change: (log: Buffer) => Buffer): Promise<string> {
   const directory = await mkdtemp(join(home, 'harmed-'));
   for (const [name, content] of await filesOf(dataDir)) {
-    await writeFile(join(directory, name), name === segment ? change(Buffer.from(content)) : content);
+    await writeFile(
+      join(directory, name),
+      name === segment ? change(content.subarray(0, findZeros(content, 0))) : content,
+    );
   }
   return directory;
 }

@@ -58,6 +58,7 @@ class Run {
     this.queueBytes = this.random.pick([1, 2000, 20_000]);
     this.failing = new Set(this.random.pick(operations));
     this.rate = this.random.pick([0.02, 0.1, 0.5]);
+    this.disk.preparedBytes = this.random.pick([0, 100, 3000]);
   }
 
   async run(steps: number): Promise<void> {

@@ -1,4 +1,5 @@
-import type { AppendFile, Disk, ReadFile } from '../../src/storage/disk.ts';
+import { type AppendFile, SyncFailed } from '../../src/storage/append-file.ts';
+import type { Disk, ReadFile } from '../../src/storage/disk.ts';
 import type { Random } from './random.ts';
 
 const sectorBytes = 512;
@@ -7,6 +8,8 @@ const sectorBytes = 512;
 interface File {
   content: Buffer;
   synced: number;
+  /** Zeros behind it, of room that was prepared. */
+  zeros: number;
 }
 
 export type Operation =
@@ -32,6 +35,8 @@ export class SimulatedDisk implements Disk {
   /** Operations so far, and those that are under way. */
   operations = 0;
   pending = 0;
+  /** How many zeros a file holds behind its end after a `writeThrough`. */
+  preparedBytes = 0;
   /** Asked before each operation. */
   fault: (operation: Operation, count: number, name: string) => Fault = () => null;
   private readonly files = new Map<string, File>();
@@ -40,19 +45,21 @@ export class SimulatedDisk implements Disk {
 
   static holding(files: Iterable<readonly [string, Buffer]>): SimulatedDisk {
     const disk = new SimulatedDisk();
-    for (const [name, content] of files) disk.files.set(name, { content, synced: content.length });
+    for (const [name, content] of files) disk.files.set(name, { content, synced: content.length, zeros: 0 });
     disk.entries = new Map(disk.files);
     return disk;
   }
 
   /** What is there now, as after the death of the process alone. */
   contents(): Map<string, Buffer> {
-    return new Map([...this.files].map(([name, file]) => [name, Buffer.from(file.content)]));
+    return new Map([...this.files].map(([name, file]) => [name, withZeros(file, file.content)]));
   }
 
   /** What was synced, and nothing else: the least that a loss of power leaves. */
   syncedContents(): Map<string, Buffer> {
-    return new Map([...this.entries].map(([name, file]) => [name, Buffer.from(file.content.subarray(0, file.synced))]));
+    return new Map(
+      [...this.entries].map(([name, file]) => [name, withZeros(file, file.content.subarray(0, file.synced))]),
+    );
   }
 
   /** What a loss of power leaves. */
@@ -64,7 +71,9 @@ export class SimulatedDisk implements Disk {
       if (file === undefined) left.delete(name);
       else left.set(name, file);
     }
-    return SimulatedDisk.holding([...left].map(([name, file]) => [name, tear(file, random)] as const));
+    const disk = SimulatedDisk.holding([...left].map(([name, file]) => [name, tear(file, random)] as const));
+    disk.preparedBytes = this.preparedBytes;
+    return disk;
   }
 
   async list(): Promise<string[]> {
@@ -74,7 +83,8 @@ export class SimulatedDisk implements Disk {
 
   async read(name: string): Promise<Buffer> {
     await this.step('read', name);
-    return Buffer.from(this.get(name).content);
+    const file = this.get(name);
+    return withZeros(file, file.content);
   }
 
   async open(name: string): Promise<ReadFile> {
@@ -91,33 +101,45 @@ export class SimulatedDisk implements Disk {
 
   async create(name: string): Promise<AppendFile> {
     await this.step('create', name);
-    const file: File = { content: Buffer.alloc(0), synced: 0 };
+    const file: File = { content: Buffer.alloc(0), synced: 0, zeros: 0 };
     this.files.set(name, file);
+    const write = async (buffers: readonly Buffer[]): Promise<void> => {
+      const bytes = Buffer.concat(buffers);
+      await this.step('write', name, () => {
+        file.content = Buffer.concat([file.content, bytes.subarray(0, bytes.length >> 1)]);
+      });
+      file.content = Buffer.concat([file.content, bytes]);
+    };
+    const datasync = async (): Promise<void> => {
+      const { length } = file.content;
+      await this.step('datasync', name);
+      file.synced = Math.max(file.synced, Math.min(length, file.content.length));
+    };
     return {
-      write: async (buffers) => {
-        const bytes = Buffer.concat(buffers);
-        await this.step('write', name, () => {
-          file.content = Buffer.concat([file.content, bytes.subarray(0, bytes.length >> 1)]);
+      write,
+      datasync,
+      writeThrough: async (buffers) => {
+        await write(buffers);
+        await datasync().catch((error) => {
+          throw new SyncFailed(error);
         });
-        file.content = Buffer.concat([file.content, bytes]);
-      },
-      datasync: async () => {
-        const { length } = file.content;
-        await this.step('datasync', name);
-        file.synced = Math.max(file.synced, Math.min(length, file.content.length));
+        file.zeros = this.preparedBytes;
       },
       truncate: async (length) => {
         await this.step('truncate', name);
         file.content = file.content.subarray(0, length);
         file.synced = Math.min(file.synced, length);
+        file.zeros = 0;
       },
-      close: async () => {},
+      close: async () => {
+        file.zeros = 0;
+      },
     };
   }
 
   async replace(name: string, content: Buffer): Promise<void> {
     await this.step('replace', name);
-    this.files.set(name, { content, synced: content.length });
+    this.files.set(name, { content, synced: content.length, zeros: 0 });
     await this.sync();
   }
 
@@ -167,5 +189,9 @@ function tear(file: File, random: Random): Buffer {
   for (let at = file.synced; at < length; at = (Math.floor(at / sectorBytes) + 1) * sectorBytes) {
     if (random.chance(0.3)) content.fill(0, at, Math.min((Math.floor(at / sectorBytes) + 1) * sectorBytes, length));
   }
-  return content;
+  return withZeros(file, content);
+}
+
+function withZeros(file: File, content: Buffer): Buffer {
+  return Buffer.concat([content, Buffer.alloc(file.zeros)]);
 }

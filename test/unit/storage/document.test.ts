@@ -79,6 +79,7 @@ test('a program that knows docs/storage.md alone reads the state that the broker
   for (let seed = 1; seed <= 20; seed++) {
     const random = new Random(seed);
     const disk = new SimulatedDisk();
+    disk.preparedBytes = 1000;
     const core = await JournaledBroker.open(disk, segmentBytes);
     const names = ['a', 'b', 'quorum', 'brief', 'schlüssel'];
     for (const name of names) {

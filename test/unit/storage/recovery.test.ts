@@ -4,8 +4,9 @@ import { Random } from '../../support/random.ts';
 import { SimulatedDisk } from '../../support/simulated-disk.ts';
 
 /** Three units: the queue with a, then b to d with a settled, then e. */
-async function threeUnits(): Promise<SimulatedDisk> {
+async function threeUnits(preparedBytes = 0): Promise<SimulatedDisk> {
   const disk = new SimulatedDisk();
+  disk.preparedBytes = preparedBytes;
   const core = await JournaledBroker.open(disk);
   core.declare('q');
   core.publish('q', 'a');
@@ -81,6 +82,30 @@ test('after a torn tail was cut, the log goes on behind it and opens again', asy
   await core.durable();
   const again = await JournaledBroker.open(SimulatedDisk.holding(disk.contents()));
   expect(again.bodies('q')).toEqual(['b', 'c', 'd', 'f']);
+});
+
+test('zeros of room that was prepared end the last segment as its end does, and are cut off', async () => {
+  const disk = SimulatedDisk.holding((await threeUnits(1000)).contents());
+  const bytes = disk.contents().get(segment)!.length;
+  const core = await JournaledBroker.open(disk);
+  expect(core.bodies('q')).toEqual(['b', 'c', 'd', 'e']);
+  expect(disk.contents().get(segment)).toHaveLength(bytes - 1000);
+});
+
+test('a unit that is torn ahead of such zeros is cut off', async () => {
+  const contents = (await threeUnits(1000)).contents();
+  const log = contents.get(segment)!;
+  log.fill(0, log.length - 1010);
+  const core = await JournaledBroker.open(SimulatedDisk.holding(contents));
+  expect(core.bodies('q')).toEqual(['b', 'c', 'd']);
+});
+
+test('zeros at the end of a segment that others follow are damage: it was cut to its length before', async () => {
+  const disk = await threeUnits();
+  await (await JournaledBroker.open(disk)).durable();
+  const contents = disk.contents();
+  contents.set(segment, Buffer.concat([contents.get(segment)!, Buffer.alloc(1000)]));
+  await expect(JournaledBroker.open(SimulatedDisk.holding(contents))).rejects.toThrow(/a batch fails its checksum/);
 });
 
 test('a segment that the manifest names and that is missing stops the start', async () => {
