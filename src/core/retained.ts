@@ -91,7 +91,7 @@ export class Retained {
   }
 
   clearAll(): void {
-    const all = new Set<Message>();
+    const all: Message[] = [];
     collectAll(this.root, 0, all, false);
     for (const { routingKey } of all) this.clear(routingKey);
   }
@@ -104,16 +104,12 @@ export class Retained {
 
   /** All whose routing key the filter matches; a leading wildcard does not match a leading `$` [MQTT-4.7.2-1]. */
   match(filter: Pattern, nowMs: number): Message[] {
-    const found = new Set<Message>();
-    collect(this.root, filter, 0, nowMs, found, true);
-    return [...found];
+    return collect(this.root, filter, nowMs, true);
   }
 
   /** All whose routing key the pattern of a binding matches: to its wildcards `$` is a character as others. */
   matchBinding(pattern: Pattern, nowMs: number): Message[] {
-    const found = new Set<Message>();
-    collect(this.root, pattern, 0, nowMs, found, false);
-    return [...found];
+    return collect(this.root, pattern, nowMs, false);
   }
 
   /** Did the client publish what is retained? It may have come with an earlier connection, or before a restart. */
@@ -187,34 +183,73 @@ function isExpired(message: Message, nowMs: number): boolean {
   return message.expiresAtMs > 0 && message.expiresAtMs <= nowMs;
 }
 
-/** @param hides at the root, wildcards do not see words that begin with `$` */
-function collect(node: Node, pattern: Pattern, at: number, nowMs: number, found: Set<Message>, hides: boolean): void {
-  if (at === pattern.length) {
-    if (node.message !== null && !isExpired(node.message, nowMs)) found.add(node.message);
-    return;
+/**
+ * What a pattern matches below `root`. Each node is visited once, with all the places of the pattern that may go on
+ * there, from a list and not by calls within calls: topics may have 65,536 words, and bindings many `#`.
+ *
+ * @param hides at the root, wildcards do not see words that begin with `$`
+ */
+function collect(root: Node, pattern: Pattern, nowMs: number, hides: boolean): Message[] {
+  const found: Message[] = [];
+  const visits = [{ node: root, places: [0] }];
+  for (const { node, places } of visits) {
+    const reached = pastHashes(pattern, places);
+    if (reached.some((place) => isLastHash(pattern, place))) {
+      collectAll(node, nowMs, found, hides && node === root);
+      continue;
+    }
+    if (reached.includes(pattern.length)) take(node, nowMs, found);
+    for (const next of nextNodes(node, pattern, reached)) {
+      if (hides && node === root && pattern[0] === anyWord && isHidden(next)) continue;
+      visits.push({ node: next, places: placesBehind(pattern, reached, next.word) });
+    }
   }
-  const token = pattern[at]!;
-  if (typeof token === 'string') {
-    const next = node.words?.get(token);
-    if (next !== undefined) collect(next, pattern, at + 1, nowMs, found, false);
-    return;
+  return found;
+}
+
+/** With the places behind each `#`, which may stand for no word at all. */
+function pastHashes(pattern: Pattern, places: readonly number[]): number[] {
+  const reached = new Set<number>();
+  for (let place of places) {
+    reached.add(place);
+    while (pattern[place] === anyWords) reached.add(++place);
   }
-  if (token === anyWords) {
-    // Filters have their `#` last: everything from here downwards. Those of bindings may go on after it.
-    if (at === pattern.length - 1) return collectAll(node, nowMs, found, hides);
-    collect(node, pattern, at + 1, nowMs, found, hides);
+  return [...reached];
+}
+
+function isLastHash(pattern: Pattern, place: number): boolean {
+  return place === pattern.length - 1 && pattern[place] === anyWords;
+}
+
+function nextNodes(node: Node, pattern: Pattern, places: readonly number[]): Iterable<Node> {
+  const { words } = node;
+  if (words === null) return [];
+  const tokens = places.filter((place) => place < pattern.length).map((place) => pattern[place]!);
+  if (tokens.includes(anyWord) || tokens.includes(anyWords)) return words.values();
+  return [...new Set(tokens)].flatMap((token) => (typeof token === 'string' ? (words.get(token) ?? []) : []));
+}
+
+function placesBehind(pattern: Pattern, places: readonly number[], word: string): number[] {
+  const behind: number[] = [];
+  for (const place of places) {
+    const token = pattern[place];
+    if (token === anyWords) behind.push(place);
+    else if (token === anyWord || token === word) behind.push(place + 1);
   }
-  if (node.words === null) return;
-  for (const next of node.words.values()) {
-    if (hides && isHidden(next)) continue;
-    collect(next, pattern, token === anyWord ? at + 1 : at, nowMs, found, false);
+  return behind;
+}
+
+function collectAll(root: Node, nowMs: number, found: Message[], hides: boolean): void {
+  const nodes = [root];
+  for (const node of nodes) {
+    take(node, nowMs, found);
+    if (node.words === null) continue;
+    for (const next of node.words.values()) if (!(hides && node === root && isHidden(next))) nodes.push(next);
   }
 }
 
-function collectAll(node: Node, nowMs: number, found: Set<Message>, hides: boolean): void {
-  if (node.message !== null && !isExpired(node.message, nowMs)) found.add(node.message);
-  if (node.words === null) return;
-  for (const next of node.words.values()) if (!hides || !isHidden(next)) collectAll(next, nowMs, found, false);
+function take({ message }: Node, nowMs: number, found: Message[]): void {
+  if (message !== null && !isExpired(message, nowMs)) found.push(message);
 }
 
 function isHidden(node: Node): boolean {

@@ -67,57 +67,59 @@ export class TopicTrie<T> {
   }
 
   match(routingKey: string, found: T[]): void {
-    const words = wordsOf(routingKey);
-    const visited = new Map<Node<T>, Set<number>>();
-    walk(this.root, words, 0, found, visited);
+    new Walk(this.root, wordsOf(routingKey), found).run();
   }
 }
 
-function walk<T>(node: Node<T>, words: string[], at: number, found: T[], visited: Map<Node<T>, Set<number>>): void {
-  if (node.anyWords !== null) skipWords(node.anyWords, words, at, found, visited);
-  if (at === words.length) {
-    if (node.values !== null) for (const value of node.values) found.push(value);
-    return;
-  }
-  const word = node.words?.get(words[at]!);
-  if (word !== undefined) walk(word, words, at + 1, found, visited);
-  if (node.anyWord !== null) walk(node.anyWord, words, at + 1, found, visited);
-}
+/** One key on its way through the trie. What is still to be walked is a list, not a stack of calls: a topic may have 65,536 words. */
+class Walk<T> {
+  private readonly words: readonly string[];
+  private readonly found: T[];
+  private readonly nodes: Node<T>[] = [];
+  /** Of each of `nodes`: how many words led to it. */
+  private readonly places: number[] = [];
+  /** The first place from which each `#` that was met has gone on: it went on from all the places behind it, too. */
+  private readonly hashes = new Map<Node<T>, number>();
 
-// Below a `#`: continue after none, one, two … of the remaining words, each continuation at most once.
-function skipWords<T>(
-  hash: Node<T>,
-  words: string[],
-  at: number,
-  found: T[],
-  visited: Map<Node<T>, Set<number>>,
-): void {
-  let seen = visited.get(hash);
-  if (seen === undefined) {
-    seen = new Set();
-    visited.set(hash, seen);
+  constructor(root: Node<T>, words: readonly string[], found: T[]) {
+    this.words = words;
+    this.found = found;
+    this.walkLater(root, 0);
   }
-  if (hash.values !== null && seen.size === 0) for (const value of hash.values) found.push(value);
-  for (let next = at; next <= words.length; next++) {
-    if (seen.has(next)) return; // and so were all the places behind it
-    seen.add(next);
-    const rest = hash.anyWords !== null || hash.anyWord !== null || hash.words !== null;
-    if (rest) walkBehind(hash, words, next, found, visited);
-  }
-}
 
-// The node of a `#` itself matched what remains already: only its children are walked.
-function walkBehind<T>(
-  hash: Node<T>,
-  words: string[],
-  at: number,
-  found: T[],
-  visited: Map<Node<T>, Set<number>>,
-): void {
-  if (at === words.length) return;
-  const word = hash.words?.get(words[at]!);
-  if (word !== undefined) walk(word, words, at + 1, found, visited);
-  if (hash.anyWord !== null) walk(hash.anyWord, words, at + 1, found, visited);
+  run(): void {
+    for (let node = this.nodes.pop(); node !== undefined; node = this.nodes.pop()) this.walk(node, this.places.pop()!);
+  }
+
+  private walkLater(node: Node<T> | null | undefined, at: number): void {
+    if (node === null || node === undefined) return;
+    this.nodes.push(node);
+    this.places.push(at);
+  }
+
+  private walk(node: Node<T>, at: number): void {
+    if (node.anyWords !== null) this.skipWords(node.anyWords, at);
+    if (at === this.words.length) this.take(node);
+    else {
+      this.walkLater(node.anyWord, at + 1);
+      this.walkLater(node.words?.get(this.words[at]!), at + 1);
+    }
+  }
+
+  // Behind a `#`: on after none, one, two … of the remaining words.
+  private skipWords(hash: Node<T>, at: number): void {
+    const gone = this.hashes.get(hash);
+    if (gone === undefined) this.take(hash);
+    else if (gone <= at) return;
+    this.hashes.set(hash, at);
+    if (hash.words === null) return;
+    const end = gone ?? this.words.length;
+    for (let next = at; next < end; next++) this.walkLater(hash.words.get(this.words[next]!), next + 1);
+  }
+
+  private take(node: Node<T>): void {
+    if (node.values !== null) for (const value of node.values) this.found.push(value);
+  }
 }
 
 /** `#.#` is `#`, and `#.*` is `*.#`: a `#` is followed by a word or by nothing, so that no `#` hangs below another. */

@@ -52,6 +52,11 @@ describe('a topic trie', () => {
     expect(matching([pattern], key)).toEqual([pattern]);
   });
 
+  test('a key of 65,536 words against patterns as long is no deep recursion', () => {
+    const patterns = ['*', 'a'].map((word) => new Array<string>(65_536).fill(word).join('.'));
+    expect(matching(patterns, new Array<string>(65_536).fill('a').join('.'))).toEqual(patterns);
+  });
+
   const word = fc.constantFrom('a', 'b', '');
   const token = fc.oneof(word, fc.constant(anyWord), fc.constant(anyWords));
 
