@@ -1,15 +1,16 @@
 import { anyWord, anyWords, type Pattern, type Token, wordsOf } from '../topic.ts';
 
 class Node<T> {
-  readonly token: Token;
-  readonly parent: Node<T> | null;
+  /** The tokens that lead here from the parent: a `#` alone, or words and `*`s up to where patterns part. */
+  path: Pattern;
+  parent: Node<T> | null;
   words: Map<string, Node<T>> | null = null;
   anyWord: Node<T> | null = null;
   anyWords: Node<T> | null = null;
   values: Set<T> | null = null;
 
-  constructor(token: Token, parent: Node<T> | null) {
-    this.token = token;
+  constructor(path: Pattern, parent: Node<T> | null) {
+    this.path = path;
     this.parent = parent;
   }
 
@@ -19,21 +20,29 @@ class Node<T> {
     return this.words?.get(token);
   }
 
-  make(token: Token): Node<T> {
-    const node = new Node(token, this);
-    if (token === anyWord) this.anyWord = node;
-    else if (token === anyWords) this.anyWords = node;
+  /** In the place of the child that begins with the same token, if there is one. */
+  put(child: Node<T>): void {
+    child.parent = this;
+    const token = child.path[0]!;
+    if (token === anyWord) this.anyWord = child;
+    else if (token === anyWords) this.anyWords = child;
     else {
       this.words ??= new Map();
-      this.words.set(token, node);
+      this.words.set(token, child);
     }
-    return node;
   }
 
   drop(token: Token): void {
     if (token === anyWord) this.anyWord = null;
     else if (token === anyWords) this.anyWords = null;
     else if (this.words?.delete(token) && this.words.size === 0) this.words = null;
+  }
+
+  /** Its child where it has no other, and no values: a node that nothing parts at. */
+  get onlyChild(): Node<T> | undefined {
+    if (this.values !== null || this.anyWords !== null) return undefined;
+    if (this.anyWord !== null) return this.words === null ? this.anyWord : undefined;
+    return this.words?.size === 1 ? this.words.values().next().value : undefined;
   }
 
   get empty(): boolean {
@@ -43,27 +52,41 @@ class Node<T> {
 
 /**
  * Patterns by their words. Matching walks the key once for each branch that a wildcard opens; the steps below a `#`
- * are remembered, so that a pattern of many `#` costs nodes × words and not words to their number.
+ * are remembered, so that a pattern of many `#` costs nodes × words and not words to their number. There are nodes
+ * only where patterns part or end, for one of 65,536 levels would take 20 MB of them.
  */
 export class TopicTrie<T> {
-  private readonly root = new Node<T>('', null);
+  private readonly root = new Node<T>([], null);
 
   add(pattern: Pattern, value: T): void {
+    const tokens = collapse(pattern);
     let node = this.root;
-    for (const token of collapse(pattern)) node = node.find(token) ?? node.make(token);
+    for (let at = 0; at < tokens.length; at += node.path.length) {
+      const child = node.find(tokens[at]!);
+      if (child === undefined) {
+        const made = new Node<T>(pathFrom(tokens, at), node);
+        node.put(made);
+        node = made;
+      } else node = part(child, commonLength(child.path, tokens, at));
+    }
     node.values ??= new Set();
     node.values.add(value);
   }
 
   remove(pattern: Pattern, value: T): void {
+    const tokens = collapse(pattern);
     let node: Node<T> | undefined = this.root;
-    for (const token of collapse(pattern)) {
-      node = node.find(token);
-      if (node === undefined) return;
+    for (let at = 0; at < tokens.length; at += node.path.length) {
+      node = node.find(tokens[at]!);
+      if (node === undefined || commonLength(node.path, tokens, at) < node.path.length) return;
     }
     if (!node.values?.delete(value) || node.values.size > 0) return;
     node.values = null;
-    for (let empty = node; empty.empty && empty.parent !== null; empty = empty.parent) empty.parent.drop(empty.token);
+    while (node.empty && node.parent !== null) {
+      node.parent.drop(node.path[0]!);
+      node = node.parent;
+    }
+    join(node);
   }
 
   match(routingKey: string, found: T[]): void {
@@ -97,7 +120,11 @@ class Walk<T> {
     this.places.push(at);
   }
 
+  // `at` is behind the word that the first token of the node's path has matched.
   private walk(node: Node<T>, at: number): void {
+    for (let i = 1; i < node.path.length; i++, at++) {
+      if (at === this.words.length || (node.path[i] !== anyWord && node.path[i] !== this.words[at])) return;
+    }
     if (node.anyWords !== null) this.skipWords(node.anyWords, at);
     if (at === this.words.length) this.take(node);
     else {
@@ -120,6 +147,37 @@ class Walk<T> {
   private take(node: Node<T>): void {
     if (node.values !== null) for (const value of node.values) this.found.push(value);
   }
+}
+
+function pathFrom(tokens: Pattern, at: number): Pattern {
+  if (tokens[at] === anyWords) return [anyWords];
+  const end = tokens.indexOf(anyWords, at);
+  return tokens.slice(at, end === -1 ? tokens.length : end);
+}
+
+/** How many tokens of the path are those from `at` on. */
+function commonLength(path: Pattern, tokens: Pattern, at: number): number {
+  let length = 0;
+  while (length < path.length && path[length] === tokens[at + length]) length += 1;
+  return length;
+}
+
+/** @returns the node that the first `length` tokens of the path lead to: this one, or a new one above it */
+function part<T>(node: Node<T>, length: number): Node<T> {
+  if (length === node.path.length) return node;
+  const above = new Node<T>(node.path.slice(0, length), node.parent);
+  node.parent!.put(above);
+  node.path = node.path.slice(length);
+  above.put(node);
+  return above;
+}
+
+/** Undoes `part` where nothing parts any more. */
+function join<T>(node: Node<T>): void {
+  const { parent, onlyChild } = node;
+  if (parent === null || onlyChild === undefined || node.path[0] === anyWords) return;
+  onlyChild.path = [...node.path, ...onlyChild.path];
+  parent.put(onlyChild);
 }
 
 /** `#.#` is `#`, and `#.*` is `*.#`: a `#` is followed by a word or by nothing, so that no `#` hangs below another. */
