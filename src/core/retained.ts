@@ -7,7 +7,8 @@ import type { Journal, Position } from './journal.ts';
 import { HeaderName } from './lookup.ts';
 import { Message, noDeaths } from './message.ts';
 import type { Headers, Value } from './properties.ts';
-import { anyWord, anyWords, type Pattern, wordsOf } from './topic.ts';
+import { anyWord, anyWords, type Pattern, type Token, wordsOf } from './topic.ts';
+import { dropValue, findNode, makeNode, TopicNode } from './topic-tree.ts';
 
 /** The kind of retained messages among the journal's states; the key is virtual host and routing key. */
 export const retainedKind = 'retained';
@@ -28,22 +29,16 @@ export interface RetainedLimits {
   readonly bodyBytesMax: number;
 }
 
-class Node {
-  readonly word: string;
-  readonly parent: Node | null;
-  words: Map<string, Node> | null = null;
-  message: Message | null = null;
+interface Kept {
+  readonly message: Message;
   /** Who published it, of those that have client ids; '' = nobody knows. */
-  publisher = '';
-
-  constructor(word: string, parent: Node | null) {
-    this.word = word;
-    this.parent = parent;
-  }
+  readonly publisher: string;
 }
 
+type Node = TopicNode<Kept>;
+
 /**
- * The last retained message of each topic of a virtual host, in a trie over the topic's words so that filters with
+ * The last retained message of each topic of a virtual host, in a tree over the topic's words so that filters with
  * wildcards visit only what they match. Each message is a copy of its own: it may stay for years and must not keep
  * what it came with.
  */
@@ -57,7 +52,7 @@ export class Retained {
   /** null: what is retained goes with the process. */
   private readonly journal: Journal | null;
   private readonly limits: RetainedLimits;
-  private readonly root = new Node('', null);
+  private readonly root: Node = new TopicNode([], null);
   private readonly expiring = new Set<Node>();
 
   constructor(vhost: string, journal: Journal | null, limits: RetainedLimits) {
@@ -86,8 +81,7 @@ export class Retained {
   /** @returns as `set` */
   clear(routingKey: string): Position {
     const node = this.findNode(routingKey);
-    if (node === undefined || node.message === null) return 0;
-    return this.drop(node);
+    return node === undefined || node.value === null ? 0 : this.drop(node, node.value);
   }
 
   clearAll(): void {
@@ -114,13 +108,13 @@ export class Retained {
 
   /** Did the client publish what is retained? It may have come with an earlier connection, or before a restart. */
   isFrom(client: Client, { routingKey }: Message): boolean {
-    const publisher = this.findNode(routingKey)?.publisher;
-    return publisher !== undefined && publisher !== '' && publisher === nameOf(client);
+    const publisher = this.findNode(routingKey)?.value?.publisher ?? '';
+    return publisher !== '' && publisher === nameOf(client);
   }
 
   /** Forgets what is expired; to be called now and then. */
   sweep(nowMs: number): void {
-    for (const node of this.expiring) if (node.message !== null && isExpired(node.message, nowMs)) this.drop(node);
+    for (const node of this.expiring) if (isExpired(node.value!.message, nowMs)) this.drop(node, node.value!);
   }
 
   /** Puts back what the journal remembers. */
@@ -130,52 +124,29 @@ export class Retained {
 
   private keep(value: Buffer, routingKey: string): void {
     const message = decode(value, routingKey);
-    let node = this.root;
-    for (const word of wordsOf(message.routingKey)) {
-      node.words ??= new Map();
-      let next = node.words.get(word);
-      if (next === undefined) {
-        next = new Node(word, node);
-        node.words.set(word, next);
-      }
-      node = next;
-    }
-    if (node.message === null) this.count += 1;
-    else this.bodyBytes -= node.message.bodyBytes;
+    const node = makeNode(this.root, wordsOf(message.routingKey));
+    if (node.value === null) this.count += 1;
+    else this.bodyBytes -= node.value.message.bodyBytes;
     this.bodyBytes += message.bodyBytes;
-    node.message = message;
-    node.publisher = publisherIn(value);
+    node.value = { message, publisher: publisherIn(value) };
     if (message.expiresAtMs > 0) this.expiring.add(node);
     else this.expiring.delete(node);
   }
 
-  private drop(node: Node): Position {
-    const { routingKey, bodyBytes } = node.message!;
-    node.message = null;
+  private drop(node: Node, { message: { routingKey, bodyBytes } }: Kept): Position {
     this.bodyBytes -= bodyBytes;
     this.count -= 1;
     this.expiring.delete(node);
-    let empty = node;
-    while (empty.message === null && empty.words === null && empty.parent !== null) {
-      const { parent, word } = empty;
-      parent.words!.delete(word);
-      if (parent.words!.size === 0) parent.words = null;
-      empty = parent;
-    }
+    dropValue(node);
     return this.journal?.delete(retainedKind, nameKey(this.vhost, routingKey)) ?? 0;
   }
 
   private find(routingKey: string): Message | null {
-    return this.findNode(routingKey)?.message ?? null;
+    return this.findNode(routingKey)?.value?.message ?? null;
   }
 
   private findNode(routingKey: string): Node | undefined {
-    let node: Node | undefined = this.root;
-    for (const word of wordsOf(routingKey)) {
-      node = node.words?.get(word);
-      if (node === undefined) return undefined;
-    }
-    return node;
+    return findNode(this.root, wordsOf(routingKey));
   }
 }
 
@@ -193,15 +164,18 @@ function collect(root: Node, pattern: Pattern, nowMs: number, hides: boolean): M
   const found: Message[] = [];
   const visits = [{ node: root, places: [0] }];
   for (const { node, places } of visits) {
-    const reached = pastHashes(pattern, places);
-    if (reached.some((place) => isLastHash(pattern, place))) {
+    let reached = pastHashes(pattern, places);
+    for (let i = 1; i < node.path.length && !endsInHash(pattern, reached); i++) {
+      reached = pastHashes(pattern, placesBehind(pattern, reached, node.path[i]!));
+    }
+    if (endsInHash(pattern, reached)) {
       collectAll(node, nowMs, found, hides && node === root);
       continue;
     }
     if (reached.includes(pattern.length)) take(node, nowMs, found);
     for (const next of nextNodes(node, pattern, reached)) {
       if (hides && node === root && pattern[0] === anyWord && isHidden(next)) continue;
-      visits.push({ node: next, places: placesBehind(pattern, reached, next.word) });
+      visits.push({ node: next, places: placesBehind(pattern, reached, next.path[0]!) });
     }
   }
   return found;
@@ -217,8 +191,8 @@ function pastHashes(pattern: Pattern, places: readonly number[]): number[] {
   return [...reached];
 }
 
-function isLastHash(pattern: Pattern, place: number): boolean {
-  return place === pattern.length - 1 && pattern[place] === anyWords;
+function endsInHash(pattern: Pattern, places: readonly number[]): boolean {
+  return pattern[pattern.length - 1] === anyWords && places.includes(pattern.length - 1);
 }
 
 function nextNodes(node: Node, pattern: Pattern, places: readonly number[]): Iterable<Node> {
@@ -229,7 +203,7 @@ function nextNodes(node: Node, pattern: Pattern, places: readonly number[]): Ite
   return [...new Set(tokens)].flatMap((token) => (typeof token === 'string' ? (words.get(token) ?? []) : []));
 }
 
-function placesBehind(pattern: Pattern, places: readonly number[], word: string): number[] {
+function placesBehind(pattern: Pattern, places: readonly number[], word: Token): number[] {
   const behind: number[] = [];
   for (const place of places) {
     const token = pattern[place];
@@ -248,12 +222,12 @@ function collectAll(root: Node, nowMs: number, found: Message[], hides: boolean)
   }
 }
 
-function take({ message }: Node, nowMs: number, found: Message[]): void {
-  if (message !== null && !isExpired(message, nowMs)) found.push(message);
+function take({ value }: Node, nowMs: number, found: Message[]): void {
+  if (value !== null && !isExpired(value.message, nowMs)) found.push(value.message);
 }
 
 function isHidden(node: Node): boolean {
-  return node.word.charCodeAt(0) === 0x24;
+  return (node.path[0] as string).charCodeAt(0) === 0x24;
 }
 
 /*

@@ -19,13 +19,17 @@ const key = fc
   .filter((text) => text !== '');
 const token = fc.oneof(word, fc.constant(anyWord), fc.constant(anyWords));
 
-test('agrees with matching one pattern at a time', () => {
+test('agrees with matching one pattern at a time, after any keeping and clearing', () => {
   const pattern = fc.array(token, { minLength: 1, maxLength: 6 });
   fc.assert(
-    fc.property(fc.uniqueArray(key), pattern, (keys, tokens) => {
-      const expected = keys.filter((each) => matches(tokens, wordsOf(each))).sort();
-      expect(keysOf(retaining(keys).matchBinding(tokens, 0))).toEqual(expected);
+    fc.property(fc.uniqueArray(key), fc.nat(5), pattern, (keys, cleared, tokens) => {
+      const retained = retaining(keys);
+      for (const each of keys.slice(0, cleared)) retained.clear(each);
+      const expected = keys.slice(cleared).filter((each) => matches(tokens, wordsOf(each)));
+      expect(keysOf(retained.matchBinding(tokens, 0))).toEqual(expected.sort());
+      expect(retained.count).toBe(Math.max(0, keys.length - cleared));
     }),
+    { numRuns: 500 },
   );
 });
 
