@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { backup as copy } from '../storage/backup.ts';
 import { openDisk } from '../storage/disk.ts';
-import { inspect as read, type SegmentReport } from '../storage/inspect.ts';
-import type { RecordVisitor } from '../storage/record.ts';
-import { JournalDamage } from '../storage/segment.ts';
+import { type ExportVisitor, type LogReport, inspect as read } from '../storage/inspect.ts';
+import { salvage as rescue } from '../storage/salvage.ts';
+import type { Damage } from '../storage/scan.ts';
 import { jsonOption } from './api.ts';
 import { type Call, type Command, CommandError, type Group } from './command.ts';
 import { configOptions } from './start.ts';
@@ -12,47 +12,71 @@ import { renderTable } from './table.ts';
 
 const inspect: Command = {
   name: 'inspect',
-  summary: 'Show what each segment of the log holds.',
-  details: 'Reads the data directory and changes nothing; of a running broker the last unit may seem torn.',
+  summary: 'Show what the log holds, queue by queue and segment by segment, and what is damaged where.',
+  details:
+    'Reads the data directory and changes nothing; of a running broker the last unit may seem torn. Ends with 0, damaged or not: ' +
+    'verify tells by its exit code.',
   options: { ...configOptions, ...jsonOption },
   async run(call) {
-    const reports = await readLog(call);
-    if (call.flag('json')) return call.terminal.say(`${JSON.stringify(reports)}\n`);
+    const report = await readLog(call);
+    if (call.flag('json')) return call.terminal.say(`${JSON.stringify(report)}\n`);
+    const { segments, queues, kinds, damage } = report;
     const columns = ['file', 'bytes', 'units', 'messages', 'settlements', 'puts', 'deletions'] as const;
-    const rows = reports.map((report) => [
-      ...columns.map((column) => String(report[column])),
-      report.fault === null ? '' : describeFault(report.fault),
-    ]);
-    call.terminal.say(renderTable([...columns, 'fault'], rows, call.terminal.width));
+    const rows = segments.map((segment) => columns.map((column) => String(segment[column])));
+    const show = (heads: readonly string[], body: readonly (readonly string[])[]): void =>
+      call.terminal.say(`${renderTable(heads, body, call.terminal.width)}\n`);
+    show(columns, rows);
+    show(
+      ['queue', 'vhost', 'number', 'messages', 'bytes'],
+      queues.map(({ name, vhost, id, messages, bytes }) => [
+        name ?? '(its declaration is not there)',
+        vhost ?? '',
+        String(id),
+        String(messages),
+        String(bytes),
+      ]),
+    );
+    show(
+      ['kind', 'keys'],
+      Object.entries(kinds)
+        .map(([kind, count]) => [kind, String(count)])
+        .sort(byFirst),
+    );
+    call.terminal.say(damage.length === 0 ? 'the log is whole\n' : `${damage.map(describe).join('\n')}\n`);
   },
 };
+
+function byFirst([a]: readonly string[], [b]: readonly string[]): number {
+  return a! < b! ? -1 : 1;
+}
 
 const verify: Command = {
   name: 'verify',
   summary: 'Check every octet of the log against its checksums.',
   details:
-    'Ends with 0 when the log is whole, with 1 when it ends in a torn tail, which the next start cuts off, or is damaged.',
+    'Ends with 0 when the log is whole, with 1 when it ends in a torn tail, which the next start cuts off, or is damaged: a line on ' +
+    'standard error for each place.',
   options: configOptions,
   async run(call) {
-    const reports = await readLog(call);
-    const faults = reports.filter(({ fault }) => fault !== null);
-    if (faults.length > 0) throw new CommandError(faults.map(describe).join('\n'));
+    const { segments, damage } = await readLog(call);
+    if (damage.length > 0) throw new CommandError(damage.map(describe).join('\n'));
     let units = 0;
-    for (const report of reports) units += report.units;
-    call.terminal.say(`the log is whole: ${reports.length} segments, ${units} units\n`);
+    for (const segment of segments) units += segment.units;
+    call.terminal.say(`the log is whole: ${segments.length} segments, ${units} units\n`);
   },
 };
 
 const exportRecords: Command = {
   name: 'export',
-  summary: 'Print every record of the log, a JSON object a line.',
+  summary: 'Print every record of the log that can be read, a JSON object a line.',
   details:
     'What is no text is written as base64. What lives is what is published and not settled by a later line; docs/storage.md says what ' +
-    'the kinds and their keys are.',
+    'the kinds and their keys are. Damage is a line of its own where it stands, and what can be read behind it follows. ' +
+    'Ends with 1 when there is any.',
   options: configOptions,
   async run(call) {
     const say = (record: object): void => call.terminal.say(`${JSON.stringify(record)}\n`);
-    const reports = await readLog(call, {
+    const { damage } = await readLog(call, {
       published: (record) =>
         say({
           record: 'published',
@@ -74,16 +98,52 @@ const exportRecords: Command = {
       put: (kind, key, value) => say({ record: 'put', kind, key, ...shownValue(value) }),
       deleted: (kind, key) => say({ record: 'deleted', kind, key }),
       survivors: (part) => say({ record: 'survivors', ...part }),
+      damage: ({ kind, ...place }) => say({ record: kind, ...place }),
     });
-    const faults = reports.filter(({ fault }) => fault !== null);
-    if (faults.length > 0) throw new CommandError(faults.map(describe).join('\n'));
+    if (damage.length > 0) throw new CommandError(damage.map(describe).join('\n'));
   },
 };
+
+const salvage: Command = {
+  name: 'salvage',
+  summary: 'Write all that can be read of a damaged log into a new data directory.',
+  details:
+    'The data directory is not changed; DIR is empty, or not there. What damage took is lost, and what it had taken away is there again: ' +
+    'messages that were acknowledged may be delivered once more. Ends with 0 when the new directory can be started from. ' +
+    'docs/operations.md has the whole recipe.',
+  arguments: ['DIR'],
+  options: configOptions,
+  async run(call) {
+    const source = await dataDirectory(call);
+    const target = resolve(call.get(0));
+    const { report, found } = await rescue(source, target).catch((error: Error) => {
+      throw new CommandError(error.message);
+    });
+    for (const each of report.damage) call.terminal.say(`${describe(each)}\n`);
+    for (const { id, name } of found) {
+      const { messages } = report.queues.find((queue) => queue.id === id)!;
+      call.terminal.say(
+        `queue ${id} is declared nowhere: its ${count(messages, 'message')} came into '${name}' of '/'\n`,
+      );
+    }
+    let messages = 0;
+    for (const queue of report.queues) messages += queue.messages;
+    let keys = 0;
+    for (const each of Object.values(report.kinds)) keys += each;
+    call.terminal.say(
+      `wrote ${count(messages, 'message')} of ${count(report.queues.length, 'queue')} and ${count(keys, 'key')} to '${target}'\n`,
+    );
+  },
+};
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
 
 export const journal: Group = {
   name: 'journal',
   summary: 'Read the log of a broker that need not run.',
-  commands: [inspect, verify, exportRecords],
+  commands: [inspect, verify, exportRecords, salvage],
 };
 
 export const backup: Command = {
@@ -102,14 +162,8 @@ export const backup: Command = {
   },
 };
 
-async function readLog(call: Call, visitor: Partial<RecordVisitor> = {}): Promise<SegmentReport[]> {
-  const directory = await dataDirectory(call);
-  try {
-    return await read(await openDisk(directory), visitor);
-  } catch (error) {
-    if (error instanceof JournalDamage) throw new CommandError(error.message);
-    throw error;
-  }
+async function readLog(call: Call, visitor: Partial<ExportVisitor> = {}): Promise<LogReport> {
+  return read(await openDisk(await dataDirectory(call)), visitor);
 }
 
 async function dataDirectory(call: Call): Promise<string> {
@@ -120,12 +174,9 @@ async function dataDirectory(call: Call): Promise<string> {
   return directory;
 }
 
-function describe({ file, fault }: SegmentReport): string {
-  return fault === null ? '' : `${file}: ${describeFault(fault)}`;
-}
-
-function describeFault({ kind, offset, what }: NonNullable<SegmentReport['fault']>): string {
-  return `${kind} at offset ${offset}: ${what}`;
+function describe({ kind, file, offset, end, what }: Damage): string {
+  const skipped = end > offset ? `, ${end - offset} octets skipped up to ${end}` : '';
+  return `${file}: ${kind} at offset ${offset}${skipped}: ${what}`;
 }
 
 /** Most values are JSON, and are shown as that; others are octets. */

@@ -1,17 +1,10 @@
+import { decodeQueue, splitKey } from '../core/definitions.ts';
 import type { Disk } from './disk.ts';
-import { readManifest } from './manifest.ts';
 import { type PublishedRecord, type RecordVisitor, readRecords, type SurvivorsRecord } from './record.ts';
-import {
-  findBatch,
-  findProofOf,
-  findZeros,
-  type JournalDamage,
-  readSegmentHeader,
-  segmentHeaderBytes,
-  segmentName,
-} from './segment.ts';
+import { RecoveredState } from './recovery.ts';
+import { type Damage, scan } from './scan.ts';
 
-/** What one segment holds, for people: read offline, nothing is changed. */
+/** What one segment holds, for people: records that can be read. */
 export interface SegmentReport {
   readonly file: string;
   readonly bytes: number;
@@ -21,103 +14,151 @@ export interface SegmentReport {
   readonly puts: number;
   readonly deletions: number;
   readonly survivorLists: number;
-  /** What is wrong and where, or null. A torn tail is cut off at the next start, damage ends it. */
-  readonly fault: { readonly kind: 'torn tail' | 'damage'; readonly offset: number; readonly what: string } | null;
 }
 
-/**
- * Reads every segment that the manifest names, beyond damaged ones too.
- * @param visitor told of every record of closed units, for an export
- * @throws JournalDamage when the manifest cannot be read
- */
-export async function inspect(disk: Disk, visitor: Partial<RecordVisitor> = {}): Promise<SegmentReport[]> {
-  const epochs = await readManifest(disk);
-  const present = new Set(await disk.list());
-  const reports: SegmentReport[] = [];
-  for (const [i, epoch] of epochs.entries()) {
-    const file = segmentName(epoch);
-    const content = present.has(file) ? await disk.read(file) : null;
-    reports.push(inspectSegment(file, content, epoch, i === epochs.length - 1, visitor));
-  }
-  return reports;
+/** What waits in a queue. */
+export interface QueueReport {
+  readonly id: number;
+  /** Null where no record that can be read declares it: its messages stand in the log alone. */
+  readonly name: string | null;
+  readonly vhost: string | null;
+  readonly messages: number;
+  /** Of bodies. */
+  readonly bytes: number;
 }
 
-function inspectSegment(
-  file: string,
-  content: Buffer | null,
-  epoch: number,
-  last: boolean,
-  visitor: Partial<RecordVisitor>,
-): SegmentReport {
-  const counter = new Counter(visitor);
-  const report = (units: number, fault: SegmentReport['fault']): SegmentReport => ({
-    file,
-    bytes: content?.length ?? 0,
-    units,
-    ...counter.counts,
-    fault,
+export interface LogReport {
+  readonly segments: readonly SegmentReport[];
+  readonly queues: readonly QueueReport[];
+  /** Keys by their kind: users, exchanges, retained messages … */
+  readonly kinds: Readonly<Record<string, number>>;
+  readonly damage: readonly Damage[];
+}
+
+/** Told of every record that can be read, and of damage where it stands. */
+export interface ExportVisitor extends RecordVisitor {
+  damage(damage: Damage): void;
+}
+
+/** Reads the log through its damage; nothing is changed. @param visitor told of it all, for an export */
+export async function inspect(disk: Disk, visitor: Partial<ExportVisitor> = {}): Promise<LogReport> {
+  return (await readState(disk, visitor)).report;
+}
+
+/** As `inspect`, with the state that comes of all that can be read. */
+export async function readState(
+  disk: Disk,
+  visitor: Partial<ExportVisitor> = {},
+): Promise<{ report: LogReport; state: RecoveredState }> {
+  const replay = new Replay();
+  const segments: Counter[] = [];
+  const damage: Damage[] = [];
+  await scan(disk, {
+    segment(file, epoch, bytes) {
+      replay.begin(epoch);
+      segments.push(new Counter(file, bytes, [replay, visitor]));
+    },
+    records: (payload, base) => readRecords(payload, base, segments.at(-1)!),
+    unit() {
+      segments.at(-1)!.counts.units += 1;
+    },
+    damage(each) {
+      replay.interrupt();
+      damage.push(each);
+      visitor.damage?.(each);
+    },
   });
-  if (content === null) return report(0, { kind: 'damage', offset: 0, what: 'it is missing' });
-  let unit: number;
-  try {
-    unit = readSegmentHeader(file, content, epoch);
-  } catch (error) {
-    const { offset, what } = error as JournalDamage;
-    return report(0, { kind: 'damage', offset, what });
+  const { state } = replay;
+  const kinds: Record<string, number> = {};
+  for (const [kind, values] of state.catalog.kinds) if (values.size > 0) kinds[kind] = values.size;
+  const reports = segments.map(({ counts }) => ({ ...counts }));
+  return { report: { segments: reports, queues: describeQueues(state), kinds, damage }, state };
+}
+
+function describeQueues(state: RecoveredState): QueueReport[] {
+  const names = new Map<number, [vhost: string, name: string]>();
+  for (const [key, value] of state.entries('queue')) names.set(decodeQueue(value).id, splitKey(key));
+  // Delayed messages wait in the schedule of an exchange.
+  for (const [key, value] of state.entries('schedule')) names.set(Number(value.toString('latin1')), splitKey(key));
+  const reports = new Map<number, QueueReport>();
+  for (const [id, [vhost, name]] of names) reports.set(id, { id, name, vhost, messages: 0, bytes: 0 });
+  for (const { id, slots, bodyBytes } of state.queues()) {
+    let bytes = 0;
+    for (const slot of slots) bytes += bodyBytes(slot);
+    const [vhost, name] = names.get(id) ?? [null, null];
+    reports.set(id, { id, name, vhost, messages: slots.length, bytes });
   }
-  const firstUnit = unit;
-  let whole = segmentHeaderBytes;
-  let open: { readonly payload: Buffer; readonly end: number }[] = [];
-  for (let batch = findBatch(content, whole, epoch); batch?.unit === unit; ) {
-    open.push(batch);
-    if (batch.commits) {
-      for (const { payload, end } of open) readRecords(payload, end - payload.length, counter);
-      open = [];
-      whole = batch.end;
-      unit += 1;
-    }
-    batch = findBatch(content, batch.end, epoch);
+  return [...reports.values()].sort((a, b) => a.id - b.id);
+}
+
+/** The state as the start would replay it, of what can be read. */
+class Replay implements Partial<RecordVisitor> {
+  readonly state = new RecoveredState();
+  /** Parts of a list of survivors may be missing: who is not in the others need not be dead. */
+  private cut = true;
+
+  begin(epoch: number): void {
+    this.state.catalog.add(epoch);
+    this.cut = true;
   }
-  const end = last ? findZeros(content, whole) : content.length;
-  if (whole === end) return report(unit - firstUnit, null);
-  const torn = last && findProofOf(unit, content, whole, epoch) === undefined;
-  return report(unit - firstUnit, {
-    kind: torn ? 'torn tail' : 'damage',
-    offset: whole,
-    what: `${end - whole} octets behind the last whole unit`,
-  });
+
+  interrupt(): void {
+    this.cut = true;
+  }
+
+  published(record: PublishedRecord): void {
+    this.state.published(record);
+  }
+
+  settled(queueId: number, sequence: number): void {
+    this.state.settled(queueId, sequence);
+  }
+
+  put(kind: string, key: string, value: Buffer): void {
+    this.state.put(kind, key, value);
+  }
+
+  deleted(kind: string, key: string): void {
+    this.state.deleted(kind, key);
+  }
+
+  survivors(part: SurvivorsRecord): void {
+    if (part.first) this.cut = false;
+    if (!this.cut) this.state.survivors(part);
+  }
 }
 
 class Counter implements RecordVisitor {
-  readonly counts = { messages: 0, settlements: 0, puts: 0, deletions: 0, survivorLists: 0 };
-  private readonly visitor: Partial<RecordVisitor>;
+  readonly counts;
+  private readonly visitors: readonly Partial<RecordVisitor>[];
 
-  constructor(visitor: Partial<RecordVisitor>) {
-    this.visitor = visitor;
+  constructor(file: string, bytes: number, visitors: readonly Partial<RecordVisitor>[]) {
+    this.counts = { file, bytes, units: 0, messages: 0, settlements: 0, puts: 0, deletions: 0, survivorLists: 0 };
+    this.visitors = visitors;
   }
 
   published(record: PublishedRecord): void {
     this.counts.messages += 1;
-    this.visitor.published?.(record);
+    for (const visitor of this.visitors) visitor.published?.(record);
   }
 
   settled(queueId: number, sequence: number): void {
     this.counts.settlements += 1;
-    this.visitor.settled?.(queueId, sequence);
+    for (const visitor of this.visitors) visitor.settled?.(queueId, sequence);
   }
 
   put(kind: string, key: string, value: Buffer): void {
     this.counts.puts += 1;
-    this.visitor.put?.(kind, key, value);
+    for (const visitor of this.visitors) visitor.put?.(kind, key, value);
   }
 
   deleted(kind: string, key: string): void {
     this.counts.deletions += 1;
-    this.visitor.deleted?.(kind, key);
+    for (const visitor of this.visitors) visitor.deleted?.(kind, key);
   }
 
   survivors(part: SurvivorsRecord): void {
     if (part.last) this.counts.survivorLists += 1;
-    this.visitor.survivors?.(part);
+    for (const visitor of this.visitors) visitor.survivors?.(part);
   }
 }

@@ -20,15 +20,21 @@ export async function readManifest(disk: Disk): Promise<number[]> {
     return [];
   }
   const text = (await disk.read(manifestName)).toString('utf8');
-  let manifest: { version: number; segments: number[] };
+  let manifest: { version?: unknown; segments?: unknown };
   try {
     manifest = JSON.parse(text);
   } catch {
     throw new JournalDamage(manifestName, 0, 'it is not JSON');
   }
-  if (manifest.version !== 1) {
-    const what = `its version is ${manifest.version}, this program reads version 1`;
-    throw new JournalDamage(manifestName, 0, what, anotherVersion);
+  const { version, segments } = manifest;
+  if (version !== 1) {
+    throw new JournalDamage(manifestName, 0, `its version is ${version}, this program reads version 1`, anotherVersion);
   }
-  return manifest.segments;
+  if (!isAscending(segments)) throw new JournalDamage(manifestName, 0, 'it does not list segments in their order');
+  return segments;
+}
+
+function isAscending(segments: unknown): segments is number[] {
+  if (!Array.isArray(segments)) return false;
+  return segments.every((epoch, i) => Number.isSafeInteger(epoch) && epoch > (i === 0 ? 0 : segments[i - 1]));
 }

@@ -135,6 +135,13 @@ export class RecoveredState implements RecordVisitor, Recovered {
     }
   }
 
+  /** Is that place where the queue's message is read from? */
+  livesAt(queueId: number, sequence: number, epoch: number, offset: number): boolean {
+    const { cold } = this.catalog;
+    const slot = this.index.find(queueId, sequence);
+    return slot >= 0 && (cold.home(slot) as Segment).epoch === epoch && cold.offset(slot) === offset;
+  }
+
   *entries(kind: string): Iterable<[key: string, value: Buffer]> {
     for (const [key, { value }] of this.catalog.kinds.get(kind) ?? noState) yield [key, value];
   }
@@ -229,16 +236,23 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
     if (!present.has(name)) throw new JournalDamage(name, 0, 'the manifest names it, and it is missing');
   }
   let toldMs = performance.now();
-  let next = epochs.length > 0 ? disk.read(segmentName(epochs[0]!)) : null;
+  let next = epochs.length > 0 ? readSegment(disk, epochs[0]!) : null;
   for (const [i, epoch] of epochs.entries()) {
     const name = segmentName(epoch);
     const file = await next!;
     const last = i === epochs.length - 1;
-    next = last ? null : disk.read(segmentName(epochs[i + 1]!)); // while this one is replayed
+    next = last ? null : readSegment(disk, epochs[i + 1]!); // while this one is replayed
     next?.catch(() => {}); // it is thrown where it is awaited
     const segment = state.catalog.add(epoch);
-    state.unit = readSegmentHeader(name, file, epoch) - 1;
-    const whole = replaySegment(file, epoch, state);
+    const before = readSegmentHeader(name, file, epoch) - 1;
+    // Between segments that are not neighbours some were deleted; a neighbour that ends early has lost its end.
+    if (epochs[i - 1] === epoch - 1 && before !== state.unit) {
+      const { length } = await disk.read(segmentName(epoch - 1));
+      const what = `it ends behind unit ${state.unit}, and ${name} begins behind unit ${before}`;
+      throw new JournalDamage(segmentName(epoch - 1), length, what);
+    }
+    state.unit = before;
+    const { whole, read } = replaySegment(file, epoch, state);
     segment.bytes = whole;
     if (performance.now() - toldMs > progressMs) {
       toldMs = performance.now();
@@ -246,7 +260,11 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
     }
     if (whole === file.length) continue;
     if (!last || findProofOf(state.unit + 1, file, whole, epoch) !== undefined) {
-      throw new JournalDamage(name, whole, 'a batch fails its checksum');
+      throw new JournalDamage(
+        name,
+        read,
+        read === file.length ? 'it ends within a unit' : 'a batch fails its checksum',
+      );
     }
     const bytes = findZeros(file, whole) - whole;
     if (bytes > 0) log.warn({ file: name, offset: whole, bytes }, 'journal: cut a torn tail off');
@@ -255,8 +273,20 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
   return state;
 }
 
-// Applies whole units and returns where the last one ends.
-function replaySegment(file: Buffer, epoch: number, state: RecoveredState): number {
+/** @throws JournalDamage when the disk does not give it out */
+async function readSegment(disk: Disk, epoch: number): Promise<Buffer> {
+  const name = segmentName(epoch);
+  try {
+    return await disk.read(name);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EIO') throw error;
+    throw new JournalDamage(name, 0, 'the disk does not give it out (EIO)');
+  }
+}
+
+// Applies whole units; returns where the last one ends, and how far batches can be read.
+function replaySegment(file: Buffer, epoch: number, state: RecoveredState): { whole: number; read: number } {
   let whole = segmentHeaderBytes;
   let open: { readonly payload: Buffer; readonly end: number }[] = [];
   let at = whole;
@@ -270,5 +300,5 @@ function replaySegment(file: Buffer, epoch: number, state: RecoveredState): numb
     whole = at;
     state.unit = batch.unit;
   }
-  return whole;
+  return { whole, read: at };
 }

@@ -56,7 +56,7 @@ export function sealBatch(batch: Buffer, { unit, synced, epoch, commits }: Batch
   batch.writeUInt32BE(checksum(batch), 4);
 }
 
-interface Batch extends BatchHead {
+export interface Batch extends BatchHead {
   readonly payload: Buffer;
   readonly end: number;
 }
@@ -118,6 +118,27 @@ export function findProofOf(unit: number, file: Buffer, from: number, epoch: num
 }
 
 /**
+ * The first unharmed batch at `from` or behind it of unit `unitMin` or a later one, and where it begins: what can be read
+ * behind damage. Octets of a message may look like a batch; one that an earlier state of this log held is of an earlier unit.
+ */
+export function findBatchBehind(
+  file: Buffer,
+  from: number,
+  epoch: number,
+  unitMin: number,
+): { readonly at: number; readonly batch: Batch } | undefined {
+  const mark = Buffer.alloc(4);
+  mark.writeUInt32BE(epoch);
+  for (let hit = file.indexOf(mark, from + 24); hit >= 0; hit = file.indexOf(mark, hit + 1)) {
+    const at = hit - 24;
+    if (at + batchHeaderBytes > file.length || !(file.readDoubleBE(at + 8) >= unitMin)) continue; // cheaper than its checksum
+    const batch = findBatch(file, at, epoch);
+    if (batch !== undefined && batch.synced < batch.unit) return { at, batch };
+  }
+  return undefined;
+}
+
+/**
  * @returns the number of the segment's first unit
  * @throws JournalDamage when the file is not a segment of this version and epoch
  */
@@ -128,7 +149,8 @@ export function readSegmentHeader(name: string, file: Buffer, epoch: number): nu
   const version = file.readUInt32BE(8);
   if (version < oldestVersion || version > formatVersion) {
     const own = `this program reads versions ${oldestVersion} to ${formatVersion}`;
-    throw new JournalDamage(name, 8, `its format is version ${version}, ${own}`, anotherVersion);
+    const what = `its format is version ${version}, ${own}`;
+    throw new JournalDamage(name, 8, what, anotherVersion, file.readUInt32BE(24) === crc32(file.subarray(0, 24)));
   }
   if (file.readUInt32BE(12) !== epoch) throw new JournalDamage(name, 12, `its epoch is ${file.readUInt32BE(12)}`);
   if (file.readUInt32BE(24) !== crc32(file.subarray(0, 24))) {
@@ -143,9 +165,12 @@ export class JournalDamage extends Error {
   readonly offset: number;
   /** What is wrong there, in a few words. */
   readonly what: string;
+  /** The file is of another version for sure. */
+  readonly foreign: boolean;
 
-  constructor(file: string, offset: number, what: string, wayOut = wayOutOfDamage) {
+  constructor(file: string, offset: number, what: string, wayOut = wayOutOfDamage, foreign = false) {
     super(`journal damaged: ${file} at offset ${offset}: ${what}. ${wayOut}`);
+    this.foreign = foreign;
     this.file = file;
     this.offset = offset;
     this.what = what;
@@ -155,4 +180,5 @@ export class JournalDamage extends Error {
 /** What to do about a file that seems to be of another version. */
 export const anotherVersion =
   'Start the program that wrote it, or restore a backup that this one made; if this one wrote it, the file is damaged.';
-const wayOutOfDamage = 'Restore the data directory from a backup, or move it aside to start empty.';
+const wayOutOfDamage =
+  "Ways out: restore a backup; 'rosettamq journal salvage DIR' writes all that can be read into a new data directory; or move it aside to start empty.";

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { crc32 } from 'node:zlib';
 import amqplib from 'amqplib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findZeros } from '../../src/storage/segment.ts';
@@ -173,7 +174,11 @@ test('a program that knows docs/storage.md alone finds all of it: values of ever
 
 test('inspect, verify and export show the whole log', async () => {
   const inspected = await rosettamq('journal', 'inspect', '--json', '--data-dir', dataDir);
-  expect(JSON.parse(inspected.out)).toMatchObject([{ file: segment, fault: null }]);
+  const { segments, queues, kinds, damage } = JSON.parse(inspected.out);
+  expect([segments, damage]).toEqual([[expect.objectContaining({ file: segment })], []]);
+  expect(queues).toContainEqual(expect.objectContaining({ name: 'q', vhost: '/', messages: 5 }));
+  expect(queues).toContainEqual(expect.objectContaining({ name: 'amq.topic', messages: 1 })); // it waits for its time
+  expect(kinds).toMatchObject({ retained: 1, 'mqtt-session': 2, 'mqtt-in': 1, 'mqtt-out': 1, 'reply-alias': 1 });
   expect(await rosettamq('journal', 'verify', '--data-dir', dataDir)).toMatchObject({ code: 0, err: '' });
   const { code, records } = await exported(dataDir);
   expect(code).toBe(0);
@@ -209,23 +214,80 @@ test('an octet that is changed in the middle is found by all of them, and stops 
   });
   const { code, err } = await rosettamq('journal', 'verify', '--data-dir', directory);
   const found =
-    /^rosettamq: 0000000001\.segment: damage at offset (\d+): \d+ octets behind the last whole unit\n$/.exec(err);
+    /^rosettamq: 0000000001\.segment: damage at offset (\d+), \d+ octets skipped up to (\d+): a batch fails its checksum; .*\n$/.exec(
+      err,
+    );
   expect([code, found], err).toEqual([1, expect.anything()]);
   expect(Number(found![1])).toBeLessThan(at);
+  expect(Number(found![2])).toBeGreaterThan(at);
   const whole = await exported(dataDir);
   const { code: exportCode, records, err: exportErr } = await exported(directory);
   expect([exportCode, exportErr]).toEqual([1, err]);
-  expect(records.length).toBeGreaterThan(0);
-  expect(records).toEqual(whole.records.slice(0, records.length)); // what is before it is shown
+  // What is before it is shown, and what is behind it.
+  const place = records.findIndex(({ record }) => record === 'damage');
+  expect(place).toBeGreaterThan(0);
+  expect(records[place]).toMatchObject({ file: segment, offset: Number(found![1]), end: Number(found![2]) });
+  expect(records.slice(0, place)).toEqual(whole.records.slice(0, place));
+  const behind = records.slice(place + 1);
+  expect(behind.length).toBeGreaterThan(0);
+  expect(behind).toEqual(whole.records.slice(-behind.length));
   const { out } = await rosettamq('journal', 'inspect', '--json', '--data-dir', directory);
-  expect(JSON.parse(out)[0].fault).toMatchObject({ kind: 'damage', offset: Number(found![1]) });
+  expect(JSON.parse(out).damage).toMatchObject([{ kind: 'damage', offset: Number(found![1]) }]);
   expect(await startOn(directory)).toContain(`journal damaged: ${segment} at offset ${found![1]}: `);
+});
+
+/** Without the places where they stand. */
+function facts(files: Map<string, Buffer>): object {
+  const { values, queues } = readJournal(files);
+  const plain = <T>(kept: Map<unknown, { readonly value: T }>): [unknown, T][] =>
+    [...kept].map(([key, { value }]) => [key, value]);
+  return {
+    values: new Map(
+      [...values].filter(([, kept]) => kept.size > 0).map(([kind, kept]) => [kind, new Map(plain(kept))]),
+    ),
+    queues: new Map([...queues].filter(([, kept]) => kept.size > 0).map(([id, kept]) => [id, new Map(plain(kept))])),
+  };
+}
+
+test('what salvage writes of a whole log is the same state', async () => {
+  const target = join(home, 'same');
+  const { code, out } = await rosettamq('journal', 'salvage', target, '--data-dir', dataDir);
+  expect([code, out]).toEqual([0, expect.stringMatching(/^wrote \d+ messages of \d+ queues and \d+ keys to /)]);
+  expect(facts(await filesOf(target))).toEqual(facts(await filesOf(dataDir)));
+});
+
+test('a broker starts on what salvage wrote of a damaged log, and has all but what damage took', async () => {
+  const directory = await harmed((log) => {
+    const at = log.indexOf('"name":"brief"'); // the declaration of a queue
+    log[at] = log[at]! ^ 1;
+    return log;
+  });
+  const refusal = await startOn(directory);
+  expect(refusal).toMatch(/journal damaged: 0000000001\.segment at offset \d+: /);
+  expect(refusal).toContain('rosettamq journal salvage DIR');
+  const target = join(home, 'salvaged');
+  const { code, out } = await rosettamq('journal', 'salvage', target, '--data-dir', directory);
+  expect(code).toBe(0);
+  expect(out).toMatch(/queue \d+ is declared nowhere: its 3 messages came into 'salvaged\.\d+' of '\/'\n/);
+  expect(await rosettamq('journal', 'verify', '--data-dir', target)).toMatchObject({ code: 0 });
+  const broker = await BrokerProcess.start({ dataDir: target });
+  const list = await new ApiClient(broker.port('management')).read<{ name: string; messages: number }[]>('queues');
+  const counts = new Map(list.map(({ name, messages }) => [name.replace(/\.\d+$/, ''), messages]));
+  expect(Object.fromEntries(counts)).toMatchObject({ q: 5, salvaged: 3, quorum: 4, ids: 4, requests: 1 });
+  expect(counts.has('brief')).toBe(false);
+  const { peer } = await MqttPeer.connect(broker, { clientId: 'looks' });
+  await peer.subscribe('state/1', { qos: 1 });
+  expect((await peer.nextOf('publish')).payload.toString()).toBe('retained');
+  await broker.kill();
 });
 
 test('a tail that is cut is told from damage; the start cuts it off and says so', async () => {
   const directory = await harmed((log) => log.subarray(0, log.length - 10));
   const { code, err } = await rosettamq('journal', 'verify', '--data-dir', directory);
-  expect([code, err]).toEqual([1, expect.stringMatching(/segment: torn tail at offset \d+: \d+ octets/)]);
+  expect([code, err]).toEqual([
+    1,
+    expect.stringMatching(/segment: torn tail at offset \d+, \d+ octets skipped up to \d+: /),
+  ]);
   expect(await startOn(directory)).toMatch(/^started: .*cut a torn tail off/);
   expect(await rosettamq('journal', 'verify', '--data-dir', directory)).toMatchObject({ code: 0 });
 });
@@ -233,11 +295,15 @@ test('a tail that is cut is told from damage; the start cuts it off and says so'
 test('a log of a version that is not known is refused by its number, with the way out', async () => {
   const directory = await harmed((log) => {
     log.writeUInt32BE(4, 8);
+    log.writeUInt32BE(crc32(log.subarray(0, 24)), 24);
     return log;
   });
   const version = 'its format is version 4, this program reads versions 2 to 3';
   const { err } = await rosettamq('journal', 'verify', '--data-dir', directory);
-  expect(err).toBe(`rosettamq: ${segment}: damage at offset 8: ${version}\n`);
+  expect(err).toMatch(
+    /^rosettamq: 0000000001\.segment: damage at offset 8, \d+ octets skipped up to \d+: its format is/,
+  );
+  expect(err).toContain(version);
   const started = await startOn(directory);
   expect(started).toContain(version);
   expect(started).toContain('Start the program that wrote it');

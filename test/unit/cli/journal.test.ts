@@ -38,8 +38,15 @@ async function run(...words: string[]): Promise<{ code: number; out: string; err
 test('inspect shows what each segment holds', async () => {
   const { code, out } = await run('journal', 'inspect', '--json');
   expect(code).toBe(0);
-  expect(JSON.parse(out)).toMatchObject([{ file: segment, units: 2, messages: 2, settlements: 1, fault: null }]);
-  expect((await run('journal', 'inspect')).out).toMatch(/^file .*fault\n0000000001\.segment/);
+  expect(JSON.parse(out)).toMatchObject({
+    segments: [{ file: segment, units: 2, messages: 2, settlements: 1 }],
+    queues: [{ name: 'q', vhost: '/', messages: 1, bytes: 1 }],
+    damage: [],
+  });
+  const { out: text } = await run('journal', 'inspect');
+  expect(text).toMatch(/^file .*deletions\n0000000001\.segment/);
+  expect(text).toMatch(/\nqueue +vhost +number +messages +bytes\nq +\/ +1 +1 +1\n/);
+  expect(text).toMatch(/\nthe log is whole\n$/);
 });
 
 test('verify says that the log is whole, or what is wrong where', async () => {
@@ -49,7 +56,9 @@ test('verify says that the log is whole, or what is wrong where', async () => {
   await writeFile(path, log.subarray(0, findZeros(log, 0) - 1));
   const { code, err } = await run('journal', 'verify');
   expect(code).toBe(1);
-  expect(err).toMatch(/0000000001\.segment: torn tail at offset \d+: \d+ octets behind the last whole unit/);
+  expect(err).toMatch(
+    /0000000001\.segment: torn tail at offset \d+, \d+ octets skipped up to \d+: unit 2 was not closed\n$/,
+  );
   await writeFile(path, log);
 });
 
@@ -60,6 +69,34 @@ test('export prints every record', async () => {
     .map((line) => JSON.parse(line));
   expect(records.map(({ record }) => record)).toEqual(['put', 'published', 'published', 'settled']);
   expect(Buffer.from(records[2].body, 'base64').toString()).toBe('b');
+});
+
+test('export goes on behind damage, shows where it stands, and ends with 1; salvage makes a directory to start from', async () => {
+  const path = join(home, 'data', segment);
+  const log = await readFile(path);
+  const broken = Buffer.from(log);
+  broken[70] = broken[70]! ^ 1;
+  await writeFile(path, broken);
+  const { code, out, err } = await run('journal', 'export');
+  const records = out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(code).toBe(1);
+  expect(records[0]).toMatchObject({ record: 'damage', file: segment, offset: 32 });
+  expect(err).toContain(
+    `${segment}: damage at offset 32, ${records[0].end - 32} octets skipped up to ${records[0].end}`,
+  );
+  const salvaged = await run('journal', 'salvage', join(home, 'salvaged'));
+  expect(salvaged.code).toBe(0);
+  expect(salvaged.out).toMatch(/damage at offset 32.*\nwrote /);
+  const again = await JournaledBroker.open(await openDisk(join(home, 'salvaged')));
+  await again.journal.close();
+  expect(await run('journal', 'salvage', join(home, 'salvaged'))).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('is not empty'),
+  });
+  await writeFile(path, log);
 });
 
 test('a backup of a running broker can be started from', async () => {
