@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm';
 import { badRequest, HttpError } from './errors.ts';
 
 /** Parameters of a URL that every list understands [RabbitMQ: HTTP API, pagination]. */
@@ -26,11 +27,13 @@ export interface Page {
 
 const pageSizeDefault = 100;
 const pageSizeMax = 500;
+const matchingCode = 'names.map((name) => pattern.test(name))';
+const patternTimeoutMs = 500;
 
 /**
  * What of a list was asked for, in the order that was asked for: the items themselves, or a page of them.
  * @param show makes an item of a thing; called for those that are shown only, unless it takes more to sort or filter
- * @throws HttpError 400 for a page that is none
+ * @throws HttpError 400 for a page that is none, or a pattern that is none or takes too long
  */
 export function list<T>(
   things: readonly T[],
@@ -71,13 +74,21 @@ function filter<T>(things: readonly T[], nameOf: ((thing: T) => string) | null, 
     const wanted = name.toLowerCase();
     return things.filter((thing) => nameOf(thing).toLowerCase().includes(wanted));
   }
-  let pattern: RegExp;
+  const matches = matchAll(name, things.map(nameOf));
+  return things.filter((_thing, i) => matches[i]);
+}
+
+/**
+ * Does each name match the pattern? A pattern is anybody's who may look, names are their publishers': in a context of
+ * its own, because only there it can be broken off when it goes back and forth for ever.
+ * @throws HttpError 400
+ */
+function matchAll(pattern: string, names: readonly string[]): readonly boolean[] {
   try {
-    pattern = new RegExp(name, 'i');
-  } catch {
-    throw badRequest('Pagination parameters are invalid');
+    return runInNewContext(matchingCode, { pattern: new RegExp(pattern, 'i'), names }, { timeout: patternTimeoutMs });
+  } catch (error) {
+    throw badRequest(`'${pattern}' is no pattern: ${(error as Error).message}`);
   }
-  return things.filter((thing) => pattern.test(nameOf(thing)));
 }
 
 function page<T>(items: readonly T[], total: number, show: (item: T) => Item, query: ListQuery): Page {

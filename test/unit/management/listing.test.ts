@@ -37,6 +37,12 @@ describe('names', () => {
   test('a pattern that is none is refused', () => {
     expect(() => names({ name: '(', use_regex: 'true' })).toThrow(HttpError);
   });
+  test('so is one that goes back and forth over a name for ever', () => {
+    const longNamed = [{ name: `${'a'.repeat(60)}!` }];
+    const query = { name: '^(a+)+$', use_regex: 'true' };
+    const show = (thing: { name: string }) => thing;
+    expect(() => list(longNamed, ({ name }) => name, show, query)).toThrow(HttpError);
+  });
 });
 
 describe('pages', () => {
