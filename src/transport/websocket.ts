@@ -9,7 +9,7 @@ export interface WebSocketOptions {
   readonly subprotocols: readonly string[];
   /** Octets of a WebSocket message: a frame of the protocol may fill one. */
   readonly messageBytes: number;
-  /** STOMP's clients in browsers want text; MQTT's want binary [MQTT-6.0.0-1]. */
+  /** STOMP's clients in browsers want text, and send either; MQTT's want binary, and may send nothing else [MQTT-6.0.0-1]. */
   readonly frames: 'binary' | 'text';
 }
 
@@ -51,6 +51,8 @@ function refuse(socket: Socket, status: string): void {
 }
 
 const highWaterMark = 1024 * 1024;
+/** [RFC 6455 §7.4.1] */
+const unsupportedData = 1003;
 
 /** Octets over a WebSocket: where its messages begin and end means nothing [MQTT-6.0.0-2]. */
 class WebSocketDuplex extends Duplex {
@@ -62,8 +64,10 @@ class WebSocketDuplex extends Duplex {
     this.webSocket = webSocket;
     this.text = text;
     webSocket.binaryType = 'nodebuffer';
-    webSocket.on('message', (data: RawData) => {
-      if (!this.push(data as Buffer)) webSocket.pause();
+    webSocket.on('message', (data: RawData, isBinary: boolean) => {
+      if (webSocket.readyState !== WebSocket.OPEN) return;
+      if (!isBinary && !text) webSocket.close(unsupportedData);
+      else if (!this.push(data as Buffer)) webSocket.pause();
     });
     webSocket.on('close', () => {
       if (!this.readableEnded) this.push(null);

@@ -11,7 +11,15 @@ beforeAll(async () => {
 
 afterAll(() => broker?.remove());
 
-async function open(): Promise<{ socket: WebSocket; until(octets: number): Promise<Buffer>; closed: Promise<void> }> {
+interface Opened {
+  readonly socket: WebSocket;
+  until(octets: number): Promise<Buffer>;
+  received(): Buffer;
+  /** With what code the server closed it. */
+  readonly closed: Promise<number>;
+}
+
+async function open(): Promise<Opened> {
   const socket = new WebSocket(`ws://127.0.0.1:${broker.port('mqttWs')}/ws`, ['mqtt']);
   let received = Buffer.alloc(0);
   let tell = () => {};
@@ -19,7 +27,7 @@ async function open(): Promise<{ socket: WebSocket; until(octets: number): Promi
     received = Buffer.concat([received, data]);
     tell();
   });
-  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  const closed = new Promise<number>((resolve) => socket.once('close', resolve));
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
   const until = async (octets: number): Promise<Buffer> => {
     while (received.length < octets) {
@@ -29,7 +37,7 @@ async function open(): Promise<{ socket: WebSocket; until(octets: number): Promi
     }
     return received;
   };
-  return { socket, until, closed };
+  return { socket, until, received: () => received, closed };
 }
 
 test('[MQTT-6.0.0-2] [MQTT-6.0.0-4] [3.1.1 MQTT-6.0.0-2] [3.1.1 MQTT-6.0.0-4] the subprotocol is mqtt, and frames hold parts of packets or several', async () => {
@@ -42,9 +50,18 @@ test('[MQTT-6.0.0-2] [MQTT-6.0.0-4] [3.1.1 MQTT-6.0.0-2] [3.1.1 MQTT-6.0.0-4] th
   socket.terminate();
 });
 
-test('[MQTT-6.0.0-1] [3.1.1 MQTT-6.0.0-1] a text frame ends the connection', async () => {
-  const { socket, closed } = await open();
-  socket.send('text');
-  await closed;
-  expect(socket.readyState).toBe(WebSocket.CLOSED);
+test('[MQTT-6.0.0-1] [3.1.1 MQTT-6.0.0-1] a text frame ends the connection, whatever it holds', async () => {
+  const { socket, received, closed } = await open();
+  socket.send(connectOctets(4).toString('latin1'));
+  expect(await closed).toBe(1003);
+  expect(received()).toEqual(Buffer.alloc(0));
+});
+
+test('[MQTT-6.0.0-1] [3.1.1 MQTT-6.0.0-1] so does one in the middle of a session', async () => {
+  const { socket, until, received, closed } = await open();
+  socket.send(connectOctets(4));
+  await until(4);
+  socket.send(Buffer.from('c000', 'hex').toString('latin1'));
+  expect(await closed).toBe(1003);
+  expect(received()).toEqual(Buffer.from('20020000', 'hex'));
 });
