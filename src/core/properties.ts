@@ -19,6 +19,9 @@ export type Value = null | boolean | string | Buffer | TypedValue | readonly Val
 
 export type Headers = ReadonlyMap<string, Value>;
 
+/** How deep lists and maps may lie in each other in one value, whoever writes it: many clients read them by calls within calls. */
+export const nestingMax = 64;
+
 /**
  * What a publisher said of its message, in the words that all protocols share. Absent is absent: no field is filled
  * with a default, so that the way back to the publisher's protocol restores what it wrote.

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { decodeText, encodeText } from '../lib/bytes.ts';
-import { type Headers, isTyped, type TypedValue, type Value } from './properties.ts';
+import { type Headers, isTyped, nestingMax, type TypedValue, type Value } from './properties.ts';
 
 /**
  * Header values as text, for protocols whose headers carry nothing else, and back. One companion header says what
@@ -82,7 +82,7 @@ export function read(text: string, letter: string): Value {
       return decodeText(octets, 0, octets.length);
     }
   }
-  if (letter.startsWith('json')) return readJson(text, letter);
+  if (letter.startsWith('json')) return readJson(text, letter, nestingMax);
   const type = typeOf.get(letter);
   return (type === undefined ? undefined : readTyped(text, type)) ?? text;
 }
@@ -230,20 +230,24 @@ function isNumberLetter(letter: string): boolean {
   }
 }
 
-/** JSON of a peer's own making may have no letters: its numbers are longs and doubles. */
-function readJson(text: string, letter: string): Value {
+/**
+ * JSON of a peer's own making may have no letters: its numbers are longs and doubles. What is no JSON, or nested deeper
+ * than `levels`, is text.
+ */
+function readJson(text: string, letter: string, levels: number): Value {
   const letters = letter === 'json' ? [] : letter.slice('json('.length, -1).split('.');
   try {
-    return readLeaves(JSON.parse(text), letters[Symbol.iterator]());
+    return readLeaves(JSON.parse(text), letters[Symbol.iterator](), levels);
   } catch {
     return text;
   }
 }
 
-function readLeaves(json: unknown, letters: Iterator<string>): Value {
-  if (Array.isArray(json)) return json.map((item) => readLeaves(item, letters));
+function readLeaves(json: unknown, letters: Iterator<string>, levels: number): Value {
   if (json !== null && typeof json === 'object') {
-    return new Map(Object.entries(json).map(([name, item]) => [name, readLeaves(item, letters)]));
+    if (levels === 0) throw new RangeError('nested too deeply');
+    if (Array.isArray(json)) return json.map((item) => readLeaves(item, letters, levels - 1));
+    return new Map(Object.entries(json).map(([name, item]) => [name, readLeaves(item, letters, levels - 1)]));
   }
   const letter: string = letters.next().value ?? '-';
   if (letter !== '-') return read(String(json), letter);
@@ -259,7 +263,7 @@ export function headersToJson(headers: Headers): unknown {
 
 export function headersFromJson(json: unknown): Headers {
   const { json: text, types } = json as { json: string; types: string };
-  return readJson(text, types) as Headers;
+  return readJson(text, types, Number.POSITIVE_INFINITY) as Headers;
 }
 
 /** Text of octets where they are text, else the octets. */

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { type Headers, isTyped, type Value } from '../core/properties.ts';
+import { type Headers, isTyped, nestingMax, type Value } from '../core/properties.ts';
+import { badRequest } from './errors.ts';
 
 /** Arguments and headers as the API shows them: plain JSON, in which the types of numbers are lost. */
 export function toJson(value: Value): unknown {
@@ -30,17 +31,21 @@ export function headersToJson(headers: Headers): Record<string, unknown> {
   return Object.fromEntries([...headers].map(([name, value]) => [name, toJson(value)]));
 }
 
-/** A number without a fraction is a long, as in RabbitMQ. */
-export function fromJson(json: unknown): Value {
+/**
+ * A number without a fraction is a long, as in RabbitMQ.
+ * @throws HttpError 400 for what no protocol could say, nested as deeply
+ */
+export function fromJson(json: unknown, levels = nestingMax): Value {
   if (json === undefined || json === null) return null;
   if (typeof json === 'string' || typeof json === 'boolean') return json;
   if (typeof json === 'number') {
     return Number.isSafeInteger(json) ? { type: 'long', value: BigInt(json) } : { type: 'double', value: json };
   }
-  if (Array.isArray(json)) return json.map(fromJson);
-  return headersFromJson(json as object);
+  if (levels === 0) throw badRequest('values are nested too deeply');
+  if (Array.isArray(json)) return json.map((item) => fromJson(item, levels - 1));
+  return headersFromJson(json as object, levels - 1);
 }
 
-export function headersFromJson(json: object | undefined): Headers {
-  return new Map(Object.entries(json ?? {}).map(([name, value]) => [name, fromJson(value)]));
+export function headersFromJson(json: object | undefined, levels = nestingMax): Headers {
+  return new Map(Object.entries(json ?? {}).map(([name, value]) => [name, fromJson(value, levels)]));
 }

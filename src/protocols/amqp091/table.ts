@@ -1,4 +1,4 @@
-import { type Headers, isTyped, type TypedValue, type Value } from '../../core/properties.ts';
+import { type Headers, isTyped, nestingMax, type TypedValue, type Value } from '../../core/properties.ts';
 import { decodeText, encodeText, internText, isText } from '../../lib/bytes.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
 import { ProtocolError } from './errors.ts';
@@ -10,7 +10,6 @@ import { ReplyCode } from './spec.ts';
  *
  *     table │ length u32 │ ( name shortstr │ letter │ value )*
  */
-const depthMax = 64;
 
 /** @throws ProtocolError 502 when the table is cut or of an unknown type */
 export function decodeTable(bytes: Buffer, at: number, depth = 0): Headers {
@@ -29,7 +28,7 @@ export function decodeTable(bytes: Buffer, at: number, depth = 0): Headers {
 }
 
 export function decodeValue(bytes: Buffer, cursor: { at: number }, end: number, depth: number): Value {
-  if (depth > depthMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
+  if (depth > nestingMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
   const letter = bytes.readUInt8(cursor.at);
   const at = cursor.at + 1;
   switch (letter) {
@@ -154,14 +153,14 @@ export function skipValue(bytes: Buffer, at: number, end: number, depth: number)
     case 0x46: {
       // F
       const last = endOf(bytes, at, end);
-      if (depth >= depthMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
+      if (depth >= nestingMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
       scanFields(bytes, at + 5, last, depth + 1);
       return last;
     }
     case 0x41: {
       // A
       const last = endOf(bytes, at, end);
-      if (depth >= depthMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
+      if (depth >= nestingMax) throw new ProtocolError(ReplyCode.syntaxError, 'field tables are nested too deeply');
       let item = at + 5;
       while (item < last) item = skipValue(bytes, item, last, depth + 1);
       if (item !== last) throw new ProtocolError(ReplyCode.syntaxError, 'an item reaches beyond its array');

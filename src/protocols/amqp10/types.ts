@@ -1,4 +1,4 @@
-import type { TypedValue } from '../../core/properties.ts';
+import { nestingMax, type TypedValue } from '../../core/properties.ts';
 import { decodeText, encodeText } from '../../lib/bytes.ts';
 import { decodeError } from './errors.ts';
 
@@ -90,7 +90,6 @@ export function isTyped(value: Any | undefined): value is TypedValue {
 
 // — decoding ————————————————————————————————————————————————————————————————————————————————————————————————————————
 
-const depthMax = 64;
 /** Items of arrays that take no octets, in one value: they could be announced without end. */
 const emptyItemsMax = 65_536;
 
@@ -100,7 +99,7 @@ const emptyItemsMax = 65_536;
  */
 export function skipValue(bytes: Buffer, at: number, end: number): number {
   for (let depth = 0; bytes[at] === 0 && at < end; depth++) {
-    if (depth > depthMax) throw decodeError('values are described too deeply');
+    if (depth > nestingMax) throw decodeError('values are described too deeply');
     at = at + 1 < end ? skipPlain(bytes, at + 1, end) : end; // a descriptor is not described itself
   }
   const next = at < end ? skipPlain(bytes, at, end) : end + 1;
@@ -176,7 +175,7 @@ export class Decoder {
 
   private enter(): void {
     this.depth += 1;
-    if (this.depth > depthMax) throw decodeError('values are nested too deeply');
+    if (this.depth > nestingMax) throw decodeError('values are nested too deeply');
   }
 
   private advance(bytes: number): number {

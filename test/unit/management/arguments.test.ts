@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { headersFromJson, headersToJson, toJson } from '../../../src/management/arguments.ts';
+import { HttpError } from '../../../src/management/errors.ts';
 
 test('JSON becomes longs, doubles, text, flags, lists and maps, and comes back', () => {
   const json = { long: 5, double: 1.5, text: 'x', flag: true, nothing: null, list: [1, 'y'], map: { deep: 2 } };
@@ -19,4 +20,10 @@ test.each([
   ['a uuid', { type: 'uuid', value: Buffer.alloc(16, 1) } as const, '01'.repeat(16)],
 ])('%s is shown', (_what, value, shown) => {
   expect(toJson(value)).toEqual(shown);
+});
+
+test('what is nested deeper than 64 levels is refused', () => {
+  const nested = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.repeat(levels));
+  expect(headersToJson(headersFromJson({ deep: nested(64) }))).toEqual({ deep: nested(64) });
+  for (const levels of [65, 100_000]) expect(() => headersFromJson({ deep: nested(levels) })).toThrow(HttpError);
 });
