@@ -72,19 +72,24 @@ export function read(text: string, letter: string): Value {
     case '':
       return text;
     case 'V':
-      return null;
+      return text === '' ? null : text;
     case 't':
-      return text === 'true';
+      return text === 'true' || (text === 'false' ? false : text);
     case 'b64':
-      return Buffer.from(text, 'base64');
+      return readBase64(text) ?? text;
     case 'S64': {
-      const octets = Buffer.from(text, 'base64');
-      return decodeText(octets, 0, octets.length);
+      const octets = readBase64(text);
+      return octets === undefined ? text : decodeText(octets, 0, octets.length);
     }
   }
   if (letter.startsWith('json')) return readJson(text, letter, nestingMax);
   const type = typeOf.get(letter);
   return (type === undefined ? undefined : readTyped(text, type)) ?? text;
+}
+
+function readBase64(text: string): Buffer | undefined {
+  const octets = Buffer.from(text, 'base64');
+  return octets.toString('base64') === text ? octets : undefined;
 }
 
 // Undefined for what is no value of the type: anybody may write a companion.

@@ -80,6 +80,14 @@ describe('values as text', () => {
     expect(read('{broken', 'json')).toBe('{broken');
   });
 
+  test.each([
+    ['***', 'b64'],
+    ['YQ=', 'b64'],
+    ['yes', 't'],
+    ['something', 'V'],
+    ['%', 'S64'],
+  ])('%j, said to be %s, stays text', (text, letter) => expect(read(text, letter)).toBe(text));
+
   test('so does JSON nested deeper than the tables of AMQP may be: its clients read them by calls within calls', () => {
     const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
     expect(read(nested(64), 'json')).toEqual(JSON.parse(nested(64)));
