@@ -1,3 +1,4 @@
+import { writevSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 
@@ -7,6 +8,8 @@ import { getSystemErrorName } from 'node:util';
  * written to it.
  */
 export interface Handle {
+  /** The socket's descriptor; negative once it is closed. */
+  readonly fd: number;
   /** Octets that were written and that the kernel has not taken. */
   readonly writeQueueSize: number;
   /** @returns 0 or −errno */
@@ -23,8 +26,10 @@ interface WriteRequest {
 
 /** False where the runtime's inside is not what is known here: its streams must do. */
 export function isHandle(candidate: object): candidate is Handle {
-  const { writeBuffer, writeQueueSize } = candidate as Partial<Handle>;
-  return spare !== null && typeof writeBuffer === 'function' && typeof writeQueueSize === 'number';
+  const { fd, writeBuffer, writeQueueSize } = candidate as Partial<Handle>;
+  return (
+    spare !== null && typeof fd === 'number' && typeof writeBuffer === 'function' && typeof writeQueueSize === 'number'
+  );
 }
 
 /**
@@ -41,6 +46,21 @@ export function writeTo(handle: Handle, bytes: Buffer, oncomplete: (status: numb
   if (request.getAsyncId() < 0) return status;
   spare = new requestClass!();
   return status < 0 ? status : Math.max(1, handle.writeQueueSize);
+}
+
+/**
+ * Offers octets to the kernel, which are the caller's again at once; nothing may wait in the handle's queue.
+ * @returns octets that it has taken: fewer than all, or none, when it has no room; below 0: −errno
+ */
+export function offerTo(handle: Handle, parts: readonly Buffer[]): number {
+  const { fd } = handle;
+  if (fd < 0) return 0; // being closed: the stream is about to be told
+  try {
+    return writevSync(fd, parts);
+  } catch (error) {
+    const { code, errno } = error as NodeJS.ErrnoException;
+    return code === 'EAGAIN' || errno === undefined ? 0 : errno;
+  }
 }
 
 export function writeError(status: number): string {

@@ -57,7 +57,7 @@ export class AddressLimit {
 const handshakeMs = 10_000;
 
 /** One buffer for all sockets: a read is handled before the next one begins. */
-const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
 
 /** A port, what its octets are wrapped in, and the protocol spoken on it. */
 export class Listener {

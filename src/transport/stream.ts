@@ -3,7 +3,8 @@ import { emptyBuffer } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
 import { Ring } from '../lib/ring.ts';
-import { type Handle, writeError, writeTo } from './handle.ts';
+import { batchBytes, findLargeBuffer, returnBuffer, smallBatchBytes, takeBuffer } from './buffer-pool.ts';
+import { type Handle, offerTo, writeError, writeTo } from './handle.ts';
 
 /** The protocol's side of a connection. */
 export interface StreamHandler {
@@ -21,43 +22,19 @@ export interface StreamHandler {
   onClose(error: string): void;
 }
 
-const batchBytes = 64 * 1024;
+/** From so many octets on a copy costs more than a write of their own. */
+export const longFrom = 48 * 1024;
 /** Octets not taken by the kernel above which a consumer is not given more. */
 const blockedFrom = 1024 * 1024;
 const drainedBelow = 256 * 1024;
 /** Octets that one connection is read in one turn: then it is the others' turn, and what it caused is written. */
 const turnBytesMax = 256 * 1024;
+/** Octets kept of a connection whose handler is held: it is not read meanwhile. */
+const heldBytesMax = 64 * 1024;
 /** Octets added to a cut frame at first, while its handler cannot tell how long it is. */
 const stitchBytes = 512;
-/** Most connections write little in a turn: a thousand of them share what sixty large batches would take. */
-const smallBatchBytes = 4 * 1024;
-/** A frame of AMQP's usual frame_max and more: what is larger has a buffer of its own, and makes the collector run. */
-const largeBatchBytes = 136 * 1024;
-/** A cut frame of which so much is there is gathered in a large buffer: an announced length alone takes none. */
+/** A cut frame of which so much is there is gathered in a buffer of the pool: an announced length alone takes none. */
 const largeRestFrom = 16 * 1024;
-const pool: Buffer[] = [];
-const smallPool: Buffer[] = [];
-const largePool: Buffer[] = [];
-const poolMax = 256;
-const smallPoolMax = 1024;
-const largePoolMax = 32;
-
-function takeLarge(): Buffer {
-  return largePool.pop() ?? Buffer.allocUnsafeSlow(largeBatchBytes);
-}
-
-function recycle(buffer: Buffer): void {
-  switch (buffer.length) {
-    case smallBatchBytes:
-      if (smallPool.length < smallPoolMax) smallPool.push(buffer);
-      return;
-    case batchBytes:
-      if (pool.length < poolMax) pool.push(buffer);
-      return;
-    case largeBatchBytes:
-      if (largePool.length < largePoolMax) largePool.push(buffer);
-  }
-}
 
 const nothing = (): void => {};
 /** In the place of one that is closed. */
@@ -107,8 +84,13 @@ export interface Remote {
  *     …                               // fill them
  *     stream.advance(n);
  *
- * and one write a turn sends what gathered there. A handler that throws is at fault itself: it is logged, and its
- * connection is closed.
+ * and one write a turn sends what gathered there. Who owns which octets:
+ *
+ * - What `onBytes` is given is the stream's, and read into again: the handler's during the call only.
+ * - What is written (`write`, `writeRange`) is the caller's, and again his alone when the call returns.
+ * - A batch is the stream's until the kernel has taken it; then it is any connection's.
+ *
+ * A handler that throws is at fault itself: it is logged, and its connection is closed.
  */
 export class Stream {
   out: Buffer = emptyBuffer;
@@ -217,6 +199,23 @@ export class Stream {
     this.advance(bytes.length);
   }
 
+  /**
+   * Octets `bytes[start, end)` and `tail` behind them, of buffers that are somebody else's: they are read during the call
+   * only. From `longFrom` on the kernel takes them from where they lie, with what was written before them; what it has no
+   * room for is copied.
+   */
+  writeRange(bytes: Buffer, start: number, end: number, tail: Buffer): void {
+    const total = end - start + tail.length;
+    const taken = total < longFrom ? 0 : this.offer(bytes, start, end, tail);
+    if (taken === total) return;
+    const at = this.reserve(total - taken);
+    const { out } = this;
+    const copied = bytes.copy(out, at, Math.min(start + taken, end), end);
+    tail.copy(out, at + copied, tail.length - (total - taken - copied));
+    this.advance(total - taken);
+    if (taken > 0) this.send();
+  }
+
   /** Has `onFlush` called at the end of the turn even if nothing was written. */
   markDirty(): void {
     if (this.isDirty || this.state === 'closed') return;
@@ -239,7 +238,7 @@ export class Stream {
     }
     this.isDirty = false;
     this.send();
-    recycle(this.out);
+    returnBuffer(this.out);
     this.out = emptyBuffer;
     this.used = 0;
   }
@@ -342,18 +341,16 @@ export class Stream {
     if (this.out.length === smallBatchBytes && this.used + bytes <= batchBytes) return this.grow();
     if (this.used > 0) this.send();
     if (bytes <= this.out.length - this.used) return;
-    recycle(this.out);
+    returnBuffer(this.out);
     this.used = 0;
-    if (bytes <= smallBatchBytes) this.out = smallPool.pop() ?? Buffer.allocUnsafeSlow(smallBatchBytes);
-    else if (bytes <= batchBytes) this.out = pool.pop() ?? Buffer.allocUnsafeSlow(batchBytes);
-    else this.out = bytes <= largeBatchBytes ? takeLarge() : Buffer.allocUnsafeSlow(bytes);
+    this.out = takeBuffer(bytes);
   }
 
   private grow(): void {
     const small = this.out;
-    this.out = pool.pop() ?? Buffer.allocUnsafeSlow(batchBytes);
+    this.out = takeBuffer(batchBytes);
     small.copy(this.out, 0, 0, this.used);
-    recycle(small);
+    returnBuffer(small);
   }
 
   // Leaves `out` empty or fresh: octets that the kernel did not take at once keep their buffer until it has.
@@ -376,6 +373,25 @@ export class Stream {
     if (queued > blockedFrom) this.blocked = true;
   }
 
+  /** @returns how many octets of range and tail need no more writing */
+  private offer(bytes: Buffer, start: number, end: number, tail: Buffer): number {
+    const { handle, used } = this;
+    if (handle === null || handle.writeQueueSize > 0 || this.state !== 'open') return 0;
+    const parts = [bytes.subarray(start, end)];
+    if (used > 0) parts.unshift(this.out.subarray(0, used));
+    if (tail.length > 0) parts.push(tail);
+    const taken = offerTo(handle, parts);
+    if (taken < 0) {
+      this.broken(taken);
+      return 0;
+    }
+    this.bytesOut += taken;
+    this.lastWriteMs = this.clock.nowMs;
+    if (taken < used) this.out.copyWithin(0, taken, used);
+    this.used = Math.max(0, used - taken);
+    return Math.max(0, taken - used);
+  }
+
   private writeThrough(bytes: Buffer): number {
     const { duplex } = this;
     duplex.write(bytes, this.written as () => void);
@@ -387,7 +403,7 @@ export class Stream {
   // The handle's: what it took at once is not told.
   private onTaken(status: number): void {
     const batch = this.sending?.shift();
-    if (batch !== undefined) recycle(batch);
+    if (batch !== undefined) returnBuffer(batch);
     if (status < 0) this.broken(status);
     else this.drained();
   }
@@ -403,7 +419,7 @@ export class Stream {
       return;
     }
     const batch = this.sending?.shift();
-    if (batch !== undefined) recycle(batch);
+    if (batch !== undefined) returnBuffer(batch);
   }
 
   // — inside: in ——————————————————————————————————————————————————————————————————————————————————————————————————
@@ -428,7 +444,7 @@ export class Stream {
   // Reads go on unless somebody has a reason against it; of an ended connection they are thrown away.
   private readOrNot(): void {
     const reading =
-      this.state === 'ending' || !(this.paused || this.waits || (this.holds > 0 && this.restBytes > batchBytes));
+      this.state === 'ending' || !(this.paused || this.waits || (this.holds > 0 && this.restBytes > heldBytesMax));
     if (reading === this.reading || this.state === 'closed') return;
     this.reading = reading;
     if (reading) this.duplex.resume();
@@ -457,20 +473,21 @@ export class Stream {
       if (this.restBytes <= taken && this.open) {
         at -= this.restBytes;
         this.restBytes = 0;
-        recycle(this.rest);
+        returnBuffer(this.rest);
         this.rest = emptyBuffer;
       }
     }
     return at;
   }
 
-  // Appends to `rest`, which grows by doubling up to what the handler wants: an announced length alone takes no memory.
+  // Appends to `rest`, which grows by doubling up to what the handler wants: an announced length alone takes no memory but what
+  // lies ready.
   private keep(chunk: Buffer, start: number, end: number): void {
     const bytes = this.restBytes + end - start;
     if (bytes > this.rest.length) {
       const grown = this.roomFor(bytes);
       this.rest.copy(grown, 0, 0, this.restBytes);
-      recycle(this.rest);
+      returnBuffer(this.rest);
       this.rest = grown;
     }
     chunk.copy(this.rest, this.restBytes, start, end);
@@ -478,8 +495,13 @@ export class Stream {
   }
 
   private roomFor(bytes: number): Buffer {
-    if (bytes >= largeRestFrom && bytes <= largeBatchBytes) return takeLarge();
-    return Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.rest.length * 2, Math.max(this.want, 2 * bytes))));
+    const { want } = this;
+    const room = Math.max(bytes, Math.min(this.rest.length * 2, Math.max(want, 2 * bytes)));
+    if (bytes < largeRestFrom) return Buffer.allocUnsafeSlow(room);
+    return (
+      (want > batchBytes && want >= bytes ? findLargeBuffer(want) : undefined) ??
+      takeBuffer(bytes <= batchBytes ? bytes : room)
+    );
   }
 
   // A handler may put another in its place: what it left goes to that one.
@@ -509,7 +531,7 @@ export class Stream {
     this.restBytes = this.state === 'open' ? length - consumed : 0;
     // In a buffer of its own size: what was consumed may have been much larger.
     this.rest = this.restBytes === 0 ? emptyBuffer : Buffer.from(chunk.subarray(consumed, length));
-    recycle(chunk);
+    returnBuffer(chunk);
   }
 
   // — inside: end —————————————————————————————————————————————————————————————————————————————————————————————————

@@ -5,8 +5,17 @@ import type { Headers } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
 import { emptyBuffer, encodeText } from '../../lib/bytes.ts';
+import { longFrom } from '../../transport/stream.ts';
 import type { Channel } from './channel.ts';
-import { contentBytes, represents, shownInstead, writeContent } from './frame.ts';
+import {
+  contentBytes,
+  headerBytes,
+  represents,
+  shownInstead,
+  writeContent,
+  writeHeader,
+  writeLongBody,
+} from './frame.ts';
 import { encodeMethod } from './methods.ts';
 import { FrameType, frameEnd, methods } from './spec.ts';
 
@@ -100,7 +109,9 @@ export class ChannelConsumer implements Consumer {
     const head = this.head;
     const address = this.address;
     const methodBytes = head.length + 9 + address.length + 1;
-    const bytes = methodBytes + contentBytes(message, frameMax, shown);
+    const isLong = message.bodyBytes >= longFrom;
+    const bytes =
+      methodBytes + (isLong ? headerBytes(message, frameMax, shown) : contentBytes(message, frameMax, shown));
     let at = stream.reserve(bytes);
     const out = stream.out;
     head.copy(out, at);
@@ -112,8 +123,10 @@ export class ChannelConsumer implements Consumer {
     address.copy(out, at);
     at += address.length;
     out[at] = frameEnd;
-    writeContent(out, at + 1, message, this.owner.id, frameMax, shown);
+    if (isLong) writeHeader(out, at + 1, message, this.owner.id, frameMax, shown);
+    else writeContent(out, at + 1, message, this.owner.id, frameMax, shown);
     stream.advance(bytes);
+    if (isLong) writeLongBody(stream, message, this.owner.id, frameMax);
   }
 
   /** The queue is gone: the client is told if it understands that [RabbitMQ: consumer cancel notification]. */

@@ -2,6 +2,7 @@ import { countLoss } from '../../core/losses.ts';
 import type { Message } from '../../core/message.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import { shownDeliveryCount } from '../../core/queue/redelivery.ts';
+import type { Stream } from '../../transport/stream.ts';
 import { amqp091Format } from './message.ts';
 import { withLongHeader, withoutHeaders } from './properties.ts';
 import { FrameType, frameEnd, frameOverhead, methods } from './spec.ts';
@@ -81,13 +82,17 @@ export function contentBytes(message: Message, frameMax: number, shown: Buffer |
     hasRoom(message.nativeEnd - message.nativeStart, frameMax)
   )
     return message.end - message.start;
-  const bodyFrames = body + frameOverhead * Math.ceil(body / (frameMax - frameOverhead));
+  return headerBytes(message, frameMax, shown) + body + frameOverhead * Math.ceil(body / (frameMax - frameOverhead));
+}
+
+/** Octets of the header frame alone. */
+export function headerBytes(message: Message, frameMax: number, shown: Buffer | null): number {
   if (shown === null && liesAsShown(message, frameMax)) {
-    return headerPrefix + message.nativeEnd - message.nativeStart + 1 + bodyFrames;
+    return headerPrefix + message.nativeEnd - message.nativeStart + 1;
   }
   const native = (shown ?? nativeWithin(message, frameMax)).length;
   if (shown === null && native < message.as(amqp091Format).length) countLoss(message, amqp091Format, 'headers');
-  return headerPrefix + native + 1 + bodyFrames;
+  return headerPrefix + native + 1;
 }
 
 /** Writes what `contentBytes` counted. */
@@ -114,6 +119,25 @@ export function writeContent(
     out[bodyFrame + 2] = channel & 0xff;
     return;
   }
+  at = writeHeader(out, at, message, channel, frameMax, shown);
+  const payloadMax = frameMax - frameOverhead;
+  for (let from = message.bodyStart; from < message.bodyEnd; from += payloadMax) {
+    const to = Math.min(from + payloadMax, message.bodyEnd);
+    at = writeFrameHead(out, at, FrameType.body, channel, to - from);
+    at += message.bytes.copy(out, at, from, to);
+    out[at++] = frameEnd;
+  }
+}
+
+/** Writes what `headerBytes` counted. @returns the offset behind it */
+export function writeHeader(
+  out: Buffer,
+  at: number,
+  message: Message,
+  channel: number,
+  frameMax: number,
+  shown: Buffer | null,
+): number {
   const native = shown === null && liesAsShown(message, frameMax) ? null : (shown ?? nativeWithin(message, frameMax));
   const nativeBytes = native === null ? message.nativeEnd - message.nativeStart : native.length;
   at = writeFrameHead(out, at, FrameType.header, channel, 12 + nativeBytes);
@@ -123,15 +147,24 @@ export function writeContent(
   if (native === null) message.bytes.copy(out, at + 12, message.nativeStart, message.nativeEnd);
   else native.copy(out, at + 12);
   at += 12 + nativeBytes;
-  out[at++] = frameEnd;
+  out[at] = frameEnd;
+  return at + 1;
+}
+
+/** The frames of a long body, which is not copied where its stream can do without. */
+export function writeLongBody(stream: Stream, message: Message, channel: number, frameMax: number): void {
   const payloadMax = frameMax - frameOverhead;
   for (let from = message.bodyStart; from < message.bodyEnd; from += payloadMax) {
     const to = Math.min(from + payloadMax, message.bodyEnd);
-    at = writeFrameHead(out, at, FrameType.body, channel, to - from);
-    at += message.bytes.copy(out, at, from, to);
-    out[at++] = frameEnd;
+    const at = stream.reserve(frameHeadBytes);
+    writeFrameHead(stream.out, at, FrameType.body, channel, to - from);
+    stream.advance(frameHeadBytes);
+    stream.writeRange(message.bytes, from, to, frameEndOctet);
   }
 }
+
+const frameHeadBytes = 7;
+const frameEndOctet = Buffer.from([frameEnd]);
 
 function writeFrameHead(out: Buffer, at: number, type: number, channel: number, size: number): number {
   out[at] = type;

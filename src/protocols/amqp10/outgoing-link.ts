@@ -5,6 +5,8 @@ import type { Message } from '../../core/message.ts';
 import { type Headers, noHeaders } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
+import { emptyBuffer } from '../../lib/bytes.ts';
+import { longFrom } from '../../transport/stream.ts';
 import { AmqpError, ErrorCondition, wireCondition } from './errors.ts';
 import { FrameType } from './frame.ts';
 import { suspensionKey } from './incoming-link.ts';
@@ -316,16 +318,19 @@ export class OutgoingLink implements Link, Consumer {
       return true;
     }
     const size = headBytes + bytes;
+    const longBytes = payload.bodyBytes >= longFrom ? payload.bodyBytes : 0;
     const { stream } = connection;
-    let at = stream.reserve(size);
+    let at = stream.reserve(size - longBytes);
     const { out } = stream;
     head.copy(out, at);
     out.writeUInt32BE(size, at);
     out.writeUInt32BE(delivery >>> 0, at + 20);
     out.writeUInt32BE(delivery >>> 0, at + 26);
     at += headBytes;
-    payload.write(out, at);
-    stream.advance(size);
+    if (longBytes === 0) payload.write(out, at);
+    else payload.writeHead(out, at);
+    stream.advance(size - longBytes);
+    if (longBytes > 0) stream.writeRange(message.bytes, message.bodyStart, message.bodyEnd, emptyBuffer);
     session.sent();
     return true;
   }

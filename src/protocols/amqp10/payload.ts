@@ -109,6 +109,21 @@ export class Payload {
   /** Nothing is kept: the message may be a view into what was read. @returns the offset behind what was written */
   write(out: Buffer, at: number): number {
     const message = this.message!;
+    const { shaped } = this;
+    at = this.writeHead(out, at);
+    if (shaped !== null) return at + shaped.copy(out, at);
+    copyBytes(message.bytes, message.bodyStart, message.bodyEnd, out, at);
+    return at + message.bodyBytes;
+  }
+
+  /** Octets at the end that are the message's body as it lies in its bytes; 0: they are written in another shape. */
+  get bodyBytes(): number {
+    return this.shaped === null ? this.message!.bodyBytes : 0;
+  }
+
+  /** What is in front of the body. @returns the offset behind it */
+  writeHead(out: Buffer, at: number): number {
+    const message = this.message!;
     const { native } = this;
     copyBytes(this.header, 0, this.headerBytes, out, at);
     at += this.headerBytes;
@@ -118,13 +133,10 @@ export class Payload {
     }
     copyBytes(this.annotations, 0, this.annotations.length, out, at);
     at += this.annotations.length;
-    if (this.shaped !== null) at += this.shaped.copy(out, at);
-    else {
+    if (this.shaped === null) {
       copyBytes(native, this.bareStart, this.bareEnd, out, at);
       at += this.bareEnd - this.bareStart;
       at = writeDataPrefix(out, at, message.bodyBytes);
-      copyBytes(message.bytes, message.bodyStart, message.bodyEnd, out, at);
-      at += message.bodyBytes;
     }
     this.message = null;
     return at;

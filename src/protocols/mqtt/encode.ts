@@ -1,6 +1,6 @@
 import type { Message } from '../../core/message.ts';
 import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
-import type { Stream } from '../../transport/stream.ts';
+import { longFrom, type Stream } from '../../transport/stream.ts';
 import { nativeFor } from './message.ts';
 import { PacketType, remainingMax, type Version } from './packet.ts';
 import { PropertyId, varintBytes, writeVarint } from './properties.ts';
@@ -118,7 +118,8 @@ function encodePublish(stream: Stream, message: Message, delivery: Delivery, pac
   const bytes = 1 + varintBytes(remaining) + remaining;
   if (bytes > packetMax || remaining > remainingMax || topic.length > 0xffff) return false;
   if (topic.length === 0 && !delivery.aliasKnown) return false; // the empty key has no topic
-  let at = stream.reserve(bytes);
+  const isLong = message.bodyBytes >= longFrom;
+  let at = stream.reserve(isLong ? bytes - message.bodyBytes : bytes);
   encodedAt = at;
   encodedBytes = bytes;
   const out = stream.out;
@@ -148,6 +149,11 @@ function encodePublish(stream: Stream, message: Message, delivery: Delivery, pac
       out[at] = PropertyId.subscriptionIdentifier;
       at = writeVarint(out, at + 1, id);
     }
+  }
+  if (isLong) {
+    stream.advance(bytes - message.bodyBytes);
+    stream.writeRange(message.bytes, message.bodyStart, message.bodyEnd, emptyBuffer);
+    return true;
   }
   copyBytes(message.bytes, message.bodyStart, message.bodyEnd, out, at);
   stream.advance(bytes);

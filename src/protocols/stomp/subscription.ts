@@ -7,6 +7,7 @@ import type { Consumer, Queue } from '../../core/queue/queue.ts';
 import { shownDeliveryCount } from '../../core/queue/redelivery.ts';
 import type { Pattern } from '../../core/topic.ts';
 import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
+import { longFrom } from '../../transport/stream.ts';
 import type { Connection } from './connection.ts';
 import { showDestination } from './destination.ts';
 import { isWholeFor } from './message.ts';
@@ -44,6 +45,7 @@ const redeliveredTrue = Buffer.from('\nredelivered:true\n');
 const redeliveredFalse = Buffer.from('\nredelivered:false\n');
 const contentLength = Buffer.from('content-length:');
 const ackName = Buffer.from('\nack:');
+const endOctet = Buffer.alloc(1);
 
 /** SUBSCRIBE: what its queues hand over goes out as MESSAGE. */
 export class Subscription implements Consumer {
@@ -130,7 +132,9 @@ export class Subscription implements Consumer {
     const number = this.settles ? connection.nextUntracked() : connection.nextDelivery(entry);
     const native = connection.nativeOf(message);
     const bodyBytes = message.bodyBytes;
-    const most = head.length + address.length + 2 * (idStart.length + 20) + 96 + native.length + bodyBytes + 2;
+    const isLong = bodyBytes >= longFrom;
+    const most =
+      head.length + address.length + 2 * (idStart.length + 20) + 96 + native.length + (isLong ? 0 : bodyBytes) + 2;
     const start = stream.reserve(most);
     const out = stream.out;
     let at = start;
@@ -162,6 +166,11 @@ export class Subscription implements Consumer {
       out[at++] = 0x0a;
     }
     out[at++] = 0x0a;
+    if (isLong) {
+      stream.advance(at - start);
+      stream.writeRange(message.bytes, message.bodyStart, message.bodyEnd, endOctet);
+      return;
+    }
     copyBytes(message.bytes, message.bodyStart, message.bodyEnd, out, at);
     at += bodyBytes;
     out[at++] = 0;

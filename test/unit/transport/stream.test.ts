@@ -281,6 +281,17 @@ test('a message larger than a batch is written whole', async () => {
   expect(peer.received.toString()).toBe(`before ${large} after`);
 });
 
+test('where there is no handle a long range is copied', async () => {
+  const { peer, stream } = open();
+  const borrowed = Buffer.alloc(70_000, 'r');
+  stream.write(Buffer.from('before '));
+  stream.writeRange(borrowed, 1, 69_999, Buffer.from(' tail'));
+  borrowed.fill('x');
+  stream.write(Buffer.from(' after'));
+  await nextTurn();
+  expect(peer.received.toString()).toBe(`before ${'r'.repeat(69_998)} tail after`);
+});
+
 test('over its mark the outbox is blocked, and tells when there is room', async () => {
   const { peer, stream, handler } = open();
   peer.slow = true;
