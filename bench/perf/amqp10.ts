@@ -119,8 +119,11 @@ export class Amqp10Link implements Link {
     const settled = Buffer.from([0x50, this.confirms ? 0 : 1]);
     const target = list(0x29, text(`/topic/${this.key}`));
     const role = Buffer.from([0x42]);
+    const ends = [list(0x28), target];
+    const count = uint(0);
+    const first = Buffer.from([0x50, 0]);
     this.wire.send(
-      frame(0, list(Code.attach, text('perf'), uint(0), role, settled, Buffer.from([0x50, 0]), list(0x28), target)),
+      frame(0, list(Code.attach, text('perf'), uint(0), role, settled, first, ...ends, nothing, nothing, count)),
     );
   }
 

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { noHeaders } from '../../core/properties.ts';
 import type { Queue } from '../../core/queue/queue.ts';
 import { type Address, exchangeAddress, queueAddress } from './address.ts';
+import { AmqpError, ErrorCondition } from './errors.ts';
 import { type Composite, toComposite, toDescribed } from './performatives.ts';
 import type { Session } from './session.ts';
-import { AmqpMap, Described, symbol, textOf } from './types.ts';
+import { AmqpArray, AmqpMap, Described, symbol, textOf } from './types.ts';
 
 /** A node that is made for a link: a queue, or a topic that nobody else has [AMQP 1.0 §3.5.3, §3.5.10]. */
 export interface DynamicNode {
@@ -20,6 +21,8 @@ export interface DynamicNode {
 
 const topicExchange = 'amq.topic';
 const lifetimeKey = 'lifetime-policy';
+const modesKey = 'supported-dist-modes';
+const lifetimes = ['deleteOnClose', 'deleteOnNoLinks', 'deleteOnNoMessages', 'deleteOnNoLinksOrMessages'];
 
 export function createDynamicNode(
   session: Session,
@@ -53,9 +56,17 @@ export function createDynamicNode(
   };
 }
 
+/** [§3.5.9] @throws AmqpError when a property is not of its type */
 function lifetimeOf(properties: AmqpMap | undefined): Composite {
-  const value = properties?.get(lifetimeKey);
-  return value instanceof Described ? toComposite(value) : { is: 'deleteOnClose' };
+  const modes = properties?.get(modesKey) ?? null;
+  for (const mode of modes instanceof AmqpArray ? modes.items : [modes]) {
+    if (mode !== null && textOf(mode) === undefined) throw invalid(`${modesKey} is no distribution mode`);
+  }
+  const value = properties?.get(lifetimeKey) ?? null;
+  if (value === null) return { is: 'deleteOnClose' };
+  const policy = value instanceof Described ? toComposite(value) : null;
+  if (policy === null || !lifetimes.includes(policy.is)) throw invalid(`${lifetimeKey} is no lifetime policy`);
+  return policy;
 }
 
 // What is not over when its link closes goes with the connection.
@@ -71,4 +82,8 @@ function isOver(policy: Composite, queue: Queue): boolean {
     default:
       return true;
   }
+}
+
+function invalid(text: string): AmqpError {
+  return new AmqpError(ErrorCondition.invalidField, 'link', text);
 }

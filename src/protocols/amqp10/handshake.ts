@@ -127,8 +127,10 @@ export class Handshake implements StreamHandler {
         if (performative.is === 'saslResponse') return this.onResponse(performative.response);
         break;
       case 'awaiting-open':
-        if (performative.is === 'open') return this.onOpen(performative);
-        break;
+        if (performative.is !== 'open') break;
+        // [§2.4.1]
+        if (chunk.readUInt16BE(at + 6) !== 0) throw framingError('open on another channel than 0');
+        return this.onOpen(performative);
       case 'closing':
         if (performative.is === 'close') this.stream.end();
         return;
@@ -307,11 +309,8 @@ export class Handshake implements StreamHandler {
       this.protocol.log.error({ peer: this.stream.peer, error }, 'amqp10: handshake failed by a fault of ours');
     } else this.protocol.log.info({ peer: this.stream.peer, condition, reason: message }, 'amqp10: handshake refused');
     const isOpen = this.state === 'awaiting-open' || (this.state === 'authenticating' && this.user !== null);
-    if (!isOpen || condition === ErrorCondition.framingError || condition === ErrorCondition.decodeError) {
-      this.state = 'closing';
-      this.stream.end();
-      return;
-    }
+    this.state = 'closing';
+    if (!isOpen) return this.stream.end();
     const info: [Any, Any][] =
       error instanceof SoleConnectionError ? [[symbol('invalid-field'), symbol('container-id')]] : [];
     // [§2.4.3] a close follows an open; the hint tells JMS clients that it follows at once
@@ -319,7 +318,8 @@ export class Handshake implements StreamHandler {
     this.stream.write(encodeFrame(0, 'open', { ...this.ownOpen(), properties: hint }));
     const values = { condition, description: message, ...(info.length > 0 ? { info: new AmqpMap(info) } : {}) };
     this.stream.write(encodeFrame(0, 'close', { error: values }));
-    this.state = 'closing';
+    // where the frames begin is not known any longer: there will be no close to read
+    if (condition === ErrorCondition.framingError || condition === ErrorCondition.decodeError) this.stream.end();
   }
 }
 

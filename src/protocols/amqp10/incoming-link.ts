@@ -20,6 +20,8 @@ import { Decoder } from './types.ts';
 
 /** Messages that a sender may have under way. */
 const creditMax = 2000;
+/** [§2.8.7] */
+const tagBytesMax = 32;
 /** Outcomes that a suspended link remembers at most. */
 const outcomesMax = 10_000;
 
@@ -79,7 +81,6 @@ export class IncomingLink implements Link, PublishReceipt {
 
   start(): void {
     const { attach, session } = this;
-    const { messageBytes } = session.connection.options;
     const unsettled = unsettledMap(this.resumed, session.connection.frameMax);
     this.resumesOnly = unsettled?.incomplete ?? false;
     session.connection.send(session.channel, 'attach', {
@@ -91,7 +92,7 @@ export class IncomingLink implements Link, PublishReceipt {
       ...(attach.source === undefined ? {} : { source: attach.source }),
       target: this.target.shown,
       ...(unsettled === null ? {} : { unsettled: unsettled.map, incompleteUnsettled: unsettled.incomplete }),
-      maxMessageSize: messageBytes,
+      maxMessageSize: this.messageBytesMax,
       ...(attach.properties === undefined ? {} : { properties: attach.properties }),
     });
     this.grant();
@@ -132,6 +133,10 @@ export class IncomingLink implements Link, PublishReceipt {
       throw new AmqpError(ErrorCondition.transferLimitExceeded, 'link', 'transfer without credit');
     }
     if (transfer.deliveryId < 0) throw invalid('transfer.delivery-id is mandatory on the first transfer');
+    const tagBytes = transfer.tagEnd - transfer.tagStart;
+    if (tagBytes < 0) throw invalid('transfer.delivery-tag is mandatory on the first transfer');
+    if (tagBytes > tagBytesMax) throw invalid(`transfer.delivery-tag is longer than ${tagBytesMax} octets`);
+    if (transfer.settled !== null) this.checkSettled(transfer.settled, transfer.more, transfer.aborted);
     this.creditLeft -= 1;
     this.deliveryCount = (this.deliveryCount + 1) >>> 0;
     const number = this.session.incomingNumber(transfer.deliveryId);
@@ -183,6 +188,7 @@ export class IncomingLink implements Link, PublishReceipt {
       throw invalid('message-format of a continuation differs from that of the first transfer');
     }
     if (transfer.settled === true) assembly.settled = true;
+    if (!transfer.more || transfer.settled === true) this.checkSettled(assembly.settled, transfer.more, false);
     assembly.parts.push(Buffer.from(chunk.subarray(at, end)));
     assembly.bytes += end - at;
     this.checkSize(assembly.bytes);
@@ -193,16 +199,30 @@ export class IncomingLink implements Link, PublishReceipt {
     this.onSpecial(bytes, 0, bytes.length, deliveryId, settled, tag, state, resume, waits);
   }
 
+  // [§2.7.5] ~ what does not say whether it is settled is what the link says, not unsettled.
+  private checkSettled(settled: boolean, more: boolean, aborted: boolean): void {
+    const { sndSettleMode } = this.attach;
+    if (aborted || (settled ? sndSettleMode !== 0 : sndSettleMode !== 1 || more)) return;
+    throw invalid(
+      settled
+        ? 'transfer.settled is true on a link whose snd-settle-mode is unsettled'
+        : 'transfer.settled is false on a link whose snd-settle-mode is settled',
+    );
+  }
+
   private checkSize(bytes: number): void {
-    const { messageBytes } = this.session.connection.options;
-    // a body of the largest size has a head as well
-    if (bytes <= messageBytes + headBytes) return;
+    if (bytes <= this.messageBytesMax) return;
     this.assembly = null;
     throw new AmqpError(
       ErrorCondition.messageSizeExceeded,
       'link',
-      `message size is larger than configured max size ${messageBytes}`,
+      `message size is larger than configured max size ${this.messageBytesMax}`,
     );
+  }
+
+  /** A body of the largest size has a head as well. */
+  private get messageBytesMax(): number {
+    return this.session.connection.options.messageBytes + headBytes;
   }
 
   // With a transaction, a resumed delivery, or one that is settled by the sender last.

@@ -4,7 +4,7 @@ import { AmqpMap, type Any, Described, symbol, uint } from '../../../src/protoco
 import { methods } from '../../../src/protocols/amqp091/spec.ts';
 import { decodeTable } from '../../../src/protocols/amqp091/table.ts';
 import { AmqpPeer } from '../../support/amqp-peer.ts';
-import { Amqp10Peer, bodyOf, data, mapOf, section, sectionsOf, toSource } from '../../support/amqp10-peer.ts';
+import { Amqp10Peer, bodyOf, data, mapOf, section, sectionsOf, toSource, toTarget } from '../../support/amqp10-peer.ts';
 import { BrokerProcess } from '../../support/broker-process.ts';
 
 let broker: BrokerProcess;
@@ -174,7 +174,13 @@ describe('addresses', () => {
     '[1.0 §2.6.3-2] %s: the link is attached without its terminus, and detached',
     async (_name, values, condition, text) => {
       const peer = await Amqp10Peer.openSession(port);
-      const error = await refused(peer, { name: 'refused', handle: 3, role: false, ...values });
+      const error = await refused(peer, {
+        name: 'refused',
+        handle: 3,
+        role: false,
+        initialDeliveryCount: 0,
+        ...values,
+      });
       expect(error.condition).toBe(condition);
       if (text !== undefined) expect(error.description).toBe(text);
       await peer.sender(3, 'after-refusal'); // handle and session live on
@@ -207,7 +213,13 @@ describe('sessions and handles', () => {
   test('[1.0 §2.7.3-1] a handle that is in use ends the session', async () => {
     const peer = await Amqp10Peer.openSession(port);
     await peer.sender(0, 'handles');
-    peer.send('attach', { name: 'another', handle: 0, role: false, target: { is: 'target', address: 'handles' } });
+    peer.send('attach', {
+      name: 'another',
+      handle: 0,
+      role: false,
+      target: toTarget('handles'),
+      initialDeliveryCount: 0,
+    });
     expect((await peer.expect('end')).error?.condition).toBe('amqp:session:handle-in-use');
     peer.destroy();
   });
@@ -229,7 +241,7 @@ describe('sessions and handles', () => {
       await peer.begin(channel);
       for (let handle = 0; handle < 20; handle++) {
         const target: Composite = { is: 'target', address: `many-${channel}` };
-        peer.send('attach', { name: `link-${handle}`, handle, role: false, target }, channel);
+        peer.send('attach', { name: `link-${handle}`, handle, role: false, target, initialDeliveryCount: 0 }, channel);
         await peer.expect('attach');
         await peer.expect('flow');
       }
@@ -242,7 +254,14 @@ describe('sessions and handles', () => {
     await peer.sender(0, 'stolen', { name: 'one' });
     await peer.sender(1, 'stolen', { name: 'one' });
     const target: Composite = { is: 'target', address: 'stolen' };
-    peer.send('attach', { name: 'one', handle: 2, role: false, target, unsettled: new AmqpMap([]) });
+    peer.send('attach', {
+      name: 'one',
+      handle: 2,
+      role: false,
+      target,
+      unsettled: new AmqpMap([]),
+      initialDeliveryCount: 0,
+    });
     expect(await peer.detached()).toMatchObject({ condition: 'amqp:link:stolen' });
     expect(await peer.detached()).toMatchObject({ condition: 'amqp:link:stolen' });
     await peer.expect('attach');
@@ -264,7 +283,9 @@ describe('dynamic nodes', () => {
     peer.send('detach', { handle: 0, closed: true });
     await peer.expect('detach');
     const target: Composite = { is: 'target', address: made.address as string };
-    expect((await refused(peer, { name: 'gone', handle: 5, role: false, target })).condition).toBe('amqp:not-found');
+    expect(
+      (await refused(peer, { name: 'gone', handle: 5, role: false, target, initialDeliveryCount: 0 })).condition,
+    ).toBe('amqp:not-found');
     peer.destroy();
   });
 
@@ -315,7 +336,9 @@ describe('dynamic nodes', () => {
       await peer.expect('detach');
     }
     const target: Composite = { is: 'target', address: address as string };
-    expect((await refused(peer, { name: 'gone', handle: 5, role: false, target })).condition).toBe('amqp:not-found');
+    expect(
+      (await refused(peer, { name: 'gone', handle: 5, role: false, target, initialDeliveryCount: 0 })).condition,
+    ).toBe('amqp:not-found');
     peer.destroy();
   });
 });
