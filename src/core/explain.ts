@@ -222,6 +222,7 @@ function findLost(message: Message, format: MessageFormat, native: Buffer): stri
       field === 'headers' ||
       field === 'lost' ||
       field === 'durable' ||
+      field === 'copies' ||
       field === 'blindCopies' ||
       before[field] === undefined
     )

@@ -159,12 +159,11 @@ export class Message {
     return [...this.routingKeys, ...blindCopies];
   }
 
-  /** All keys that it was routed by: its own, and those of a CC header while no queue gave it another. */
+  /** All keys that it was routed by: its own, and its visible copies' while no queue gave it another. */
   get routingKeys(): readonly string[] {
-    if (this.deaths.some((death) => death.rerouted)) return [this.routingKey];
-    const copies = this.properties.headers.get('CC');
-    if (!Array.isArray(copies)) return [this.routingKey];
-    return [this.routingKey, ...copies.filter((key) => typeof key === 'string')];
+    const { copies } = this.properties;
+    if (copies === undefined || this.deaths.some((death) => death.rerouted)) return [this.routingKey];
+    return [this.routingKey, ...copies];
   }
 
   /**

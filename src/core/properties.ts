@@ -49,7 +49,9 @@ export interface Properties {
   groupSequence?: number;
   replyToGroupId?: string;
   headers: Headers;
-  /** Routing keys beside the message's own that are hidden from consumers: no format writes them. */
+  /** Routing keys beside the message's own, which its publish was routed by: no format writes them, for `CC` in the headers says so. */
+  copies?: readonly string[];
+  /** Those that are hidden from consumers. */
   blindCopies?: readonly string[];
   /** What the publisher said and these properties do not, for it found no room in the residue. */
   lost?: readonly string[];

@@ -167,12 +167,14 @@ export function spellCorrelation(id: Buffer | TypedValue): string {
   return correlationPrefix + toOctets(id).toString('base64url') + mark;
 }
 
-/** What `spellCorrelation` spelled; undefined for any other text. */
+/** What `spellCorrelation` spelled; undefined for any other text, for it comes back from elsewhere as it was. */
 export function readCorrelation(text: string): Buffer | TypedValue | undefined {
   if (!text.startsWith(correlationPrefix)) return undefined;
   const [encoded = '', mark = ''] = text.slice(correlationPrefix.length).split('.');
   const octets = Buffer.from(encoded, 'base64url');
-  if (mark === 'U' && octets.length === 16) return { type: 'uuid', value: octets };
-  if (mark === 'L' && /^\d{1,20}$/.test(octets.toString())) return { type: 'ulong', value: BigInt(octets.toString()) };
-  return octets;
+  let id: Buffer | TypedValue = octets;
+  if (mark === 'U' && octets.length === 16) id = { type: 'uuid', value: octets };
+  else if (mark === 'L' && /^\d{1,20}$/.test(octets.toString()))
+    id = { type: 'ulong', value: BigInt(octets.toString()) };
+  return spellCorrelation(id) === text ? id : undefined;
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { AmqpMap } from '../../src/protocols/amqp10/types.ts';
+import { AmqpArray, AmqpMap, type Any, symbol } from '../../src/protocols/amqp10/types.ts';
 import { methods } from '../../src/protocols/amqp091/spec.ts';
 import { AmqpPeer } from '../support/amqp-peer.ts';
 import { Amqp10Peer, data, section, sectionsOf } from '../support/amqp10-peer.ts';
@@ -117,6 +117,38 @@ describe('a residue restores nothing that its sender could not have said', () =>
   });
 });
 
+describe('a residue of AMQP 1.0 from another protocol restores what has no other place, and nothing else', () => {
+  const residue = (...sections: Buffer[]) => `a${Buffer.concat(sections).toString('base64url')}`;
+  const annotations = (pairs: Record<string, Any>) =>
+    section(0x72, new AmqpMap(Object.entries(pairs).map(([name, value]) => [symbol(name), value])));
+
+  test.each(['M5', 'ST'] as const)('from %s', async (from) => {
+    const text = residue(
+      annotations({
+        'x-exchange': new AmqpArray(['forged']),
+        'x-opt-deaths': new AmqpArray(['forged']),
+        'x-first-death-reason': 'forged',
+        'x-cc': ['accounts'],
+        'x-opt-mqtt-retain': true,
+        'x-opt-array': new AmqpArray(['a']),
+      }),
+      section(0x73, [null, Buffer.from('admin'), '/queues/forged', null, '/queues/forged', 'forged']),
+      section(0x74, new AmqpMap([['x-rosetta-types', 'x=l']])),
+    );
+    const lines = { 'x-rosetta-residue': text };
+    const heard = await hear(from, from === 'M5' ? { userProperties: lines } : lines);
+    expect(heard['1.0']).toEqual({ durable: false, annotations: { 'x-opt-array': new AmqpArray(['a']) } });
+  });
+});
+
+test('a correlation that only looks like one of ours comes back as it was', async () => {
+  for (const correlation of ['rosetta.c.!!.U', 'rosetta.c.AAAA=', 'rosetta.c.MDA3.L', 'rosetta.c.AA.x']) {
+    const heard = await hear('091', { correlation_id: correlation });
+    expect(heard['1.0']['correlation-id']).toBe(correlation);
+    expect(heard.ST['correlation-id']).toBe(correlation);
+  }
+});
+
 describe('a header that is an order elsewhere', () => {
   const says = (name: string, value: string): Record<'1.0' | 'M5' | 'ST', object> => ({
     '1.0': { application: { [name]: value } },
@@ -145,6 +177,51 @@ describe('a header that is an order elsewhere', () => {
     expect(heard['1.0']).toMatchObject({ annotations: { 'x-cc': ['trust.nobody'] } });
     const again = await hear('1.0', { annotations: { 'x-cc': ['trust.nobody'] } });
     expect(again['091']['headers']).toEqual({ CC: ['trust.nobody'] });
+  });
+
+  describe('a list in CC leads dead letters where the publish went', () => {
+    const list = '["trust.copy"]';
+    const lines = { CC: list, 'x-rosetta-types': 'CC=json' };
+    /** Of a message of the words, that dies at once: the keys of its death, and whether a letter went to the copy's. */
+    async function die(from: Name, words: object): Promise<{ keys: unknown; copies: number }> {
+      const peer = await AmqpPeer.openChannel(broker.port('amqp'));
+      const args = new Map<string, Any>([
+        ['x-max-length', { type: 'int', value: 0 }],
+        ['x-dead-letter-exchange', 'amq.direct'],
+      ]);
+      const dying = await peer.declare('', { exclusive: true, arguments: args as never });
+      const [own, copy] = [await peer.declare('', { exclusive: true }), await peer.declare('', { exclusive: true })];
+      for (const [queue, exchange, routingKey] of [
+        [dying, 'amq.topic', topic],
+        [own, 'amq.direct', topic],
+        [copy, 'amq.direct', 'trust.copy'],
+      ] as const) {
+        await peer.call(1, methods.queueBind, { queue, exchange, routingKey }, methods.queueBindOk);
+      }
+      await hear(from, words);
+      const letter = defs.decode(60, (await peer.get(own))!.native) as {
+        headers: { 'x-death': Record<string, unknown>[] };
+      };
+      const copies = (await peer.get(copy)) === null ? 0 : 1;
+      peer.destroy();
+      return { keys: letter.headers['x-death'][0]!['routing-keys'], copies };
+    }
+
+    test.each([
+      ['091', { headers: { CC: ['trust.copy'] } }],
+      ['1.0', { annotations: { 'x-cc': ['trust.copy'] } }],
+    ] as const)('%s', async (from, words) => {
+      expect(await die(from, words)).toEqual({ keys: [topic, 'trust.copy'], copies: 1 });
+    });
+
+    test.each([
+      ['091', { headers: { 'x-rosetta-h.CC': ['trust.copy'] } }],
+      ['1.0', { application: lines }],
+      ['M5', { userProperties: lines }],
+      ['ST', lines],
+    ] as const)('%s by a companion: nowhere', async (from, words) => {
+      expect(await die(from, words)).toEqual({ keys: [topic], copies: 0 });
+    });
   });
 
   test.each([

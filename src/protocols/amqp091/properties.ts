@@ -276,6 +276,8 @@ export function decodeProperties(native: Buffer, message: Message): Properties {
   if (userId !== undefined) properties.userId = userId;
   if (appId !== undefined) properties.appId = appId;
   if (isPlain && clusterId === undefined && (seconds === undefined || timestampMs !== undefined)) return properties;
+  const copies = headers.get('CC'); // as it was published: one that was escaped was no order
+  if (Array.isArray(copies)) properties.copies = copies.filter((key) => typeof key === 'string');
   for (const [field, name] of Object.entries(namesOf) as [keyof typeof namesOf, string][]) {
     const value = own.get(name);
     if (typeof value === 'string' && own.delete(name)) properties[field] = value;

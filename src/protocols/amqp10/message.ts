@@ -4,6 +4,7 @@ import type { Death, Message } from '../../core/message.ts';
 import {
   type Headers,
   isTyped as isTypedValue,
+  noHeaders,
   type Properties,
   type TypedValue,
   type Value,
@@ -131,6 +132,8 @@ const otherAnnotationPrefix = 'x-opt-rosetta.';
 const escapePrefix = 'x-rosetta-h.';
 /** Of the properties section: it is checked when it is published, which a residue is not. */
 const userIdField = 1;
+const replyToField = 4;
+const contentTypeField = 6;
 const residuePart = 'a';
 
 const appIdAnnotation = 'x-opt-app-id';
@@ -223,7 +226,7 @@ function decodeProperties(native: Buffer, message: Message): Properties {
   if (shape !== null) {
     residue.shape = native.subarray(0, shape.bytes);
     if (shape.kind === 'encoded' && message.bodyBytes > 0) {
-      if (properties.contentType !== undefined) residue.list.set(6, symbol(properties.contentType));
+      if (properties.contentType !== undefined) residue.list.set(contentTypeField, symbol(properties.contentType));
       properties.contentType = encodedBodyType;
       if (shape.footer.length === 0) residue.shape = emptyBuffer; // the content type says it all
     }
@@ -243,17 +246,18 @@ function decodeHeader(list: Any, properties: Properties): void {
 function decodeList(list: Any, properties: Properties, message: Message, residue: Residue): void {
   if (!Array.isArray(list)) return;
   for (const [i, item] of (list as Any[]).entries()) {
-    if (item !== null && !decodeField(i, item, properties, message)) residue.list.set(i, item);
+    if (i === replyToField && typeof item === 'string') properties.replyTo = readReplyTo(item, message);
+    else if (item !== null && !decodeField(i, item, properties)) residue.list.set(i, item);
   }
 }
 
 // False when the shared vocabulary has no place for it.
-function decodeField(index: number, item: Any, properties: Properties, message: Message): boolean {
+function decodeField(index: number, item: Any, properties: Properties): boolean {
   const text = typeof item === 'string' ? item : undefined;
   switch (index) {
     case 0:
       return isId(item) && setId(properties, 'messageId', item);
-    case 1:
+    case userIdField:
       if (!Buffer.isBuffer(item)) return false;
       properties.userId = decodeText(item, 0, item.length);
       return true;
@@ -261,13 +265,9 @@ function decodeField(index: number, item: Any, properties: Properties, message: 
       return text !== undefined && setText(properties, 'to', text);
     case 3:
       return text !== undefined && setText(properties, 'subject', text);
-    case 4:
-      if (text === undefined) return false;
-      properties.replyTo = readReplyTo(text, message);
-      return true;
     case 5:
       return isId(item) && setId(properties, 'correlationId', item);
-    case 6:
+    case contentTypeField:
       return setText(properties, 'contentType', textOf(item));
     case 7:
       return setText(properties, 'contentEncoding', textOf(item));
@@ -313,6 +313,9 @@ function decodeAnnotations(map: Any, properties: Properties, headers: Map<string
   for (const [key, item] of map.pairs) {
     const name = isTyped(key) && key.type === 'symbol' ? key.value : undefined;
     if (isBrokerAnnotation(name)) continue;
+    if (name === copiesAnnotation && Array.isArray(item)) {
+      properties.copies = (item as Any[]).filter((key) => typeof key === 'string');
+    }
     if (name === appIdAnnotation && typeof item === 'string') properties.appId = item;
     else if (name === typeAnnotation && typeof item === 'string') properties.type = item;
     else if (name === textPayloadAnnotation && typeof item === 'boolean') properties.textPayload = item;
@@ -685,7 +688,7 @@ class Residue {
     return octets.length === 0 || addResidue(headers, residuePart, octets);
   }
 
-  /** What is no residue of ours is nothing. */
+  /** What is no residue of ours is nothing, and so is what its sender could have said in clear. */
   static take(headers: Map<string, Value>): Residue {
     const residue = new Residue();
     const octets = takeResidue(headers, residuePart);
@@ -698,15 +701,35 @@ class Residue {
       const found = new Residue();
       if (shape !== null && isSound(shape)) found.shape = octets.subarray(0, shape.bytes);
       if (sections.deliveryAt >= 0) found.delivery = octets.subarray(sections.deliveryAt, sections.deliveryEnd);
-      found.annotations = [...readMap(octets, sections.messageAnnotations)].map(([key, value]) => [key, value]);
-      found.applicationProperties = [...readMap(octets, sections.applicationProperties)].map(([k, v]) => [k, v]);
+      for (const [key, item] of readMap(octets, sections.messageAnnotations)) {
+        const isOthers = isBrokerAnnotation(textOf(key)) || textOf(key) === deathsAnnotation;
+        if (!isOthers && isUnshared(isSymbolKey(key), item)) found.annotations.push([key, item]);
+      }
+      for (const [key, item] of readMap(octets, sections.applicationProperties)) {
+        if (isUnshared(typeof key === 'string', item)) found.applicationProperties.push([key, item]);
+      }
       const list = sections.properties < 0 ? [] : (new Decoder(octets, sections.properties).read() as readonly Any[]);
-      for (const [i, item] of list.entries()) if (item !== null && i !== userIdField) found.list.set(i, item);
+      for (const [i, item] of list.entries()) if (item !== null && isUnsharedField(i, item)) found.list.set(i, item);
       return found;
     } catch {
       return residue;
     }
   }
+}
+
+function isUnshared(isNamed: boolean, item: Any): boolean {
+  return !isNamed || toValue(item) === undefined;
+}
+
+function isSymbolKey(key: Any): boolean {
+  return isTyped(key) && key.type === 'symbol';
+}
+
+// The content type is there beside a body that is encoded.
+function isUnsharedField(index: number, item: Any): boolean {
+  if (index === userIdField) return false;
+  if (index === replyToField) return typeof item !== 'string';
+  return index === contentTypeField || !decodeField(index, item, { headers: noHeaders });
 }
 
 // A footer is a footer, and segments are data sections; whether they fit the body is seen when it is written.
