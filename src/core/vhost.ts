@@ -13,6 +13,7 @@ import { computeRoute, type Route } from './exchange/route.ts';
 import type { Journal, Position, PublishReceipt } from './journal.ts';
 import { copyMessage, type DeathReason, type Message } from './message.ts';
 import { type Headers, noHeaders } from './properties.ts';
+import { Chores } from './queue/chores.ts';
 import { type DeadLetterAddress, makeDeadLetter } from './queue/dead-letter.ts';
 import type { QueueEntry } from './queue/entry.ts';
 import type { HeldDeath } from './queue/held-dead-letters.ts';
@@ -90,6 +91,7 @@ export class Vhost extends Topology implements QueueOwner, ScheduleOwner, ReplyH
   readonly clients = new Set<Client>();
   readonly replies: ReplyAliases;
   readonly retained: Retained;
+  readonly chores: Chores;
   metadata: VhostMetadata = noMetadata;
   limits: VhostLimits = noVhostLimits;
   /** What clients gave it, and of that what no queue wanted. */
@@ -111,6 +113,7 @@ export class Vhost extends Topology implements QueueOwner, ScheduleOwner, ReplyH
     this.host = host;
     const { clock, createToken } = host;
     this.replies = new ReplyAliases({ ...replyDefaults, clock, createToken, house: this });
+    this.chores = new Chores(host.journal, host.timers);
     this.retained = new Retained(name, host.journal, host.retainedLimits);
   }
 

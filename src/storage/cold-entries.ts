@@ -75,6 +75,10 @@ export class ColdEntries implements ColdStore {
     }
   }
 
+  sequence(slot: Slot): number {
+    return this.catalog.cold.sequence(slot);
+  }
+
   thaw(slot: Slot, entry: KeptEntry): void {
     const home = this.catalog.thaw(slot, entry);
     if (!(home instanceof Segment)) this.collectLater(home);

@@ -3,6 +3,7 @@ import type { Match } from '../exchange/binding.ts';
 import { type ColdBatch, type ColdStore, type RecoveredQueue, type Slot, takeAll } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
 import type { Queue } from './queue.ts';
+import type { Remains } from './remains.ts';
 
 /** What a list with cold entries asks of its queue. */
 export interface ColdOwner {
@@ -362,10 +363,9 @@ export class ColdList {
     }
   }
 
-  /** Settles everything that is cold, unread. */
-  settle(): void {
-    const { store } = this.owner;
-    for (const page of this.pages) for (let i = page.from; i < page.to; i++) store.settle(page.slots[i]!);
+  /** Gives away everything that is cold, unread. */
+  clear(remains: Remains): void {
+    for (const page of this.pages) remains.addCold(page);
     this.pages.clear();
     this.dueMs = 0;
     this.coldCount = 0;

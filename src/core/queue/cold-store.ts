@@ -40,6 +40,8 @@ export interface ColdStore {
    * free meanwhile. Their entries are cold until each is thawed, and may be forgotten instead.
    */
   read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<ColdBatch<K>>;
+  /** Of the message; the slot must be taken. */
+  sequence(slot: Slot): number;
   /** The entry that was read is its queue's again, and settled like any other; the slot is the store's own business. */
   thaw(slot: Slot, entry: KeptEntry): void;
   /** The entry is settled where it is. */

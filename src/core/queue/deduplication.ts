@@ -3,6 +3,7 @@ import type { Journal } from '../journal.ts';
 import { HeaderName } from '../lookup.ts';
 import type { Message } from '../message.ts';
 import { isTyped } from '../properties.ts';
+import { type Chore, stateWeight } from './chores.ts';
 import { HeadAlarm } from './expiry.ts';
 
 export const deduplicationKind = 'deduplication';
@@ -61,11 +62,20 @@ export class Deduplication {
     this.alarm.watch(Math.abs(this.seen.values().next().value!), this.now());
   }
 
-  /** The queue is gone, or does without. */
+  /** The queue does without. */
   clear(): void {
+    const all = this.forgetAll();
+    while (all.next().done !== true);
+  }
+
+  /** The queue is gone. */
+  *forgetAll(): Chore {
     this.alarm.cancel();
-    for (const [id, untilMs] of this.seen) if (untilMs < 0) this.journal.delete(deduplicationKind, this.keyOf(id));
-    this.seen.clear();
+    for (const [id, untilMs] of this.seen) {
+      this.seen.delete(id);
+      if (untilMs < 0) this.journal.delete(deduplicationKind, this.keyOf(id));
+      yield untilMs < 0 ? stateWeight : 1;
+    }
   }
 
   private expire(): void {

@@ -7,6 +7,7 @@ import { closesGroup, groupOf } from './message-group.ts';
 import type { PriorityList } from './priority-list.ts';
 import type { Consumer } from './queue.ts';
 import { ReadyList } from './ready-list.ts';
+import type { Remains } from './remains.ts';
 import { selects } from './selection.ts';
 
 /** How far a queue is looked through behind messages that are held up: entries, and octets of their bodies. */
@@ -469,15 +470,15 @@ export class GroupList {
     this.look(group);
   }
 
-  clear(): void {
+  clear(remains: Remains): void {
     for (const group of [...this.groups.values()]) {
       group.backlog = null;
       this.look(group);
     }
-    this.window.clear();
+    this.window.clear(remains);
     this.parked.clear();
     this.windowBytes = 0;
-    this.rest.clear();
+    this.rest.clear(remains);
   }
 
   *[Symbol.iterator](): IterableIterator<QueueEntry> {

@@ -113,6 +113,11 @@ export class HeldDeadLetters {
     return all;
   }
 
+  /** An entry that had died before the restart, and was not read back, is settled. */
+  forgetSequence(sequence: number): void {
+    if (this.known.delete(sequence)) this.owner.journal.delete(heldDeadLetterKind, `${this.owner.id}\0${sequence}`);
+  }
+
   /** What the journal remembers; before the entry. */
   restore(sequence: number, value: Buffer): void {
     const [reason, timeMs] = JSON.parse(value.toString('latin1')) as [DeathReason, number];

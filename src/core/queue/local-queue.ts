@@ -9,6 +9,7 @@ import type { Headers } from '../properties.ts';
 import type { ReplyAliases } from '../reply.ts';
 import { AckTimeout } from './ack-timeout.ts';
 import { type QueueOptions, readQueueArguments } from './arguments.ts';
+import type { Chore, Chores } from './chores.ts';
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import { ConsumerList } from './consumer-list.ts';
@@ -28,6 +29,7 @@ import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
 import { RateLimit } from './rate-limit.ts';
 import { ReadyList } from './ready-list.ts';
 import { Redeliveries } from './redelivery.ts';
+import { Remains } from './remains.ts';
 import type { QueueSpec } from './spec.ts';
 
 /** What a queue asks of its virtual host. */
@@ -37,6 +39,8 @@ export interface QueueOwner {
   readonly replies: ReplyAliases;
   readonly nowMs: number;
   readonly timers: Timers;
+  /** Where what is long goes on in later turns. */
+  readonly chores: Chores;
   /** The last consumer left, or an auto-delete queue was otherwise done with. */
   queueUnused(queue: LocalQueue): void;
   nextSequence(): number;
@@ -789,11 +793,16 @@ export class LocalQueue implements Queue, LastValueOwner {
     });
   }
 
-  purge(): number {
+  purge(): number | Promise<number> {
     const count = this.length;
-    this.settled += this.ready.length - this.ready.memoryLength;
-    for (const entry of this.ready) this.settle(entry);
-    this.ready.clear();
+    const settling = this.owner.chores.run(this.empty(new Remains()));
+    return settling === undefined ? count : settling.then(() => count);
+  }
+
+  // Nothing is ready any longer, and it is counted so; the journal, which must know too, is told as the chore is done.
+  private empty(remains: Remains): Chore {
+    this.settled += this.ready.length;
+    this.ready.clear(remains);
     this.lastValues?.clear();
     this.expiries?.clear();
     this.expiresCold = false;
@@ -801,7 +810,24 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.readyBytes = 0;
     if (this.blocks) this.relieve();
     this.answerGets();
-    return count;
+    const { redeliveries, held } = this;
+    const store = this.coldOwner?.store ?? null;
+    return remains.settle(
+      (entry) => this.discard(entry),
+      (slot) => {
+        if (redeliveries !== null) redeliveries.forgetSequence(store!.sequence(slot));
+        if (held !== null) held.forgetSequence(store!.sequence(slot));
+        store!.settle(slot);
+      },
+    );
+  }
+
+  // It was counted as settled when it was taken from the list.
+  private discard(entry: QueueEntry): void {
+    if (entry.state === 'settled') return;
+    entry.state = 'settled';
+    this.redeliveries?.forget(entry);
+    if (entry.journal === 'written') this.owner.journal.settle(entry);
   }
 
   /** Tells the consumers; what was delivered and not acked is gone with the queue. */
@@ -809,13 +835,17 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.deleted = true;
     for (const consumer of this.served.clear()) consumer.cancelled(why);
     this.answerServed();
-    this.purge(); // the journal, too, must know that they are gone: their space comes back
+    const waiting = [...(this.redeliveries?.takeAll() ?? []), ...(this.held?.takeAll() ?? []).map(([entry]) => entry)];
+    const remains = new Remains();
+    remains.add(waiting);
+    this.settled += waiting.length;
+    const { chores } = this.owner;
+    void chores.run(this.empty(remains)); // the journal, too, must know that they are gone: their space comes back
+    if (this.redeliveries !== null) void chores.run(this.redeliveries.forgetAll());
+    if (this.deduplication !== null) void chores.run(this.deduplication.forgetAll());
     this.headAlarm?.cancel();
     this.idleAlarm?.cancel();
-    for (const entry of this.redeliveries?.takeAll() ?? []) this.settle(entry);
-    for (const [entry] of this.held?.takeAll() ?? []) this.settle(entry);
     this.redeliveries?.close();
-    this.deduplication?.clear();
     this.ackTimeout?.close();
     this.rateLimit?.close();
   }

@@ -3,6 +3,7 @@ import type { RecoveredQueue } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
 import { has, type PriorityOrder } from './priority-order.ts';
 import { ReadyList } from './ready-list.ts';
+import type { Remains } from './remains.ts';
 
 /** A list for each priority, the highest served first or in another order; made when its first message comes. */
 export class PriorityList {
@@ -95,8 +96,8 @@ export class PriorityList {
     for (const level of this.levels) level?.shorten(dueMs);
   }
 
-  clear(): void {
-    for (const level of this.levels) level?.clear();
+  clear(remains: Remains): void {
+    for (const level of this.levels) level?.clear(remains);
     this.levels.fill(undefined);
     this.length = 0;
   }

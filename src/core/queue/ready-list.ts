@@ -2,6 +2,7 @@ import { Ring } from '../../lib/ring.ts';
 import { ColdList, type ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
+import type { Remains } from './remains.ts';
 
 /**
  * Entries that wait, in the order of their messages. What comes back from a consumer was mostly ahead of everything that
@@ -158,12 +159,18 @@ export class ReadyList {
     this.cold?.shorten(dueMs);
   }
 
-  clear(): void {
-    this.fresh.clear();
-    this.returned.length = 0;
-    this.holes = null;
-    this.cold?.settle();
+  /** Gives all away. */
+  clear(remains: Remains): void {
+    const { fresh, returned, cold, holes } = this;
+    this.fresh = new Ring();
+    this.returned = [];
     this.cold = null;
+    this.holes = null;
+    remains.add(returned, holes);
+    remains.add(fresh, holes);
+    if (cold === null) return;
+    remains.add(cold.back, holes);
+    cold.clear(remains);
   }
 
   /** The entries that are in memory; those ahead of cold ones first. */

@@ -1,6 +1,7 @@
 import { DueHeap } from '../../lib/due-heap.ts';
 import type { Timers } from '../../lib/timers.ts';
 import type { Journal } from '../journal.ts';
+import { type Chore, stateWeight } from './chores.ts';
 import type { QueueEntry } from './entry.ts';
 import { HeadAlarm } from './expiry.ts';
 
@@ -97,7 +98,20 @@ export class Redeliveries {
   /** The entry is settled. */
   forget(entry: QueueEntry): void {
     if (entry.deliveryCount === 0 || !this.known.delete(entry.message.sequence)) return;
-    if (entry.queue.keeps(entry.message)) this.journal.delete(redeliveryKind, this.keyOf(entry));
+    if (entry.queue.keeps(entry.message)) this.journal.delete(redeliveryKind, this.keyOf(entry.message.sequence));
+  }
+
+  /** The same for an entry that is not in memory. */
+  forgetSequence(sequence: number): void {
+    if (this.known.delete(sequence) && this.queueId !== 0) this.journal.delete(redeliveryKind, this.keyOf(sequence));
+  }
+
+  /** The queue is gone. */
+  *forgetAll(): Chore {
+    for (const sequence of this.known.keys()) {
+      this.forgetSequence(sequence);
+      yield stateWeight;
+    }
   }
 
   /** What the journal remembers. */
@@ -127,11 +141,11 @@ export class Redeliveries {
     this.known.set(entry.message.sequence, { count: entry.deliveryCount, dueMs });
     if (!entry.queue.keeps(entry.message)) return;
     const value = Buffer.from(JSON.stringify([entry.deliveryCount, dueMs]), 'latin1');
-    this.journal.put(redeliveryKind, this.keyOf(entry), value);
+    this.journal.put(redeliveryKind, this.keyOf(entry.message.sequence), value);
   }
 
-  private keyOf(entry: QueueEntry): string {
-    return redeliveryKey(this.queueId, entry.message.sequence);
+  private keyOf(sequence: number): string {
+    return redeliveryKey(this.queueId, sequence);
   }
 }
 
