@@ -1,4 +1,6 @@
+import { isDeathHeader } from './deaths.ts';
 import { noteLoss } from './losses.ts';
+import type { Death } from './message.ts';
 import type { Properties, Value } from './properties.ts';
 import { addJson, type Part, residueHeader, takeJson } from './residue.ts';
 import { typesHeader } from './typed-text.ts';
@@ -23,8 +25,11 @@ export function keepRepeats(lines: readonly Line[], part: Part, properties: Prop
   else properties.lost = [...(properties.lost ?? []), 'repeats'];
 }
 
-/** The inverse: only a name that is there may repeat. */
-export function restoreRepeats(lines: readonly Line[], part: Part): readonly Line[] {
+/**
+ * The inverse: only a name that is there may repeat, behind the line that counts. The residue is anybody's: a user id, which
+ * was checked, and what the broker says of a message that died are there once.
+ */
+export function restoreRepeats(lines: readonly Line[], part: Part, deaths: readonly Death[]): readonly Line[] {
   const residue = lines.find(([name]) => name === residueHeader);
   if (residue === undefined) return lines;
   const headers = new Map<string, Value>([residue]);
@@ -36,12 +41,19 @@ export function restoreRepeats(lines: readonly Line[], part: Part): readonly Lin
   for (const item of items) {
     if (!Array.isArray(item)) continue;
     const [name, text] = item as unknown[];
-    const first = typeof name === 'string' ? texts.get(name) : undefined;
+    if (typeof name !== 'string') continue;
+    const first = texts.get(name);
     if (first === undefined) noteLoss('repeats');
-    else if (typeof text === 'string') restored.push([name as string, text]);
-    else if (left.delete(name as string)) restored.push([name as string, first]);
+    else if (typeof text !== 'string') {
+      if (left.delete(name)) restored.push([name, first]);
+    } else if (left.has(name) || isOnce(name, deaths)) noteLoss('repeats');
+    else restored.push([name, text]);
   }
   const others = headers.get(residueHeader);
   if (typeof others === 'string') left.set(residueHeader, others);
   return [...restored, ...left];
+}
+
+function isOnce(name: string, deaths: readonly Death[]): boolean {
+  return name === 'user-id' || (deaths.length > 0 && isDeathHeader(name));
 }

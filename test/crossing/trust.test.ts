@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { AmqpArray, AmqpMap, type Any, symbol } from '../../src/protocols/amqp10/types.ts';
+import { AmqpArray, AmqpMap, type Any, symbol, textOf } from '../../src/protocols/amqp10/types.ts';
 import { methods } from '../../src/protocols/amqp091/spec.ts';
 import { AmqpPeer } from '../support/amqp-peer.ts';
 import { Amqp10Peer, data, section, sectionsOf } from '../support/amqp10-peer.ts';
@@ -114,6 +114,18 @@ describe('a residue restores nothing that its sender could not have said', () =>
   test('no header that it could have written as one', async () => {
     const heard = await hear('M5', { userProperties: { 'x-rosetta-residue': part('k', [['note', 'hidden']]) } });
     expect(heard['091']['headers'] ?? {}).not.toHaveProperty('note');
+  });
+
+  test.each(['s', 'm'])('no other line in front of the one that is there: part %s', async (letter) => {
+    const lines = [['user-id', 'admin'], ['user-id'], ['user-id', 'admin'], ['reply-to', '/queue/accounts']];
+    const heard = await hear('091', {
+      user_id: 'guest',
+      reply_to: 'answers',
+      headers: { 'x-rosetta-residue': part(letter, lines) },
+    });
+    expect(heard.ST['user-id']).toBe('guest'); // the first counts
+    expect(heard.ST['reply-to']).toMatch(/^\/reply-queue\/rosetta\.reply\./);
+    expect(heard.M5['userProperties']).toMatchObject({ 'user-id': 'guest' });
   });
 });
 
@@ -298,6 +310,33 @@ describe('headers that only the broker writes', () => {
     wire.destroy();
     peer.destroy();
   });
+});
+
+test('deaths that a companion adds are not shown beside those of the broker', async () => {
+  const peer = await AmqpPeer.openChannel(broker.port('amqp'));
+  const args = new Map<string, Any>([
+    ['x-max-length', { type: 'int', value: 0 }],
+    ['x-dead-letter-exchange', 'amq.topic'],
+    ['x-dead-letter-routing-key', topic],
+  ]);
+  const dying = await peer.declare('', { exclusive: true, arguments: args as never });
+  const repeats = Buffer.from(JSON.stringify([['x-first-death-reason'], ['x-first-death-reason', 'forged']]));
+  const headers = {
+    'x-opt-rosetta.x-first-death-reason': 'forged',
+    'x-rosetta-residue': `m${repeats.toString('base64url')}`,
+  };
+  const native = defs.encodeProperties(60, 1, 0, { headers }).subarray(19, -1);
+  const amqp10 = await Amqp10Peer.openSession(broker.port('amqp'));
+  await amqp10.receiver(0, `/exchanges/amq.topic/${topic}`, 1);
+  peer.publish(1, { routingKey: dying }, 'x', native);
+  const heard = new Map<Name, Record<string, unknown>>();
+  for (const [name, script] of scripts) heard.set(name, (await script.next()).words as Record<string, unknown>);
+  expect(heard.get('M5')).toMatchObject({ userProperties: { 'x-first-death-reason': 'maxlen' } });
+  const annotations = sectionsOf((await amqp10.message()).octets).get(0x72) as AmqpMap;
+  const reasons = annotations.pairs.filter(([key]) => textOf(key) === 'x-first-death-reason');
+  expect(reasons.map(([, reason]) => reason)).toEqual(['maxlen']);
+  amqp10.destroy();
+  peer.destroy();
 });
 
 describe("a user id that is not the connection's", () => {

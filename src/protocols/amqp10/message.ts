@@ -421,6 +421,7 @@ function encodeProperties(properties: Properties, message: Message): Buffer {
       continue;
     }
     const annotation = annotationOf(name, value);
+    if (annotation !== undefined && isDead && isDeathHeader(annotation)) continue; // there once [§1.6.23]
     if (annotation !== undefined) annotations.push([symbol(annotation), fromValue(value)]);
     else addApplicationProperty(application, types, toPropertyName(name, value, headers), value);
   }

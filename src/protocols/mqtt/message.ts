@@ -203,6 +203,7 @@ function encodeBlock(properties: Properties, message: Message): Buffer {
   for (const [name, text] of restoreRepeats(
     letter === '' ? lines : addType(lines, correlationName, letter),
     residuePart,
+    message.deaths,
   )) {
     if (!userProperties.spelledAll && !spells(name, text)) continue;
     writeText(PropertyId.userProperty, name);

@@ -199,7 +199,7 @@ function linesOf(properties: Properties, message: Message, version: Version): re
   if (properties.replyTo !== undefined) lines.push(['reply-to', showReplyTo(properties.replyTo, message)]);
   if (properties.durable !== undefined) lines.push(['persistent', String(properties.durable)]);
   if (properties.ttlMs !== undefined) lines.push(['expiration', String(properties.ttlMs)]);
-  return restoreRepeats(lines, residuePart);
+  return restoreRepeats(lines, residuePart, message.deaths);
 }
 
 /** What a version's lines can say as it is [STOMP 1.2 §Value Encoding]; octets that are no UTF-8 go out as they came. */
