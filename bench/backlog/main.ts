@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +10,8 @@ import { caughtUp, declare, fill, openHouse, turn, turnMessages, written } from 
 
 /**
  * A backlog without protocols: fills a durable queue, stops, starts again, and drains it, and says what memory and time it
- * took. `--queue-bytes` is `memory.queueBytes`; Infinity keeps everything in memory.
+ * took. `--queue-bytes` is `memory.queueBytes`; Infinity keeps everything in memory. `--rounds 3` has it done three times as
+ * it says and three times in memory, by turns, and compares what the drains cost.
  */
 const { values } = parseArgs({
   options: {
@@ -17,6 +20,7 @@ const { values } = parseArgs({
     'queue-bytes': { type: 'string', default: String(16 * 1024 * 1024) },
     transient: { type: 'boolean', default: false },
     restart: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '0' },
   },
 });
 const count = Number(values.messages);
@@ -27,25 +31,66 @@ const limits: PagingLimits = {
   heapBytes: Number.POSITIVE_INFINITY,
 };
 
-/** Forgets what it is given. */
+/** Forgets what it is given. Who waits for it takes no time meanwhile. */
 class Drain extends TestConsumer {
   delivered = 0;
+  private onSpent: (() => void) | null = null;
 
   override deliver(): void {
     this.credit -= 1;
     this.delivered += 1;
+    if (this.credit === 0) this.onSpent?.();
+  }
+
+  /** Resolves in the turn after that in which its credit was spent. */
+  async spent(): Promise<void> {
+    if (this.credit > 0) await new Promise<void>((resolve) => (this.onSpent = resolve));
+    await turn();
   }
 }
 
-const directory = await mkdtemp(join(tmpdir(), 'rosettamq-backlog-'));
-try {
-  await run();
-} finally {
-  await rm(directory, { recursive: true, force: true });
-}
+if (Number(values.rounds) > 0) await compare(Number(values.rounds));
+else await measure();
 process.exit(0);
 
-async function run(): Promise<void> {
+/** What the drain cost is told to a process that forked this one. */
+async function measure(): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'rosettamq-backlog-'));
+  try {
+    const micros = await run(directory);
+    process.send?.(micros);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function compare(rounds: number): Promise<void> {
+  const paged: number[] = [];
+  const inMemory: number[] = [];
+  const args = process.argv.slice(2).filter((arg, i, all) => !arg.startsWith('--rounds') && all[i - 1] !== '--rounds');
+  for (let round = 0; round < rounds; round++) {
+    paged.push(await measureApart(args));
+    inMemory.push(await measureApart([...args, '--queue-bytes', 'Infinity']));
+  }
+  const [slow, fast] = [median(paged), median(inMemory)];
+  process.stdout.write(
+    `drained, medians: paged ${slow.toFixed(3)} µs of CPU each, in memory ${fast.toFixed(3)}: ${Math.round((100 * fast) / slow)} %\n`,
+  );
+}
+
+async function measureApart(args: readonly string[]): Promise<number> {
+  const child = fork(import.meta.filename, args);
+  const [micros] = await once(child, 'message');
+  await once(child, 'exit');
+  return micros;
+}
+
+function median(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!;
+}
+
+/** @returns µs of CPU a message that the drain took */
+async function run(directory: string): Promise<number> {
   let house = await openHouse(directory, limits);
   const emptyBytes = process.memoryUsage.rss();
   declare(house, 'q');
@@ -61,27 +106,30 @@ async function run(): Promise<void> {
   }
   const vhost = house.broker.getVhost('/');
   const queue = vhost.queues.get('q')!;
-  const consumer = new Drain(createClient(vhost), { settles: true, credit: turnMessages });
+  const consumer = new Drain(createClient(vhost), { settles: true, credit: Math.min(turnMessages, count) });
   start = now();
   queue.attach(consumer);
-  while (consumer.delivered < count) {
-    await turn();
-    consumer.grant(turnMessages - consumer.credit, queue);
+  for (;;) {
+    await consumer.spent();
+    if (consumer.delivered === count) break;
     await caughtUp(house.journal);
+    consumer.grant(Math.min(turnMessages, count - consumer.delivered), queue);
   }
   await written(house.journal); // the settlements are part of it, wherever the messages were
-  say('drained', start, emptyBytes);
+  return say('drained', start, emptyBytes);
 }
 
-function say(what: string, { startMs, cpu }: Start, emptyBytes: number): void {
+/** @returns µs of CPU a message */
+function say(what: string, { startMs, cpu }: Start, emptyBytes: number): number {
   const seconds = (performance.now() - startMs) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   const mebibytes = (process.memoryUsage.rss() - emptyBytes) / 1024 / 1024;
   const rate = Math.round(count / seconds).toLocaleString('en');
-  const micros = ((user + system) / count).toFixed(2);
+  const micros = (user + system) / count;
   process.stdout.write(
-    `${what.padEnd(14)} ${seconds.toFixed(2)} s, ${rate} messages/s, ${micros} µs of CPU each, ${Math.round(mebibytes)} MiB over the empty broker\n`,
+    `${what.padEnd(14)} ${seconds.toFixed(2)} s, ${rate} messages/s, ${micros.toFixed(2)} µs of CPU each, ${Math.round(mebibytes)} MiB over the empty broker\n`,
   );
+  return micros;
 }
 
 interface Start {

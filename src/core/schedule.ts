@@ -7,6 +7,7 @@ import { QueueEntry } from './queue/entry.ts';
 import { HeadAlarm } from './queue/expiry.ts';
 import type { Paging } from './queue/pager.ts';
 import type { EntryKeeper } from './queue/queue.ts';
+import { SlotList } from './queue/slot-list.ts';
 import { nextTiming, type Repeat, type Timing } from './timing.ts';
 
 /** Schedules of durable exchanges in the journal: virtual host and exchange, and the number of their entries' queue. */
@@ -369,7 +370,7 @@ export class Schedule implements EntryKeeper {
     let left = cold.filter(isCold);
     while (left.length > 0) {
       const asked = left;
-      const slots = Uint32Array.from(asked, ({ slot }) => slot);
+      const slots = SlotList.of(asked.map(({ slot }) => slot));
       const entries = takeAll(await this.store!.read(this, slots, 0, asked.length));
       for (const [i, entry] of entries.entries()) if (isCold(asked[i]!)) take(asked[i]!, entry);
       // nothing comes when one of them went while it was asked for

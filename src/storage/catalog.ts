@@ -1,4 +1,5 @@
 import type { KeptEntry } from '../core/queue/entry.ts';
+import { Blocks } from './blocks.ts';
 import { ColdTable, type Home, type Place } from './cold-table.ts';
 import { segmentHeaderBytes, segmentName } from './segment.ts';
 
@@ -17,6 +18,8 @@ export class Segment implements Home {
   readonly file: string;
   /** Length of the file: what has been written. */
   bytes = segmentHeaderBytes;
+  /** Of the batches that have been written. */
+  readonly blocks = new Blocks();
   /** Living entries whose message was written here and that never left memory; in no order. */
   readonly entries: KeptEntry[] = [];
   /** Living entries that have left memory once, and the number that the table of them knows this segment by. */
@@ -30,13 +33,30 @@ export class Segment implements Home {
   neededBytes = 0;
   /** Segments of which something here says that it is settled, superseded or moved. */
   readonly overrules = new Set<Segment>();
+  /** The last that was added. */
+  private overruled: Segment | null = null;
   /** Where the latest list of all that lives here was written. */
   survivorsIn: Segment | null = null;
   gone = false;
+  /** Something in it fails its checksum: it stays as it is. */
+  damaged = false;
 
   constructor(epoch: number) {
     this.epoch = epoch;
     this.file = segmentName(epoch);
+  }
+
+  /** Something is written here that overrules something of `older`: mostly of the same as before. */
+  overrule(older: Segment): void {
+    if (older === this.overruled) return;
+    this.overruled = older;
+    this.overrules.add(older);
+  }
+
+  /** A batch was written behind the others. */
+  append(batchBytes: number): void {
+    this.blocks.add(this.bytes, this.bytes + batchBytes);
+    this.bytes += batchBytes;
   }
 
   get livingCount(): number {
@@ -106,7 +126,7 @@ export class Catalog {
     const segment = entry.home as Segment;
     this.leave(segment, entry);
     this.charge(segment, -shareOf(entry));
-    if (segment !== by) by.overrules.add(segment);
+    if (segment !== by) by.overrule(segment);
   }
 
   /** The entry leaves memory; it may be in a file that is no segment. @returns its slot */
@@ -154,7 +174,7 @@ export class Catalog {
     this.charge(before, -this.cold.share(slot));
     this.cold.move(slot, place);
     this.charge(segment, place.share);
-    if (before !== segment) segment.overrules.add(before);
+    if (before !== segment) segment.overrule(before);
   }
 
   /** As `release` for an entry that has a slot, which is free then. */
@@ -162,7 +182,7 @@ export class Catalog {
     const segment = this.cold.home(slot) as Segment;
     this.charge(segment, -this.cold.share(slot));
     this.cold.remove(slot);
-    if (segment !== by) by.overrules.add(segment);
+    if (segment !== by) by.overrule(segment);
   }
 
   private leave(segment: Segment, entry: KeptEntry): void {
@@ -215,7 +235,7 @@ export class Catalog {
   private dischargeState(record: StateRecord, by: Segment): void {
     record.segment.state.delete(record);
     this.charge(record.segment, -stateBytes(record));
-    if (record.segment !== by) by.overrules.add(record.segment);
+    if (record.segment !== by) by.overrule(record.segment);
   }
 
   /** Forgets all segments that nothing needs. @returns those */

@@ -1,9 +1,10 @@
 import type { ColdStore, Slot } from '../core/queue/cold-store.ts';
 import type { KeptEntry } from '../core/queue/entry.ts';
 import type { EntryKeeper } from '../core/queue/queue.ts';
+import type { SlotList } from '../core/queue/slot-list.ts';
 import { type Catalog, Segment } from './catalog.ts';
 import { ColdReader, ReadPlan } from './cold-reader.ts';
-import { ColdRecords, Places } from './cold-records.ts';
+import { ColdRecords } from './cold-records.ts';
 import type { Home } from './cold-table.ts';
 import type { Disk } from './disk.ts';
 import { Scratch } from './scratch.ts';
@@ -45,32 +46,29 @@ export class ColdEntries implements ColdStore {
     return this.catalog.freeze(entry);
   }
 
-  async read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<ColdRecords<K>> {
+  async read<K extends EntryKeeper>(queue: K, slots: SlotList, from: number, to: number): Promise<ColdRecords<K>> {
     const { cold } = this.catalog;
     for (;;) {
       const plan = new ReadPlan();
-      const places = new Places(to - from);
-      let file = '';
-      for (let i = from; i < to; i++) {
-        const slot = slots[i]!;
-        if (!cold.has(slot)) return new ColdRecords(queue, new Places(0), []); // taken while somebody only looks
+      let count = 0;
+      for (; from + count < to; count++) {
+        const slot = slots.at(from + count);
+        if (!cold.has(slot)) return new ColdRecords(queue, 0, []); // taken while somebody only looks
         const home = cold.home(slot);
         const offset = cold.offset(slot);
         if (offset >= home.bytes) break; // it is being moved, and where to is not yet written
-        const length = cold.length(slot);
-        if (!plan.add(home.file, offset, length)) break;
-        if (i === from) file = home.file;
-        places.add(cold.sequence(slot), offset, length);
+        if (!plan.add(home, offset, cold.length(slot))) break;
       }
-      if (places.count === 0) {
+      if (count === 0) {
         await this.journal.written();
         continue;
       }
+      const { home } = plan.pieces[0]!;
       try {
-        return new ColdRecords(queue, places, await this.reader.readPlan(plan));
+        return new ColdRecords(queue, count, await this.reader.read(plan));
       } catch (error) {
         // It may have been moved, and its file be gone.
-        if (cold.has(slots[from]!) && cold.home(slots[from]!).file === file) throw error;
+        if (cold.has(slots.at(from)) && cold.home(slots.at(from)) === home) throw error;
       }
     }
   }

@@ -1,53 +1,107 @@
+import type { Home } from './cold-table.ts';
 import type { Disk, ReadFile } from './disk.ts';
+import { findFault, isBatch, skipBatch } from './segment.ts';
 
 /** Files kept open while nobody reads them. */
 const idleMax = 8;
-/** Octets between two records that are read rather than skipped: one call of the system costs as much. */
-const gapBytes = 32 * 1024;
-const spanBytes = 1024 * 1024;
-const spansMax = 256;
+/** What is read at a time: more would be out of the processor's cache by the time that messages are made of it. */
+const planBytes = 256 * 1024;
+const piecesMax = 256;
 
-/** A record to read: its file, and its place there. */
-export interface Wanted {
-  readonly file: string;
+/** Octets of a file that are read together: one or more blocks of it, with records that are wanted. */
+export interface Piece {
+  readonly home: Home;
   readonly offset: number;
-  readonly length: number;
+  end: number;
+  /** Of the records that are wanted. */
+  wantedBytes: number;
+  /** Of them, offset and count, offset and count …: so many, each behind the other, from that offset of the file on. */
+  readonly runs: number[];
 }
 
-/** Octets of a file with one or more wanted records. */
-export interface Span {
-  readonly file: string;
-  readonly offset: number;
+/** What a read came upon is not what was written. */
+export class RecordDamage extends Error {
+  constructor(file: string, offset: number) {
+    super(`${file} at offset ${offset}: a batch fails its checksum`);
+  }
+}
+
+/** A piece that was read. Its records are to be checked before they are used. */
+export class Span {
+  readonly piece: Piece;
   readonly bytes: Buffer;
-  /** Octets of it that were wanted. */
-  readonly wantedBytes: number;
-  /** Records that were. */
-  readonly count: number;
+  /** Of the batch that was checked last, in `bytes`. */
+  private checkedFrom = 0;
+  private checkedTo = 0;
+
+  constructor(piece: Piece, bytes: Buffer) {
+    this.piece = piece;
+    this.bytes = bytes;
+  }
+
+  /**
+   * @returns where the record at `offset` of the file is in `bytes`
+   * @throws RecordDamage when the batch that it is part of fails its checksum
+   */
+  find(offset: number): number {
+    const at = offset - this.piece.offset;
+    if (at >= this.checkedTo || at < this.checkedFrom) this.check(at);
+    return at;
+  }
+
+  // Batches of which nothing is wanted are passed over.
+  private check(at: number): void {
+    const { bytes, piece } = this;
+    const { epoch, file } = piece.home;
+    let from = at < this.checkedFrom ? 0 : this.checkedTo;
+    for (let end = skipBatch(bytes, from); end <= at; end = skipBatch(bytes, from)) from = end;
+    if (!isBatch(bytes, from, epoch)) throw new RecordDamage(file, piece.offset + findFault(bytes, epoch));
+    this.checkedFrom = from;
+    this.checkedTo = skipBatch(bytes, from);
+  }
 }
 
-/** Which records are read together: neighbours in one piece. */
+/** Which records are read together, in their order. */
 export class ReadPlan {
-  readonly pieces: { file: string; offset: number; end: number; wantedBytes: number; count: number }[] = [];
-  /** Of the records. */
-  bytes = 0;
+  readonly pieces: Piece[] = [];
+  /** That are read. */
+  private bytes = 0;
+  private piece: Piece | null = null;
+  /** The block of the last record. */
+  private blockStart = 0;
+  private blockEnd = 0;
+  /** Where the last record ends. */
+  private end = 0;
 
   /** @returns false when the plan is full, and the record not part of it; the first always is */
-  add(file: string, offset: number, length: number): boolean {
-    if (this.bytes > 0 && this.bytes + length > spanBytes) return false;
-    const last = this.pieces.at(-1);
-    if (
-      last !== undefined &&
-      last.file === file &&
-      offset >= last.offset &&
-      offset - last.end <= gapBytes &&
-      offset + length - last.offset <= spanBytes
-    ) {
-      last.end = Math.max(last.end, offset + length);
-      last.wantedBytes += length;
-      last.count += 1;
-    } else if (this.pieces.length === spansMax) return false;
-    else this.pieces.push({ file, offset, end: offset + length, wantedBytes: length, count: 1 });
-    this.bytes += length;
+  add(home: Home, offset: number, length: number): boolean {
+    if (this.piece?.home !== home || offset < this.blockStart || offset >= this.blockEnd) {
+      if (!this.enter(home, offset)) return false;
+    }
+    const piece = this.piece!;
+    const { runs } = piece;
+    if (offset === this.end && runs.length > 0) runs[runs.length - 1]! += 1;
+    else runs.push(offset, 1);
+    piece.wantedBytes += length;
+    this.end = offset + length;
+    return true;
+  }
+
+  // The block of the record, in the same piece where it follows on the last one.
+  private enter(home: Home, offset: number): boolean {
+    const number = home.blocks.find(offset);
+    const start = home.blocks.start(number);
+    const end = home.blocks.end(number, home.bytes);
+    const isFull = this.bytes + end - start > planBytes || this.pieces.length === piecesMax;
+    if (this.bytes > 0 && isFull) return false;
+    if (this.piece?.home === home && this.piece.end === start) this.piece.end = end;
+    else {
+      this.piece = { home, offset: start, end, wantedBytes: 0, runs: [] };
+      this.pieces.push(this.piece);
+    }
+    this.bytes += end - start;
+    this.blockStart = start;
+    this.blockEnd = end;
     return true;
   }
 }
@@ -68,26 +122,14 @@ export class ColdReader {
     this.disk = disk;
   }
 
-  /**
-   * Reads as many of `wanted`, in their order, as make about a megabyte; at least one.
-   * @returns for each of them its span, in their order
-   */
-  async read(wanted: Iterable<Wanted>): Promise<Span[]> {
-    const plan = new ReadPlan();
-    for (const { file, offset, length } of wanted) if (!plan.add(file, offset, length)) break;
-    const spans = await this.readPlan(plan);
-    const ofEach: Span[] = [];
-    for (const span of spans) for (let n = span.count; n > 0; n--) ofEach.push(span);
-    return ofEach;
-  }
-
-  /** @returns the spans of the plan, in its order */
-  readPlan(plan: ReadPlan): Promise<Span[]> {
+  /** @returns the pieces of the plan, in their order */
+  read({ pieces }: ReadPlan): Promise<Span[]> {
     return Promise.all(
-      plan.pieces.map(async ({ file, offset, end, wantedBytes, count }): Promise<Span> => {
-        const bytes = await this.readRange(file, offset, end - offset);
-        if (bytes.length < end - offset) throw new Error(`${file} ends before offset ${end}`);
-        return { file, offset, bytes, wantedBytes, count };
+      pieces.map(async (piece): Promise<Span> => {
+        const { home, offset, end } = piece;
+        const bytes = await this.readRange(home.file, offset, end - offset);
+        if (bytes.length < end - offset) throw new Error(`${home.file} ends before offset ${end}`);
+        return new Span(piece, bytes);
       }),
     );
   }

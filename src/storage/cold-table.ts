@@ -1,6 +1,11 @@
-/** A file that entries which left memory can be read back from. */
+import type { Blocks } from './blocks.ts';
+
+/** A file, of batches, that entries which left memory can be read back from. */
 export interface Home {
   readonly file: string;
+  /** Of its batches. */
+  readonly epoch: number;
+  readonly blocks: Blocks;
   /** Octets that have been written. */
   readonly bytes: number;
   /** Entries in the table whose message is here. */
@@ -19,20 +24,25 @@ const uint16Max = 0xffff;
 const uint32Max = 0xffff_ffff;
 
 /**
- * Fourteen octets an entry, in arrays that the collector does not look into. They are as narrow as what is common; the
- * first value that is too large for one has it replaced by a wider one.
+ * Six octets an entry as long as the chunk's are messages in a row, of one queue and of one length, and up to fourteen
+ * otherwise, in arrays that the collector does not look into. They are as narrow as what is common; the first value
+ * that does not fit has its array made, or replaced by a wider one.
  */
 class Chunk {
-  /** Less `base`. */
-  private sequences: Uint32Array | Float64Array = new Uint32Array(chunkSlots);
+  /** Less `base`; null while the entry at each index is `base + index`. */
+  private sequences: Uint32Array | Float64Array | null = null;
   private base = 0;
-  private queueIds: Uint16Array | Uint32Array = new Uint16Array(chunkSlots);
+  /** Null while all are `queue`. */
+  private queueIds: Uint16Array | Uint32Array | null = null;
+  private queue = 0;
   /** Number of the home + 1; 0 = the index is free. */
   homes: Uint16Array | Uint32Array = new Uint16Array(chunkSlots);
   readonly offset = new Uint32Array(chunkSlots);
-  length: Uint16Array | Uint32Array = new Uint16Array(chunkSlots);
+  /** Null while all are `commonLength`. */
+  private lengths: Uint16Array | Uint32Array | null = null;
+  private commonLength = 0;
   /** Made for the first record that several queues share: the others are their entry's alone. */
-  share: Uint32Array | null = null;
+  private shares: Uint32Array | null = null;
   used = 0;
   /** Indices below were given before; those that are free again are chained through `offset`. */
   private fresh = 0;
@@ -43,14 +53,34 @@ class Chunk {
     let index = this.free;
     if (index === noIndex) index = this.fresh++;
     else this.free = this.offset[index]!;
-    if (this.used === 0) this.base = Math.max(0, sequence - 0x8000_0000);
     this.used += 1;
-    const delta = sequence - this.base;
-    if ((delta < 0 || delta > uint32Max) && this.sequences instanceof Uint32Array) this.widenSequences();
-    this.sequences[index] = sequence - this.base;
+    this.setSequence(index, sequence);
+    if (this.queueIds === null) {
+      if (this.used === 1) this.queue = queueId;
+      if (queueId === this.queue) return index;
+      this.queueIds = new (this.queue > uint16Max ? Uint32Array : Uint16Array)(chunkSlots).fill(this.queue);
+    }
     if (queueId > uint16Max && this.queueIds instanceof Uint16Array) this.queueIds = Uint32Array.from(this.queueIds);
     this.queueIds[index] = queueId;
     return index;
+  }
+
+  private setSequence(index: number, sequence: number): void {
+    if (this.sequences === null) {
+      if (this.used === 1) this.base = sequence - index;
+      if (sequence === this.base + index) return;
+      const { base } = this;
+      this.base = Math.max(0, base - 0x8000_0000);
+      this.sequences = new Uint32Array(chunkSlots);
+      for (let i = 0; i < this.fresh; i++) this.sequences[i] = base + i - this.base;
+    } else if (this.used === 1) this.base = Math.max(0, sequence - 0x8000_0000);
+    const delta = sequence - this.base;
+    if ((delta < 0 || delta > uint32Max) && this.sequences instanceof Uint32Array) {
+      const { base } = this;
+      this.sequences = Float64Array.from(this.sequences, (narrow) => base + narrow);
+      this.base = 0;
+    }
+    this.sequences[index] = sequence - this.base;
   }
 
   giveBack(index: number): void {
@@ -61,36 +91,49 @@ class Chunk {
     if (this.used > 0) return;
     this.fresh = 0;
     this.free = noIndex;
-    this.share = null;
+    this.shares = null;
   }
 
   place(index: number, homeId: number, { offset, length, share }: Place): void {
     if (homeId >= uint16Max && this.homes instanceof Uint16Array) this.homes = Uint32Array.from(this.homes);
     this.homes[index] = homeId + 1;
     this.offset[index] = offset;
-    if (length > uint16Max && this.length instanceof Uint16Array) this.length = Uint32Array.from(this.length);
-    this.length[index] = length;
-    if (share !== length) this.share ??= Uint32Array.from(this.length);
-    if (this.share !== null) this.share[index] = share;
+    this.setLength(index, length);
+    if (share !== length) this.shares ??= Uint32Array.from(this.homes, (_, i) => this.length(i));
+    if (this.shares !== null) this.shares[index] = share;
+  }
+
+  private setLength(index: number, length: number): void {
+    if (this.lengths === null) {
+      if (this.used === 1) this.commonLength = length;
+      if (length === this.commonLength) return;
+      this.lengths = new (this.commonLength > uint16Max ? Uint32Array : Uint16Array)(chunkSlots).fill(
+        this.commonLength,
+      );
+    }
+    if (length > uint16Max && this.lengths instanceof Uint16Array) this.lengths = Uint32Array.from(this.lengths);
+    this.lengths[index] = length;
   }
 
   sequence(index: number): number {
-    return this.base + this.sequences[index]!;
+    return this.sequences === null ? this.base + index : this.base + this.sequences[index]!;
   }
 
   queueId(index: number): number {
-    return this.queueIds[index]!;
+    return this.queueIds === null ? this.queue : this.queueIds[index]!;
+  }
+
+  length(index: number): number {
+    return this.lengths === null ? this.commonLength : this.lengths[index]!;
+  }
+
+  share(index: number): number {
+    return this.shares === null ? this.length(index) : this.shares[index]!;
   }
 
   /** Indices from here on were never given. */
   get end(): number {
     return this.fresh;
-  }
-
-  private widenSequences(): void {
-    const { base } = this;
-    this.sequences = Float64Array.from(this.sequences, (delta) => base + delta);
-    this.base = 0;
   }
 }
 
@@ -167,12 +210,11 @@ export class ColdTable {
   }
 
   length(slot: number): number {
-    return this.chunks[slot >>> chunkBits]!.length[slot & indexMask]!;
+    return this.chunks[slot >>> chunkBits]!.length(slot & indexMask);
   }
 
   share(slot: number): number {
-    const chunk = this.chunks[slot >>> chunkBits]!;
-    return (chunk.share ?? chunk.length)[slot & indexMask]!;
+    return this.chunks[slot >>> chunkBits]!.share(slot & indexMask);
   }
 
   /** Slots up to this number may be taken. */

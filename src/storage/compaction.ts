@@ -1,6 +1,7 @@
 import type { KeptEntry } from '../core/queue/entry.ts';
+import type { Logger } from '../lib/log.ts';
 import type { Catalog, Segment, StateRecord } from './catalog.ts';
-import type { ColdReader, Span } from './cold-reader.ts';
+import { type ColdReader, ReadPlan, RecordDamage, type Span } from './cold-reader.ts';
 
 /** Octets of a survivor in a list of them: queue and sequence number. */
 export const survivorBytes = 12;
@@ -38,21 +39,23 @@ export class Compactor {
   private readonly segmentBytes: number;
   private readonly reader: ColdReader;
   private readonly onRead: () => void;
+  private readonly log: Logger;
   private victim: Segment | null = null;
   private fetch: ColdFetch | null = null;
   private listing: Listing | null = null;
 
-  /** @param onRead told when what was read from the disk can be written */
-  constructor(catalog: Catalog, segmentBytes: number, reader: ColdReader, onRead: () => void) {
+  /** @param onRead told when there is something to write again: it was read, or is not to be moved after all */
+  constructor(catalog: Catalog, segmentBytes: number, reader: ColdReader, onRead: () => void, log: Logger) {
     this.catalog = catalog;
     this.segmentBytes = segmentBytes;
     this.reader = reader;
     this.onRead = onRead;
+    this.log = log;
   }
 
   /** True while there is work: the journal writes a group for it even if nobody else asks for one. */
   get busy(): boolean {
-    if (this.victim === null || this.victim.gone) {
+    if (this.victim === null || this.victim.gone || this.victim.damaged) {
       this.victim = this.chooseVictim();
       this.fetch = null;
     }
@@ -68,7 +71,7 @@ export class Compactor {
       bytes += writer.moveEntries(livingSiblings(victim.entries.at(-1)!));
     }
     if (bytes < sliceBytes && victim.cold > 0) {
-      this.fetch ??= new ColdFetch(this.catalog, victim, this.reader, this.onRead);
+      this.fetch ??= new ColdFetch(this.catalog, victim, this.reader, this.onRead, (why) => this.leave(victim, why));
       bytes += this.fetch.encode(writer);
     }
     for (const record of victim.state) {
@@ -76,6 +79,12 @@ export class Compactor {
       bytes += writer.moveState(record);
     }
     if (bytes < sliceBytes && victim.livingCount === 0) this.encodeSurvivors(victim, writer);
+  }
+
+  private leave(victim: Segment, why: RecordDamage): void {
+    victim.damaged = true;
+    this.log.error({ err: why.message }, 'journal: damaged; what lives there stays there');
+    this.onRead(); // there may be others
   }
 
   private encodeSurvivors(victim: Segment, writer: MoveWriter): void {
@@ -105,7 +114,7 @@ export class Compactor {
     let best: Segment | null = null;
     let bestRatio = tooMany ? Number.POSITIVE_INFINITY : 2 / 3;
     for (const segment of catalog.segments) {
-      if (segment === catalog.tail) continue;
+      if (segment === catalog.tail || segment.damaged) continue;
       const ratio = tooMany ? segment.bytes : costOf(segment) / segment.bytes;
       if (ratio >= bestRatio) continue;
       best = segment;
@@ -132,6 +141,8 @@ interface Found {
   readonly slot: number;
   readonly offset: number;
   readonly length: number;
+  /** The number of its piece in what is read. */
+  piece: number;
 }
 
 /**
@@ -145,16 +156,24 @@ class ColdFetch {
   private readonly victim: Segment;
   private readonly reader: ColdReader;
   private readonly onRead: () => void;
+  private readonly onDamage: (why: RecordDamage) => void;
   private scanAt = 0;
   private found: number[] = [];
   private nextAt = 0;
   private read: { readonly found: readonly Found[]; readonly spans: readonly Span[] } | null = null;
 
-  constructor(catalog: Catalog, victim: Segment, reader: ColdReader, onRead: () => void) {
+  constructor(
+    catalog: Catalog,
+    victim: Segment,
+    reader: ColdReader,
+    onRead: () => void,
+    onDamage: (why: RecordDamage) => void,
+  ) {
     this.catalog = catalog;
     this.victim = victim;
     this.reader = reader;
     this.onRead = onRead;
+    this.onDamage = onDamage;
   }
 
   /** @returns octets written */
@@ -179,7 +198,7 @@ class ColdFetch {
     const batch: Found[] = [];
     for (; this.nextAt < this.found.length && batch.length < readAtOnce; this.nextAt++) {
       const slot = this.found[this.nextAt]!;
-      if (this.livesHere(slot)) batch.push({ slot, offset: cold.offset(slot), length: cold.length(slot) });
+      if (this.livesHere(slot)) batch.push({ slot, offset: cold.offset(slot), length: cold.length(slot), piece: 0 });
     }
     if (batch.length === 0) {
       // What went cold meanwhile is found by the next round.
@@ -189,35 +208,50 @@ class ColdFetch {
       return;
     }
     batch.sort((a, b) => a.offset - b.offset);
-    const { file } = this.victim;
+    const plan = new ReadPlan();
+    let planned = 0;
+    for (; planned < batch.length; planned++) {
+      const each = batch[planned]!;
+      if (!plan.add(this.victim, each.offset, each.length)) break;
+      each.piece = plan.pieces.length - 1;
+    }
+    for (const { slot } of batch.slice(planned)) this.found.push(slot);
+    batch.length = planned;
     this.waits = true;
-    this.reader.read(batch.map(({ offset, length }) => ({ file, offset, length }))).then(
+    this.readChecked(batch, plan).then(
       (spans) => {
-        for (const { slot } of batch.slice(spans.length)) this.found.push(slot);
-        this.read = { found: batch.slice(0, spans.length), spans };
+        this.read = { found: batch, spans };
         this.waits = false;
         this.onRead();
       },
-      () => {
+      (error) => {
         for (const { slot } of batch) this.found.push(slot);
         this.waits = false; // tried again with the next group that somebody else asks for
+        if (error instanceof RecordDamage) this.onDamage(error);
       },
     );
+  }
+
+  // What is damaged is not to be written anew with a checksum that is right.
+  private async readChecked(found: readonly Found[], plan: ReadPlan): Promise<Span[]> {
+    const spans = await this.reader.read(plan);
+    for (const { offset, piece } of found) spans[piece]!.find(offset);
+    return spans;
   }
 
   private move(found: readonly Found[], spans: readonly Span[], writer: MoveWriter): number {
     const { cold } = this.catalog;
     let bytes = 0;
     for (let i = 0; i < found.length; ) {
-      const { offset } = found[i]!;
-      const span = spans[i]!;
+      const { offset, piece } = found[i]!;
+      const span = spans[piece]!;
       const together: number[] = [];
       // Entries of one message stand side by side.
       for (; i < found.length && found[i]!.offset === offset; i++) {
         const { slot } = found[i]!;
         if (this.livesHere(slot) && cold.offset(slot) === offset) together.push(slot);
       }
-      if (together.length > 0) bytes += writer.moveCold(together, span.bytes, offset - span.offset);
+      if (together.length > 0) bytes += writer.moveCold(together, span.bytes, span.find(offset));
     }
     return bytes;
   }

@@ -1,6 +1,7 @@
 import type { Journal, Position, PublishReceipt } from '../core/journal.ts';
 import type { Message } from '../core/message.ts';
 import type { KeptEntry } from '../core/queue/entry.ts';
+import { SlotList } from '../core/queue/slot-list.ts';
 import { emptyBuffer, encodeText } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Logger } from '../lib/log.ts';
@@ -12,10 +13,11 @@ import { ColdEntries, type ColdJournal } from './cold-entries.ts';
 import { Compactor, type MoveWriter, type SurvivorsPart } from './compaction.ts';
 import type { Disk } from './disk.ts';
 import { readManifest, writeManifest } from './manifest.ts';
-import { deathsBytes, publishedAt, RecordWriter, runsBytes, survivorsBytes, toRuns } from './record.ts';
+import { deathsBytes, publishedAt, RecordWriter, survivorsBytes } from './record.ts';
 import { type RecoveredState, recover } from './recovery.ts';
 import { Scratch } from './scratch.ts';
 import { batchHeaderBytes, isSegmentName, sealBatch, segmentHeader, segmentName } from './segment.ts';
+import { Settlements } from './settlements.ts';
 
 export interface JournalOptions {
   readonly segmentBytes: number;
@@ -42,10 +44,11 @@ interface StateChange {
   readonly value: Buffer | null;
 }
 
-const batchBytes = 1024 * 1024;
+/** Messages are read back and checked by the batch. */
+const batchBytes = 64 * 1024;
 const recordOverhead = 64;
 /** Buffers of `batchBytes` that are kept for the next group. */
-const sparesMax = 8;
+const sparesMax = 128;
 const retryMs = 1000;
 
 /**
@@ -74,7 +77,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
 
   private published: KeptEntry[] = [];
   private settled: KeptEntry[] = [];
-  private settledCold: number[] = [];
+  private settledCold = new SlotList();
   private changes: StateChange[] = [];
   /** Receipts in the order of their positions: three rings are one without an object an item. */
   private readonly waitingAt = new Ring<Position>();
@@ -114,7 +117,13 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     this.durability = options.durability ?? { mode: 'sync', intervalMs: 0 };
     this.catalog = recovered.catalog;
     this.cold = new ColdEntries(disk, recovered.catalog, this);
-    this.compactor = new Compactor(recovered.catalog, options.segmentBytes, this.cold.reader, () => this.schedule());
+    this.compactor = new Compactor(
+      recovered.catalog,
+      options.segmentBytes,
+      this.cold.reader,
+      () => this.schedule(),
+      options.log,
+    );
     this.file = file;
     this.unit = recovered.unit;
     this.syncedUnit = recovered.unit;
@@ -164,7 +173,9 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   }
 
   settle(entry: KeptEntry): Position {
-    this.settled.push(entry);
+    if (entry.slot >= 0)
+      this.settledCold.push(entry.slot); // it need not outlive its delivery
+    else this.settled.push(entry);
     return this.appended(8);
   }
 
@@ -281,13 +292,11 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
   // A write that fails is undone and tried again until there is room; a sync that fails cannot be made good on its file.
   private async writeGroup(): Promise<void> {
     const { tail } = this.catalog;
-    let bytes = 0;
     this.unit += 1;
     for (let i = 0; i < this.batches.length; i++) {
       const batch = this.batches[i]!;
       const commits = i === this.batches.length - 1;
       sealBatch(batch, { unit: this.unit, synced: this.syncedUnit, epoch: tail.epoch, commits });
-      bytes += batch.length;
     }
     const through = this.durability.mode === 'sync';
     let failed = false;
@@ -297,7 +306,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
       if (through) await this.file.writeThrough(this.batches);
       else await this.file.write(this.batches);
     });
-    tail.bytes += bytes;
+    for (const batch of this.batches) tail.append(batch.length);
     this.batches.length = 0;
     for (const writer of this.used) if (this.spares.length < sparesMax) this.spares.push(writer);
     this.used.length = 0;
@@ -425,7 +434,7 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     this.changes = [];
     this.published = [];
     this.settled = [];
-    this.settledCold = [];
+    this.settledCold = new SlotList();
     if (this.writer.at > batchHeaderBytes) this.endBatch();
   }
 
@@ -526,38 +535,38 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
 
   private encodeSettled(): void {
     const { tail } = this.catalog;
-    const byQueue = new Map<number, number[]>();
-    let sequences: number[] = [];
-    let queueId = 0; // no durable queue has this one
-    const settle = (id: number, sequence: number): void => {
-      if (id !== queueId) {
-        queueId = id;
-        sequences = byQueue.get(queueId) ?? [];
-        byQueue.set(queueId, sequences);
+    const byQueue = new Map<number, Settlements>();
+    let settlements = new Settlements(0); // no durable queue has this one
+    const settle = (queueId: number, sequence: number): void => {
+      if (queueId !== settlements.queueId) {
+        settlements = byQueue.get(queueId) ?? new Settlements(queueId);
+        byQueue.set(queueId, settlements);
       }
-      sequences.push(sequence);
+      settlements.add(sequence);
     };
     for (const entry of this.settled) {
-      if (entry.slot >= 0) this.catalog.releaseCold(entry.slot, tail);
-      else this.catalog.release(entry, tail);
+      this.catalog.release(entry, tail);
       settle(entry.queue.id, entry.message.sequence);
     }
     const { cold } = this.catalog;
-    for (const slot of this.settledCold) {
+    for (let i = 0; i < this.settledCold.length; i++) {
+      const slot = this.settledCold.at(i);
       settle(cold.queueId(slot), cold.sequence(slot));
       this.catalog.releaseCold(slot, tail);
     }
-    for (const [queueId, sequences] of byQueue) {
-      const runs = toRuns(queueId, ascending(sequences));
-      this.makeRoom(runsBytes(runs));
-      this.writer.settled(runs);
+    for (const each of byQueue.values()) {
+      this.makeRoom(each.bytes);
+      this.writer.settled(each);
     }
   }
 
   private makeRoom(bytes: number): void {
     if (this.writer.at + bytes <= this.writer.buffer.length) return;
     if (this.writer.at > batchHeaderBytes) this.endBatch();
-    if (batchHeaderBytes + bytes > this.writer.buffer.length) this.writer = new RecordWriter(batchHeaderBytes + bytes);
+    if (batchHeaderBytes + bytes > this.writer.buffer.length) {
+      if (this.spares.length < sparesMax) this.spares.push(this.writer);
+      this.writer = new RecordWriter(batchHeaderBytes + bytes);
+    }
     this.writer.at = batchHeaderBytes;
   }
 
@@ -569,13 +578,6 @@ export class SegmentJournal implements Journal, MoveWriter, ColdJournal {
     this.writer = this.spares.pop() ?? new RecordWriter(batchBytes);
     this.writer.at = batchHeaderBytes;
   }
-}
-
-function ascending(sequences: number[]): number[] {
-  for (let i = 1; i < sequences.length; i++) {
-    if (sequences[i]! < sequences[i - 1]!) return sequences.sort((a, b) => a - b);
-  }
-  return sequences;
 }
 
 /** Makes a segment for the manifest to name: what that names is on the disk. */

@@ -3,6 +3,8 @@ import { type Death, Message, noDeaths } from '../core/message.ts';
 import { decodeText, emptyBuffer, encodeText } from '../lib/bytes.ts';
 import type { ColdTable } from './cold-table.ts';
 import { type SurvivorsPart, survivorBytes } from './compaction.ts';
+import type { Settlements } from './settlements.ts';
+import { readVarint, varintBytes, writeVarint } from './varint.ts';
 
 /**
  * The facts that the journal holds, as octets (integers big-endian).
@@ -31,13 +33,6 @@ const transientFlag = 4;
 const firstFlag = 1;
 const lastFlag = 2;
 const publishedFixed = 1 + 1 + 1 + 1 + 2 + 8 + 8;
-
-/** Settlements of one queue, in runs of sequence numbers. */
-export interface Runs {
-  readonly queueId: number;
-  readonly first: number;
-  readonly runs: [gap: number, length: number][];
-}
 
 /** What replay tells its owner, in the order in which it was written. */
 export interface RecordVisitor {
@@ -116,15 +111,17 @@ export class RecordWriter {
     return at - began;
   }
 
-  settled({ queueId, first, runs }: Runs): void {
+  settled({ queueId, runs }: Settlements): void {
     const out = this.buffer;
     out[this.at] = RecordType.settled;
     out.writeUInt32BE(queueId, this.at + 1);
-    out.writeDoubleBE(first, this.at + 5);
-    this.at = out.writeUInt32BE(runs.length, this.at + 13);
-    for (const [gap, length] of runs) {
-      this.at = writeVarint(out, this.at, gap);
-      this.at = writeVarint(out, this.at, length);
+    let end = runs[0]!;
+    out.writeDoubleBE(end, this.at + 5);
+    this.at = out.writeUInt32BE(runs.length / 2, this.at + 13);
+    for (let i = 0; i < runs.length; i += 2) {
+      this.at = writeVarint(out, this.at, runs[i]! - end);
+      end = runs[i + 1]!;
+      this.at = writeVarint(out, this.at, end - runs[i]!);
     }
   }
 
@@ -460,54 +457,4 @@ export function deathsBytes(deaths: readonly Death[]): Buffer {
 
 function readDeaths(bytes: Buffer): Death[] {
   return JSON.parse(bytes.toString('utf8')) as Death[];
-}
-
-export function varintBytes(value: number): number {
-  let bytes = 1;
-  for (let rest = value; rest >= 128; rest = Math.floor(rest / 128)) bytes += 1;
-  return bytes;
-}
-
-function writeVarint(out: Buffer, at: number, value: number): number {
-  let rest = value;
-  while (rest >= 128) {
-    out[at++] = (rest % 128) | 128;
-    rest = Math.floor(rest / 128);
-  }
-  out[at++] = rest;
-  return at;
-}
-
-function readVarint(bytes: Buffer, at: number): number {
-  let value = 0;
-  let scale = 1;
-  for (;;) {
-    const octet = bytes.readUInt8(at++);
-    value += (octet & 127) * scale;
-    if (octet < 128) return value;
-    scale *= 128;
-  }
-}
-
-/** Settled entries of one queue as runs; `sequences` in ascending order. */
-export function toRuns(queueId: number, sequences: readonly number[]): Runs {
-  const first = sequences[0]!;
-  const runs: [number, number][] = [];
-  let end = first;
-  let last: [number, number] | undefined;
-  for (const sequence of sequences) {
-    if (last !== undefined && sequence === end) last[1] += 1;
-    else {
-      last = [sequence - end, 1];
-      runs.push(last);
-    }
-    end = sequence + 1;
-  }
-  return { queueId, first, runs };
-}
-
-export function runsBytes({ runs }: Runs): number {
-  let bytes = 17;
-  for (const [gap, length] of runs) bytes += varintBytes(gap) + varintBytes(length);
-  return bytes;
 }

@@ -6,6 +6,7 @@ import { Catalog, type Segment, type StateRecord } from './catalog.ts';
 import type { Disk } from './disk.ts';
 import { type PublishedRecord, type RecordVisitor, readRecords, type SurvivorsRecord } from './record.ts';
 import {
+  batchHeaderBytes,
   findBatch,
   findProofOf,
   findZeros,
@@ -252,7 +253,7 @@ export async function recover(disk: Disk, epochs: readonly number[], log: Logger
       throw new JournalDamage(segmentName(epoch - 1), length, what);
     }
     state.unit = before;
-    const { whole, read } = replaySegment(file, epoch, state);
+    const { whole, read } = replaySegment(file, segment, state);
     segment.bytes = whole;
     if (performance.now() - toldMs > progressMs) {
       toldMs = performance.now();
@@ -286,7 +287,11 @@ async function readSegment(disk: Disk, epoch: number): Promise<Buffer> {
 }
 
 // Applies whole units; returns where the last one ends, and how far batches can be read.
-function replaySegment(file: Buffer, epoch: number, state: RecoveredState): { whole: number; read: number } {
+function replaySegment(
+  file: Buffer,
+  { epoch, blocks }: Segment,
+  state: RecoveredState,
+): { whole: number; read: number } {
   let whole = segmentHeaderBytes;
   let open: { readonly payload: Buffer; readonly end: number }[] = [];
   let at = whole;
@@ -295,7 +300,11 @@ function replaySegment(file: Buffer, epoch: number, state: RecoveredState): { wh
     open.push(batch);
     at = batch.end;
     if (!batch.commits) continue;
-    for (const { payload, end } of open) readRecords(payload, end - payload.length, state);
+    for (const { payload, end } of open) {
+      const start = end - payload.length;
+      blocks.add(start - batchHeaderBytes, end);
+      readRecords(payload, start, state);
+    }
     open = [];
     whole = at;
     state.unit = batch.unit;

@@ -1,24 +1,31 @@
 import type { KeptEntry } from '../core/queue/entry.ts';
 import { emptyBuffer, encodeText } from '../lib/bytes.ts';
 import type { AppendFile } from './append-file.ts';
+import { Blocks } from './blocks.ts';
 import type { Home } from './cold-table.ts';
 import type { Disk } from './disk.ts';
 import { deathsBytes, RecordWriter } from './record.ts';
+import { batchHeaderBytes, sealBatch } from './segment.ts';
 
 /** Small, so that a message that stays long keeps little of what came with it. */
 const fileBytes = 16 * 1024 * 1024;
+/** Messages are read back and checked by the batch. */
+const batchBytes = 64 * 1024;
 const suffix = '.scratch';
 
-/** A file of messages that are not durable. */
+/** A file of messages that are not durable, in batches as a segment's. */
 export class ScratchFile implements Home {
   readonly file: string;
+  readonly epoch: number;
+  readonly blocks = new Blocks();
   bytes = 0;
   cold = 0;
   coldId = -1;
   readonly handle: AppendFile;
 
-  constructor(file: string, handle: AppendFile) {
+  constructor(file: string, epoch: number, handle: AppendFile) {
     this.file = file;
+    this.epoch = epoch;
     this.handle = handle;
   }
 }
@@ -75,32 +82,48 @@ export class Scratch {
       expiries: expiresAtMs === message.expiresAtMs ? [] : [expiresAtMs],
       deaths: message.deaths.length === 0 ? emptyBuffer : deathsBytes(message.deaths),
     }));
-    let bytes = 0;
-    for (const [i, { message }] of entries.entries()) bytes += RecordWriter.publishedBytes(message, ways[i]!);
-    const writer = new RecordWriter(bytes);
-    const ends: number[] = [];
-    for (const [i, { message }] of entries.entries()) {
-      writer.published(message, ways[i]!);
-      ends.push(writer.at);
-    }
     const file = await this.roll();
+    const batches: Buffer[] = [];
+    const places: { at: number; bytes: number }[] = [];
+    let writer = new RecordWriter(0);
+    let written = 0;
+    const seal = (): void => {
+      if (writer.at === 0) return;
+      const batch = writer.buffer.subarray(0, writer.at);
+      sealBatch(batch, { unit: 0, synced: 0, epoch: file.epoch, commits: true });
+      batches.push(batch);
+      written += batch.length;
+    };
+    for (const [i, { message }] of entries.entries()) {
+      const bytes = RecordWriter.publishedBytes(message, ways[i]!);
+      if (writer.at + bytes > writer.buffer.length) {
+        seal();
+        writer = new RecordWriter(Math.max(batchBytes, batchHeaderBytes + bytes));
+        writer.at = batchHeaderBytes;
+      }
+      places.push({ at: file.bytes + written + writer.at, bytes });
+      writer.published(message, ways[i]!);
+    }
+    seal();
     try {
-      await file.handle.write([writer.buffer]);
+      await file.handle.write(batches);
     } catch (error) {
       // How much of it was written is not known: nothing more goes there.
       this.full.add(file);
       this.current = null;
       throw error;
     }
-    let at = 0;
     for (const [i, entry] of entries.entries()) {
+      const { at, bytes } = places[i]!;
       entry.home = file;
-      entry.homeAt = file.bytes + at;
-      entry.homeBytes = ends[i]! - at;
+      entry.homeAt = at;
+      entry.homeBytes = bytes;
       entry.homeShares = 1;
-      at = ends[i]!;
     }
-    file.bytes += bytes;
+    for (const { length } of batches) {
+      file.blocks.add(file.bytes, file.bytes + length);
+      file.bytes += length;
+    }
   }
 
   private async roll(): Promise<ScratchFile> {
@@ -111,7 +134,7 @@ export class Scratch {
     }
     this.number += 1;
     const name = `${String(this.number).padStart(10, '0')}${suffix}`;
-    this.current = new ScratchFile(name, await this.disk.create(name));
+    this.current = new ScratchFile(name, this.number, await this.disk.create(name));
     return this.current;
   }
 

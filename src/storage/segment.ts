@@ -77,6 +77,25 @@ export function findBatch(file: Buffer, at: number, epoch: number): Batch | unde
   };
 }
 
+/** True for a whole and unharmed batch at `at`. */
+export function isBatch(file: Buffer, at: number, epoch: number): boolean {
+  const end = skipBatch(file, at);
+  if (end > file.length || file.readUInt32BE(at + 24) !== epoch) return false;
+  return checksum(file.subarray(at, end)) === file.readUInt32BE(at + 4);
+}
+
+/** Where the batch at `at` ends, if it is unharmed; never before its header. */
+export function skipBatch(file: Buffer, at: number): number {
+  return at + batchHeaderBytes + (at + batchHeaderBytes <= file.length ? file.readUInt32BE(at) : 0);
+}
+
+/** Where the first batch is that is not whole and unharmed, of octets that begin with a batch. */
+export function findFault(bytes: Buffer, epoch: number): number {
+  let at = 0;
+  while (isBatch(bytes, at, epoch)) at = skipBatch(bytes, at);
+  return at;
+}
+
 function checksum(batch: Buffer): number {
   return crc32(batch.subarray(8), batch.readUInt32BE(0));
 }

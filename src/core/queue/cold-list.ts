@@ -4,6 +4,7 @@ import { type ColdBatch, type ColdStore, type RecoveredQueue, type Slot, takeAll
 import type { QueueEntry } from './entry.ts';
 import type { Queue } from './queue.ts';
 import type { Remains } from './remains.ts';
+import { SlotList } from './slot-list.ts';
 
 /** What a list with cold entries asks of its queue. */
 export interface ColdOwner {
@@ -33,11 +34,10 @@ const thawEntries = 64;
 const spillEntries = 4096;
 const spillBytes = 4 * 1024 * 1024;
 
-/** A run of cold entries, four octets each beside what the store keeps; features in use take more. */
+/** A run of cold entries, at most four octets each beside what the store keeps; features in use take more. */
 class ColdPage {
-  slots: Uint32Array;
+  readonly slots = new SlotList();
   from = 0;
-  to = 0;
   /** None of them expires before; 0 = none expires. */
   dueMs = 0;
   /** By index, 0 = never, when one of them expires. */
@@ -47,8 +47,8 @@ class ColdPage {
   /** By index, of those that were in a consumer's hands before. */
   private deliveries: Map<number, { readonly count: number; readonly redelivered: boolean }> | null = null;
 
-  constructor(capacity: number) {
-    this.slots = new Uint32Array(capacity);
+  get to(): number {
+    return this.slots.length;
   }
 
   get isFull(): boolean {
@@ -56,19 +56,13 @@ class ColdPage {
   }
 
   add(slot: Slot, expiresAtMs: number): void {
-    if (this.to === this.slots.length) {
-      const grown = new Uint32Array(Math.min(pageSlots, this.to * 2));
-      grown.set(this.slots);
-      this.slots = grown;
-    }
-    this.slots[this.to] = slot;
     if (expiresAtMs > 0) this.setDue(this.to, expiresAtMs);
-    this.to += 1;
+    this.slots.push(slot);
   }
 
   private setDue(index: number, dueMs: number): void {
     if (this.dues === null || this.dues.length <= index) {
-      const dues = new Float64Array(this.slots.length);
+      const dues = new Float64Array(Math.min(pageSlots, Math.max(64, index * 2)));
       if (this.dues !== null) dues.set(this.dues);
       this.dues = dues;
     }
@@ -114,6 +108,7 @@ class ColdPage {
   }
 
   revive(index: number, entry: QueueEntry): void {
+    if (this.matches === null && this.deliveries === null) return;
     entry.match = this.matches?.[index] ?? null;
     const delivery = this.deliveries?.get(index);
     if (delivery === undefined) return;
@@ -123,7 +118,7 @@ class ColdPage {
 
   /** The same without the entries at `indices`, which ascend. */
   without(indices: readonly number[]): ColdPage {
-    const rest = new ColdPage(Math.max(1, this.to - this.from - indices.length));
+    const rest = new ColdPage();
     let next = 0;
     for (let i = this.from; i < this.to; i++) {
       if (indices[next] === i) {
@@ -140,7 +135,7 @@ class ColdPage {
         rest.deliveries ??= new Map();
         rest.deliveries.set(rest.to, delivery);
       }
-      rest.add(this.slots[i]!, this.dueOf(i));
+      rest.add(this.slots.at(i), this.dueOf(i));
     }
     return rest;
   }
@@ -169,8 +164,6 @@ export class ColdList {
   /** Entries in them, and octets. */
   private batched = 0;
   private batchedBytes = 0;
-  /** Of the entries in `front`. */
-  private frontBytes = 0;
   /** Entries that are read ahead of need. */
   private ahead = aheadMax;
   private coldCount = 0;
@@ -190,7 +183,6 @@ export class ColdList {
     this.front = front;
     this.owner = owner;
     this.isGone = isGone;
-    this.recount();
   }
 
   /** Entries in pages and at the back. */
@@ -212,15 +204,8 @@ export class ColdList {
     return this.reading ? 0 : this.dueMs;
   }
 
-  /** The front was changed otherwise than by `taken`. */
-  recount(): void {
-    this.frontBytes = 0;
-    for (const entry of this.front) this.frontBytes += entry.message.bodyBytes;
-  }
-
   /** An entry was taken from the front. */
-  taken(entry: QueueEntry): void {
-    this.frontBytes -= entry.message.bodyBytes;
+  taken(): void {
     if (this.front.length === 0) this.refill();
   }
 
@@ -234,14 +219,14 @@ export class ColdList {
   /** Reads ahead unless enough is read. */
   demand(): void {
     if (this.reading || this.coldCount === this.batched) return;
-    if (this.front.length + this.batched >= this.ahead || this.frontBytes + this.batchedBytes >= aheadBytes) return;
+    if (this.front.length + this.batched >= this.ahead || this.batchedBytes >= aheadBytes) return;
     void this.readAhead();
   }
 
   /** Entries of a queue as it was at the start. */
   adopt(recovered: RecoveredQueue, slots: Uint32Array): void {
     for (let at = 0; at < slots.length; at += pageSlots) {
-      const page = new ColdPage(Math.min(pageSlots, slots.length - at));
+      const page = new ColdPage();
       for (let i = at; i < slots.length && !page.isFull; i++) {
         const slot = slots[i]!;
         this.bodyBytes += recovered.bodyBytes(slot);
@@ -315,7 +300,7 @@ export class ColdList {
       if (page.dueMs === 0 || page.dueMs > nowMs) continue;
       const indices = page.findExpired(nowMs);
       if (indices.length === 0) continue;
-      const entries = await this.readAll(Uint32Array.from(indices, (index) => page.slots[index]!));
+      const entries = await this.readAll(SlotList.of(indices.map((index) => page.slots.at(index))));
       if (entries === null) return;
       for (const [j, entry] of entries.entries()) this.thaw(page, indices[j]!, entry);
       this.pages.set(i, page.without(indices));
@@ -423,19 +408,32 @@ export class ColdList {
   // The batch is the first.
   private thawNext(batch: ColdBatch<Queue>): void {
     const page = this.pages.at(0)!;
+    const { front, owner } = this;
+    const { store } = owner;
+    const max = Math.min(thawEntries, batch.left);
+    let count = 0;
+    let bytes = 0;
+    let failure: Error | null = null;
     try {
-      for (let count = Math.min(thawEntries, batch.left); count > 0; count--) {
+      for (; count < max; count++) {
         const entry = batch.next();
-        this.thaw(page, page.from, entry);
-        this.batched -= 1;
+        page.revive(page.from, entry);
+        owner.revive(entry);
+        store.thaw(page.slots.at(page.from), entry);
         page.from += 1;
-        this.front.push(entry);
-        this.frontBytes += entry.message.bodyBytes;
-        if (entry.expiresAtMs > 0) this.owner.thawed(entry);
+        bytes += entry.message.bodyBytes;
+        front.push(entry);
+        if (entry.expiresAtMs > 0) owner.thawed(entry);
       }
     } catch (error) {
+      failure = error as Error;
+    }
+    this.batched -= count;
+    this.coldCount -= count;
+    this.bodyBytes -= bytes;
+    if (failure !== null) {
       this.forgetRead();
-      if (!this.reading) this.fail(error as Error); // else what is being read comes to nothing, and this is tried again
+      if (!this.reading) this.fail(failure); // else what is being read comes to nothing, and this is tried again
     }
     if (batch.left === 0 && this.batches.at(0) === batch) {
       this.batches.shift();
@@ -488,7 +486,7 @@ export class ColdList {
     this.back = waiting;
   }
 
-  private async readAll(slots: Uint32Array): Promise<QueueEntry[] | null> {
+  private async readAll(slots: SlotList): Promise<QueueEntry[] | null> {
     const all: QueueEntry[] = [];
     while (all.length < slots.length) {
       const entries = await this.readEntries(slots, all.length, slots.length);
@@ -498,7 +496,7 @@ export class ColdList {
     return all;
   }
 
-  private async readEntries(slots: Uint32Array, from: number, to: number): Promise<QueueEntry[] | null> {
+  private async readEntries(slots: SlotList, from: number, to: number): Promise<QueueEntry[] | null> {
     const batch = await this.readSlots(slots, from, to);
     if (batch === null) return null;
     try {
@@ -510,7 +508,7 @@ export class ColdList {
   }
 
   /** @returns null when it is of no use any longer, or failed and will be tried again */
-  private async readSlots(slots: Uint32Array, from: number, to: number): Promise<ColdBatch<Queue> | null> {
+  private async readSlots(slots: SlotList, from: number, to: number): Promise<ColdBatch<Queue> | null> {
     const { generation } = this;
     const { store, queue } = this.owner;
     this.reading = true;
@@ -541,7 +539,7 @@ export class ColdList {
   // The sweeper may be done with it already.
   private takeOut(page: ColdPage, index: number, entry: QueueEntry): void {
     if (entry.state !== 'settled') return this.thaw(page, index, entry);
-    this.owner.store.settle(page.slots[index]!);
+    this.owner.store.settle(page.slots.at(index));
     this.coldCount -= 1;
     this.bodyBytes -= entry.message.bodyBytes;
   }
@@ -549,7 +547,7 @@ export class ColdList {
   private thaw(page: ColdPage, index: number, entry: QueueEntry): void {
     page.revive(index, entry);
     this.owner.revive(entry);
-    this.owner.store.thaw(page.slots[index]!, entry);
+    this.owner.store.thaw(page.slots.at(index), entry);
     this.coldCount -= 1;
     this.bodyBytes -= entry.message.bodyBytes;
   }
@@ -588,7 +586,7 @@ export class ColdList {
       this.back.shift();
       let page = this.pages.at(this.pages.length - 1);
       if (page === undefined || page.isFull) {
-        page = new ColdPage(Math.min(pageSlots, Math.max(64, count - i)));
+        page = new ColdPage();
         this.pages.push(page);
       }
       page.keep(entry);

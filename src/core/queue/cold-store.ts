@@ -1,5 +1,6 @@
 import type { KeptEntry, QueueEntry } from './entry.ts';
 import type { EntryKeeper } from './queue.ts';
+import type { SlotList } from './slot-list.ts';
 
 /** The number that a store gave an entry which has left memory. */
 export type Slot = number;
@@ -12,7 +13,7 @@ export interface ColdBatch<K extends EntryKeeper> {
   readonly bytes: number;
   /**
    * Makes the next entry anew, in the order of the slots; there must be one left.
-   * @throws Error when something else is in its place: it is not taken then
+   * @throws Error when its octets are not those that were written: it is not taken then
    */
   next(): QueueEntry<K>;
 }
@@ -39,7 +40,7 @@ export interface ColdStore {
    * Reads the messages of `slots[from, to)`: as many as are read at a time, at least one; none when the first slot is
    * free meanwhile. Their entries are cold until each is thawed, and may be forgotten instead.
    */
-  read<K extends EntryKeeper>(queue: K, slots: Uint32Array, from: number, to: number): Promise<ColdBatch<K>>;
+  read<K extends EntryKeeper>(queue: K, slots: SlotList, from: number, to: number): Promise<ColdBatch<K>>;
   /** Of the message; the slot must be taken. */
   sequence(slot: Slot): number;
   /** The entry that was read is its queue's again, and settled like any other; the slot is the store's own business. */

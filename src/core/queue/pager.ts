@@ -111,10 +111,12 @@ export class Pager implements Paging {
 
   failed(queue: LocalQueue, why: Error, again: () => void): void {
     const { log, timers } = this.parts;
-    log.error(
-      { queue: queue.name, err: why.message },
-      'messages that left memory cannot be read or written: tried again',
-    );
+    if (this.faults.get(queue)?.message !== why.message) {
+      log.error(
+        { queue: queue.name, err: why.message },
+        'messages that left memory cannot be read or written: tried again every second',
+      );
+    }
     this.faults.set(queue, why);
     timers.after(retryMs, again);
     timers.after(2 * retryMs, () => {

@@ -247,7 +247,6 @@ export class ReadyList {
     const { cold } = this;
     this.sweepWarm(take);
     if (cold === null) return done();
-    cold.recount();
     cold.sweep(take, done);
   }
 
@@ -269,7 +268,7 @@ export class ReadyList {
     if (this.fresh.length === 0 && this.join(cold)) return this.fresh.shift();
     const entry = this.fresh.shift();
     if (entry === undefined) cold.demand();
-    else cold.taken(entry);
+    else cold.taken();
     return entry;
   }
 
@@ -296,7 +295,7 @@ export class ReadyList {
   private pass(): void {
     for (let first = this.fresh.at(0); first !== undefined && this.isHole(first); first = this.fresh.at(0)) {
       this.fresh.shift();
-      this.cold?.taken(first);
+      this.cold?.taken();
     }
     while (this.returned.length > 0 && this.isHole(this.returned[0]!)) this.shiftReturned();
   }
@@ -309,7 +308,6 @@ export class ReadyList {
     this.fresh.filter(isThere);
     this.returned = this.returned.filter(isThere).sort((a, b) => a.message.sequence - b.message.sequence);
     this.cold?.back.filter(isThere);
-    this.cold?.recount();
     this.cold?.refill();
   }
 

@@ -1,10 +1,11 @@
 import { type Chore, warmWeight } from './chores.ts';
 import type { Slot } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
+import type { SlotList } from './slot-list.ts';
 
 /** Cold entries: `slots[from, to)`. */
 interface SlotRun {
-  readonly slots: Uint32Array;
+  readonly slots: SlotList;
   readonly from: number;
   readonly to: number;
 }
@@ -50,7 +51,7 @@ export class Remains {
       for (let at = from; at < to; ) {
         const end = Math.min(to, at + stepEntries);
         const begin = at;
-        for (; at < end; at++) settleCold(slots[at]!);
+        for (; at < end; at++) settleCold(slots.at(at));
         yield end - begin;
       }
     }

@@ -63,6 +63,29 @@ test('what was started again and again without traffic does not leave a file eac
   expect(core.vhost.queues.size).toBe(30);
 });
 
+test('what fails its checksum is not written anew with one that is right, and the space of others comes back', async () => {
+  const before = new SimulatedDisk();
+  const filling = await JournaledBroker.open(before, segmentBytes);
+  filling.declare('kept');
+  filling.declare('q');
+  for (let n = 0; n < 400; n++) {
+    if (n % 20 === 0) filling.publish('kept', `kept ${n}`.padEnd(200, '.'));
+    filling.publish('q', String(n).padStart(200, '0'));
+    if (n % 10 === 9) await filling.durable();
+  }
+  const files = before.contents();
+  const disk = SimulatedDisk.holding(files);
+  const core = await JournaledBroker.openCold(disk, { segmentBytes });
+  const [file, content] = [...files].find(([, octets]) => octets.includes('kept 200'))!;
+  content[content.indexOf('kept 200') + 100]! ^= 1; // on the disk
+  core.vhost.deleteQueue(core.client, 'q', false, false);
+  await settleDown(core, disk);
+  expect(disk.contents().get(file)).toEqual(content);
+  expect(bytesOn(disk)).toBeLessThan(6 * segmentBytes);
+  const again = JournaledBroker.open(SimulatedDisk.holding(disk.contents()), segmentBytes);
+  await expect(again).rejects.toThrow(`${file} at offset`);
+});
+
 /** What the queues hold, as a model of a few lines: bodies in the order of their publishing. */
 type Model = Map<string, string[]>;
 
