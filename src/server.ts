@@ -19,6 +19,7 @@ import { listenManagement } from './management/api.ts';
 import type { ListenerView, Management } from './management/context.ts';
 import { importDefinitions } from './management/definitions.ts';
 import { applyVhostLimits } from './management/vhost-limits.ts';
+import { countDescriptors } from './metrics/descriptors.ts';
 import { Metrics } from './metrics/metrics.ts';
 import { amqp10Script } from './protocols/amqp10/explain.ts';
 import { Amqp10 } from './protocols/amqp10/protocol.ts';
@@ -266,6 +267,8 @@ export class Server {
         diskLimitBytes: config.disk.freeMinBytes,
         listeners: () => this.listening,
         diskFreeBytes: () => freeBytes(dataDir),
+        descriptors: countDescriptors,
+        connections: () => this.listeners.reduce((sum, { connections }) => sum + connections, 0),
       },
     };
   }

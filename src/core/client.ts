@@ -27,13 +27,42 @@ export interface Client {
   describeChannels(): ChannelView[];
 }
 
-/** What management is told of a connection. A number that the protocol does not have is 0. */
-export interface ClientView {
-  /** Protocol and version in RabbitMQ's spelling: `AMQP 0-9-1`, `AMQP 1-0`, `MQTT 5-0`, `STOMP 1.2`. */
+/** What protects a connection's octets, in the words of its cipher suite: `ecdhe_rsa`, `aes_256_gcm`, `aead`. */
+export interface TlsView {
+  /** `tlsv1.3` */
   readonly protocol: string;
+  readonly keyExchange: string;
+  readonly cipher: string;
+  readonly hash: string;
+  /** What the peer has shown; null when it has shown nothing. */
+  readonly peerCertificate: PeerCertificateView | null;
+}
+
+export interface PeerCertificateView {
+  /** As in RFC 4514: `CN=device-1,O=example`. */
+  readonly subject: string;
+  readonly issuer: string;
+  /** `2026-01-01T00:00:00Z - 2027-01-01T00:00:00Z` */
+  readonly validity: string;
+}
+
+/** What management is told of a connection's octets. */
+export interface WireView {
   /** `host:port` that the peer connected to. */
   readonly local: string;
-  readonly encrypted: boolean;
+  /** null: they are readable on their way. */
+  readonly tls: TlsView | null;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** In so many pieces they came and left. */
+  readonly reads: number;
+  readonly writes: number;
+}
+
+/** What management is told of a connection. A number that the protocol does not have is 0. */
+export interface ClientView extends WireView {
+  /** Protocol and version in RabbitMQ's spelling: `AMQP 0-9-1`, `AMQP 1-0`, `MQTT 5-0`, `STOMP 1.2`. */
+  readonly protocol: string;
   /** How it logged in: `PLAIN`, `ANONYMOUS`, … */
   readonly mechanism: string;
   /** blocked: it publishes, and is held because of an alarm. */
@@ -42,8 +71,6 @@ export interface ClientView {
   /** Octets of a frame or packet. */
   readonly frameMax: number;
   readonly heartbeatSeconds: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
   /** What the client said of itself. */
   readonly properties: Headers;
 }

@@ -29,6 +29,10 @@ export interface NodeView {
   readonly diskLimitBytes: number;
   listeners(): readonly ListenerView[];
   diskFreeBytes(): Promise<number>;
+  /** File descriptors of the process; null where the system does not tell. */
+  descriptors(): Promise<{ readonly used: number; readonly limit: number } | null>;
+  /** Sockets of all listeners, also of those who have not logged in. */
+  connections(): number;
 }
 
 /** What the API is about. */

@@ -107,7 +107,7 @@ export function createApiClient(user: string, peer: string, vhost: Vhost, access
     describe: (): ClientView => ({
       protocol: 'HTTP',
       local: '',
-      encrypted: false,
+      tls: null,
       mechanism: 'PLAIN',
       state: 'running',
       channelMax: 0,
@@ -115,6 +115,8 @@ export function createApiClient(user: string, peer: string, vhost: Vhost, access
       heartbeatSeconds: 0,
       bytesIn: 0,
       bytesOut: 0,
+      reads: 0,
+      writes: 0,
       properties: noHeaders,
     }),
     describeChannels: () => [],

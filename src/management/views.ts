@@ -35,6 +35,7 @@ export class Views {
     const [peerHost, peerPort] = splitAddress(client.peer);
     const [host, port] = splitAddress(view.local);
     const properties = headersToJson(view.properties);
+    const { tls } = view;
     return {
       auth_mechanism: view.mechanism,
       channel_max: view.channelMax,
@@ -45,16 +46,22 @@ export class Views {
       host,
       name: this.connectionName(client),
       node: this.node,
-      peer_cert_issuer: null,
-      peer_cert_subject: null,
-      peer_cert_validity: null,
+      peer_cert_issuer: tls?.peerCertificate?.issuer ?? null,
+      peer_cert_subject: tls?.peerCertificate?.subject ?? null,
+      peer_cert_validity: tls?.peerCertificate?.validity ?? null,
       peer_host: peerHost,
       peer_port: peerPort,
       port,
       protocol: view.protocol,
       ...this.rates.detail(client, { recv_oct: view.bytesIn, send_oct: view.bytesOut }, client.connectedAtMs),
+      recv_cnt: view.reads,
+      send_cnt: view.writes,
       send_pend: 0,
-      ssl: view.encrypted,
+      ssl: tls !== null,
+      ssl_cipher: tls?.cipher ?? null,
+      ssl_hash: tls?.hash ?? null,
+      ssl_key_exchange: tls?.keyExchange ?? null,
+      ssl_protocol: tls?.protocol ?? null,
       state: view.state,
       timeout: view.heartbeatSeconds,
       type: 'network',
@@ -138,16 +145,17 @@ export class Views {
     const single = queue.options.singleActiveConsumer;
     const inMemory = queue.memoryEntries + unacked;
     const inMemoryBytes = queue.memoryBytes + queue.unackedBytes;
+    const hasRoom = queue.consumers.some(({ ready }) => ready) ? 1 : 0;
     const activeTag = single ? (queue.consumers.find((each) => queue.isActive(each))?.tag ?? null) : null;
     return {
       ...this.queueBasics(queue, vhost),
-      consumer_capacity: consumers > 0 ? 1 : 0,
-      consumer_utilisation: consumers > 0 ? 1 : 0,
+      consumer_capacity: hasRoom,
+      consumer_utilisation: hasRoom,
       consumers,
       effective_arguments: headersToJson(queue.effective),
       effective_policy_definition: queue.policyDefinition,
       exclusive_consumer_tag: queue.consumers.find(({ exclusive }) => exclusive)?.tag ?? null,
-      head_message_timestamp: null,
+      head_message_timestamp: timestampOf(queue),
       memory: inMemoryBytes + inMemory * entryBytes,
       message_bytes: queue.readyBytes + queue.unackedBytes + deadHeld.bytes,
       ...(queue.options.type === 'quorum' ? { message_bytes_dlx: deadHeld.bytes } : {}),
@@ -256,6 +264,12 @@ export class Views {
       tracing: false,
     };
   }
+}
+
+// Seconds, as its publisher set it.
+function timestampOf(queue: LocalQueue): number | null {
+  const ms = queue.head?.message.properties.timestampMs;
+  return ms === undefined ? null : Math.floor(ms / 1000);
 }
 
 /** What an entry that waits takes beside its body, about. */

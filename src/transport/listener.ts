@@ -9,6 +9,7 @@ import { type Handle, isHandle } from './handle.ts';
 import type { Protocol } from './protocol.ts';
 import { type Remote, Stream } from './stream.ts';
 import type { Certificate } from './tls.ts';
+import { describeTls } from './tls-facts.ts';
 import { WebSocketDoor, type WebSocketOptions } from './websocket.ts';
 
 export interface ListenerOptions {
@@ -135,7 +136,7 @@ export class Listener {
   }
 
   private accept(accepted: Socket): void {
-    const remote = remoteOf(accepted, false);
+    const remote = remoteOf(accepted);
     if (!this.enter(remote.address, accepted)) return;
     const { socket, handle, attach } = takeOver(accepted);
     socket.setNoDelay(true);
@@ -145,7 +146,7 @@ export class Listener {
 
   private acceptSecure(socket: TLSSocket): void {
     const { certificate, log } = this.parts;
-    const remote = remoteOf(socket, true);
+    const remote = remoteOf(socket);
     if (certificate?.options.verify === 'optional' && !socket.authorized && hasCertificate(socket)) {
       log.info({ peer: remote.address, reason: String(socket.authorizationError) }, 'refused: certificate');
       socket.destroy();
@@ -157,7 +158,7 @@ export class Listener {
   }
 
   private acceptWebSocket(duplex: Duplex, socket: Socket): void {
-    const remote = remoteOf(socket, this.parts.certificate !== null);
+    const remote = remoteOf(socket);
     if (!this.enter(remote.address, duplex)) return;
     const stream = this.adopt(duplex, remote);
     duplex.on('data', (chunk: Buffer) => stream.receive(chunk, chunk.length));
@@ -184,10 +185,11 @@ export class Listener {
   }
 }
 
-function remoteOf(socket: Socket, encrypted: boolean): Remote {
+function remoteOf(socket: Socket): Remote {
   const local = `${plain(socket.localAddress)}:${socket.localPort ?? 0}`;
   const certificateName = socket instanceof TLSSocket ? certificateNameOf(socket) : '';
-  return { address: plain(socket.remoteAddress), port: socket.remotePort ?? 0, local, encrypted, certificateName };
+  const remote = { address: plain(socket.remoteAddress), port: socket.remotePort ?? 0, local, certificateName };
+  return socket instanceof TLSSocket ? { ...remote, describeTls: () => describeTls(socket) } : remote;
 }
 
 function certificateNameOf(socket: TLSSocket): string {

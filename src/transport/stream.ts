@@ -5,6 +5,7 @@ import type { Logger } from '../lib/log.ts';
 import { Ring } from '../lib/ring.ts';
 import { batchBytes, findLargeBuffer, returnBuffer, smallBatchBytes, takeBuffer } from './buffer-pool.ts';
 import { type Handle, offerTo, writeError, writeTo } from './handle.ts';
+import type { TlsFacts } from './tls-facts.ts';
 
 /** The protocol's side of a connection. */
 export interface StreamHandler {
@@ -72,9 +73,20 @@ export interface Remote {
   readonly port: number;
   /** `host:port` that it connected to. */
   readonly local: string;
-  readonly encrypted: boolean;
   /** The common name in the certificate that the peer has shown, if it was verified. */
   readonly certificateName?: string;
+  /** Asked while the connection lives; left out where nothing protects it, or somebody in front of us does. */
+  readonly describeTls?: () => TlsFacts | null;
+}
+
+/** Octets so far, and in how many pieces they came and left. */
+export interface Traffic {
+  readonly local: string;
+  readonly tls: TlsFacts | null;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly reads: number;
+  readonly writes: number;
 }
 
 /**
@@ -102,13 +114,15 @@ export class Stream {
   lastWriteMs: number;
   bytesIn = 0;
   bytesOut = 0;
+  private reads = 0;
+  private writes = 0;
   handler: StreamHandler = noHandler;
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly local: string;
-  readonly encrypted: boolean;
   /** See `Remote`; empty when there is none. */
   readonly certificateName: string;
+  private describeTls: (() => TlsFacts | null) | null;
 
   private duplex: Duplex;
   /** What the duplex reads and we write; null: it is written to as well. */
@@ -148,8 +162,8 @@ export class Stream {
     this.remoteAddress = remote.address;
     this.remotePort = remote.port;
     this.local = remote.local;
-    this.encrypted = remote.encrypted;
     this.certificateName = remote.certificateName ?? '';
+    this.describeTls = remote.describeTls ?? null;
     duplex.on('drain', () => this.drained());
     duplex.on('error', (error: Error) => this.closed(error.message));
     duplex.on('end', () => {
@@ -166,6 +180,7 @@ export class Stream {
   private letGo(): void {
     this.duplex = gone;
     this.handle = null;
+    this.describeTls = null;
     this.written = nothing;
     this.sending = null;
     this.linger = null;
@@ -177,6 +192,12 @@ export class Stream {
 
   get open(): boolean {
     return this.state === 'open';
+  }
+
+  /** For management. */
+  describe(): Traffic {
+    const { local, bytesIn, bytesOut, reads, writes } = this;
+    return { local, tls: this.describeTls?.() ?? null, bytesIn, bytesOut, reads, writes };
   }
 
   // — out —————————————————————————————————————————————————————————————————————————————————————————————————————————
@@ -251,6 +272,7 @@ export class Stream {
     this.clock.refresh();
     this.lastReadMs = this.clock.nowMs;
     this.bytesIn += length;
+    this.reads += 1;
     this.countTurn(length);
     let at = 0;
     if (this.restBytes > 0 && this.holds === 0) at = this.stitch(chunk, length);
@@ -361,6 +383,7 @@ export class Stream {
     }
     const batch = this.out;
     this.bytesOut += this.used;
+    this.writes += 1;
     this.lastWriteMs = this.clock.nowMs;
     const bytes = batch.subarray(0, this.used);
     this.used = 0;
@@ -386,6 +409,7 @@ export class Stream {
       return 0;
     }
     this.bytesOut += taken;
+    this.writes += 1;
     this.lastWriteMs = this.clock.nowMs;
     if (taken < used) this.out.copyWithin(0, taken, used);
     this.used = Math.max(0, used - taken);

@@ -182,7 +182,7 @@ test('MQTT 3.1.1: above the bound nothing is read until the alarm is over; QoS 0
 test('STOMP: above the bound nothing is read until the alarm is over', async () => {
   const rig = new StompRig();
   const [near, far] = duplexPair();
-  const remote = { address: '127.0.0.1', port: 1, local: '', encrypted: false };
+  const remote = { address: '127.0.0.1', port: 1, local: '' };
   const stream = new Stream(near, rig.core.clock, rig.core.broker.log, remote);
   stream.handler = rig.door.accept(stream);
   near.on('data', (chunk: Buffer) => stream.receive(chunk, chunk.length));
@@ -231,7 +231,7 @@ async function amqp10(): Promise<{ core: Core; door: Amqp10; peer: Amqp10Peer }>
     version: '0.0.0',
   });
   const [near, far] = duplexPair();
-  const remote = { address: '127.0.0.1', port: 1, local: '', encrypted: false };
+  const remote = { address: '127.0.0.1', port: 1, local: '' };
   const stream = new Stream(near, core.clock, core.broker.log, remote);
   stream.handler = door.accept(stream);
   near.on('data', (chunk: Buffer) => stream.receive(chunk, chunk.length));

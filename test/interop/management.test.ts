@@ -832,3 +832,44 @@ describe('health and the rest', () => {
     expect((await api.delete('global-parameters/g')).status).toBe(204);
   });
 });
+
+test('what RabbitMQ counts of a connection, a queue that is full of somebody, and the node', async () => {
+  const connection = await connectAmqp(amqpUrl());
+  const channel = await connection.createConfirmChannel();
+  await channel.assertQueue('counted', { durable: true });
+  channel.sendToQueue('counted', Buffer.from('1'), { timestamp: 1_700_000_000 });
+  channel.sendToQueue('counted', Buffer.from('2'), { timestamp: 1_700_000_001 });
+  await channel.waitForConfirms();
+  expect(await api.read('queues/%2F/counted')).toMatchObject({
+    head_message_timestamp: 1_700_000_000,
+    consumer_capacity: 0,
+    consumer_utilisation: 0,
+  });
+  await channel.prefetch(1);
+  const got: ConsumeMessage[] = [];
+  await channel.consume('counted', (message) => got.push(message!));
+  await expect.poll(() => got.length).toBe(1);
+  // it has what it may have: the queue can deliver nothing
+  const full = { head_message_timestamp: 1_700_000_001, consumer_capacity: 0, consumer_utilisation: 0 };
+  expect(await api.read('queues/%2F/counted')).toMatchObject(full);
+  channel.ack(got[0]!);
+  await expect.poll(() => got.length).toBe(2);
+  channel.ack(got[1]!);
+  await expect
+    .poll(() => api.read('queues/%2F/counted'))
+    .toMatchObject({ head_message_timestamp: null, consumer_capacity: 1, consumer_utilisation: 1 });
+
+  const own = (
+    await api.read<{ user_provided_name?: string; recv_cnt: number; send_cnt: number }[]>('connections')
+  )[0]!;
+  expect(own).toMatchObject({ ssl: false, ssl_protocol: null, ssl_cipher: null, peer_cert_subject: null });
+  expect(own.recv_cnt).toBeGreaterThan(3);
+  expect(own.send_cnt).toBeGreaterThan(3);
+  const [node] = await api.read<Record<string, number>[]>('nodes');
+  expect(node).toMatchObject({ fd_used: expect.any(Number), sockets_used: expect.any(Number) });
+  expect(node!['sockets_used']).toBeGreaterThanOrEqual(1);
+  expect(node!['fd_used']).toBeGreaterThan(node!['sockets_used']!);
+  expect(node!['fd_total']).toBeGreaterThan(node!['fd_used']!);
+  await connection.close();
+  await api.delete('queues/%2F/counted');
+});

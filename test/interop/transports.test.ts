@@ -227,6 +227,17 @@ test.skipIf(!hasOpenssl)('AMQP EXTERNAL: the common name of a verified certifica
   const channel = await connection.createChannel();
   const { queue } = await channel.assertQueue('', { exclusive: true });
   await channel.checkQueue(queue);
+  const [listed] = await new ApiClient(broker.port('management')).read<object[]>('connections');
+  expect(listed).toMatchObject({
+    ssl: true,
+    ssl_protocol: expect.stringMatching(/^tlsv1\.[23]$/),
+    ssl_key_exchange: expect.stringMatching(/^[a-z0-9_]+$/),
+    ssl_cipher: expect.stringMatching(/^[a-z0-9_]+$/),
+    ssl_hash: expect.stringMatching(/^(aead|sha\d*)$/),
+    peer_cert_subject: expect.stringContaining('CN=guest'),
+    peer_cert_issuer: expect.stringContaining('CN='),
+    peer_cert_validity: expect.stringMatching(/^[\d-]+T[\d:]+Z - [\d-]+T[\d:]+Z$/),
+  });
   await connection.close();
   await expect(connectAmqp(url, shown('stranger'))).rejects.toThrow(/403.*using authentication mechanism EXTERNAL/);
   await expect(connectAmqp(url, { ...trusted(), credentials: credentials.external() })).rejects.toThrow();

@@ -42,7 +42,6 @@ export class AmqpCore {
       address: '127.0.0.1',
       port: 1,
       local: '127.0.0.1:5672',
-      encrypted: false,
       certificateName: this.certificateName,
     });
     stream.handler = this.door.accept(stream);

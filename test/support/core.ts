@@ -111,7 +111,7 @@ export function createClient(vhost: Vhost, access: Access = everything): Client 
     describe: () => ({
       protocol: 'AMQP 0-9-1',
       local: '127.0.0.1:2',
-      encrypted: false,
+      tls: null,
       mechanism: 'PLAIN',
       state: 'running',
       channelMax: 0,
@@ -119,6 +119,8 @@ export function createClient(vhost: Vhost, access: Access = everything): Client 
       heartbeatSeconds: 0,
       bytesIn: 0,
       bytesOut: 0,
+      reads: 0,
+      writes: 0,
       properties: new Map(),
     }),
     describeChannels: () => [],

@@ -140,7 +140,6 @@ export class MqttHouse {
       address: '127.0.0.1',
       port: 1,
       local: '127.0.0.1:1883',
-      encrypted: false,
     });
     stream.handler = this.door.accept(stream);
     near.on('data', (chunk: Buffer) => stream.receive(chunk, chunk.length));

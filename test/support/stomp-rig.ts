@@ -78,7 +78,6 @@ export class RigPeer extends StompPeer {
       address: '127.0.0.1',
       port: 1,
       local: '',
-      encrypted: false,
     });
     this.stream.handler = rig.door.accept(this.stream);
   }

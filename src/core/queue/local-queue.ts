@@ -862,6 +862,11 @@ export class LocalQueue implements Queue, LastValueOwner {
     return this.ready.memoryLength;
   }
 
+  /** The first ready entry; undefined when there is none, it has left memory, or entries do not leave in one order. */
+  get head(): QueueEntry | undefined {
+    return this.ready instanceof ReadyList ? this.ready.peek() : undefined;
+  }
+
   /** Lets ready entries behind the first `keep` leave memory, a slice of them. @returns true when there is more to do */
   page(paging: Paging, keep: number): boolean {
     return this.ready.freeze(keep, paging.sliceEntries, this.ownerOfCold(paging));

@@ -73,6 +73,8 @@ export function addOverview(app: FastifyInstance, management: Management, views:
 
   const showNode = async (): Promise<Record<string, unknown>> => {
     const memory = process.memoryUsage();
+    const descriptors = await node.descriptors();
+    const sockets = node.connections();
     return {
       name: node.name,
       type: 'disc',
@@ -82,9 +84,15 @@ export function addOverview(app: FastifyInstance, management: Management, views:
       uptime: broker.nowMs - node.startedAtMs,
       processors: cpus().length,
       mem_limit: Math.floor(node.memoryLimitBytes),
+      mem_calculation_strategy: 'rss',
       mem_alarm: broker.alarm?.includes('memory') === true,
       heap_used: memory.heapUsed,
       ...views.rates.detail(node, { mem_used: memory.rss, disk_free: await node.diskFreeBytes() }),
+      ...(descriptors === null ? {} : { fd_total: descriptors.limit, sockets_total: descriptors.limit }),
+      ...views.rates.detail(node, {
+        ...(descriptors === null ? {} : { fd_used: descriptors.used }),
+        sockets_used: sockets,
+      }),
       disk_free_limit: node.diskLimitBytes,
       disk_free_alarm: broker.alarm?.includes('disk') === true || !broker.journal.writable,
       db_dir: node.dataDir,

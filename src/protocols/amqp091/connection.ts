@@ -100,15 +100,12 @@ export class Connection implements StreamHandler, Client {
     const { stream } = this;
     return {
       protocol: 'AMQP 0-9-1',
-      local: stream.local,
-      encrypted: stream.encrypted,
+      ...stream.describe(),
       mechanism: this.mechanism,
       state: this.state !== 'open' ? 'closing' : this.blocked ? 'blocked' : 'running',
       channelMax: this.channelMax,
       frameMax: this.frameMax,
       heartbeatSeconds: this.heartbeatSeconds,
-      bytesIn: stream.bytesIn,
-      bytesOut: stream.bytesOut,
       properties: this.clientProperties,
     };
   }

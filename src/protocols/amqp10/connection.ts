@@ -369,15 +369,12 @@ export class Connection implements StreamHandler, Client {
     }
     return {
       protocol: 'AMQP 1-0',
-      local: stream.local,
-      encrypted: stream.encrypted,
+      ...stream.describe(),
       mechanism: this.mechanism,
       state: this.state === 'open' ? 'running' : 'closing',
       channelMax: this.channelMax,
       frameMax: Math.min(this.frameMax, this.options.frameMax),
       heartbeatSeconds: this.options.heartbeatSeconds,
-      bytesIn: stream.bytesIn,
-      bytesOut: stream.bytesOut,
       properties: shown,
     };
   }

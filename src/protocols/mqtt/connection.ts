@@ -176,15 +176,12 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
     const { stream } = this;
     return {
       protocol: `MQTT ${versionNames[this.version]}`,
-      local: stream.local,
-      encrypted: stream.encrypted,
+      ...stream.describe(),
       mechanism: this.mechanism,
       state: this.isOpen ? 'running' : 'closing',
       channelMax: 1,
       frameMax: this.door.options.packetBytes,
       heartbeatSeconds: this.keepAliveSeconds,
-      bytesIn: stream.bytesIn,
-      bytesOut: stream.bytesOut,
       properties: new Map([
         ['product', 'MQTT client'],
         ['client_id', this.clientId],

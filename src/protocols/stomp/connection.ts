@@ -97,15 +97,12 @@ export class Connection implements StreamHandler, Client {
     if (clientId !== undefined) properties.set('client_id', clientId);
     return {
       protocol: `STOMP ${this.version}`,
-      local: stream.local,
-      encrypted: stream.encrypted,
+      ...stream.describe(),
       mechanism: this.mechanism,
       state: this.state === 'open' ? 'running' : 'closing',
       channelMax: 1,
       frameMax: 0,
       heartbeatSeconds: Math.ceil(this.expectEveryMs / 1000),
-      bytesIn: stream.bytesIn,
-      bytesOut: stream.bytesOut,
       properties,
     };
   }

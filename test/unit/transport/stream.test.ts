@@ -99,7 +99,6 @@ function open(announces = true) {
     address: '127.0.0.1',
     port: 1,
     local: '127.0.0.1:2',
-    encrypted: false,
   });
   const handler = new Frames(stream, announces);
   stream.handler = handler;

@@ -29,7 +29,7 @@ function connect(idleMs: number): { core: Core; writtenMs: () => number; end: ()
   });
   const [ours, theirs] = duplexPair();
   theirs.resume();
-  const remote = { address: '127.0.0.1', port: 1, local: '127.0.0.1:5672', encrypted: false };
+  const remote = { address: '127.0.0.1', port: 1, local: '127.0.0.1:5672' };
   const stream = new Stream(ours, broker.clock, broker.log, remote);
   const connection = new Connection(stream, door, {
     user: 'guest',
