@@ -524,12 +524,12 @@ export class Channel {
   }
 
   private onConsume(args: Arguments): void {
-    const queue =
-      args.text('queue') === replyQueueName ? this.openReplyQueue(args) : this.topology.getReadable(args.text('queue'));
     const tag = args.text('consumerTag') || this.connection.generateName('amq.ctag-');
     if (this.consumers.has(tag)) {
       throw new ProtocolError(ReplyCode.notAllowed, `attempt to reuse consumer tag '${tag}'`);
     }
+    const queue =
+      args.text('queue') === replyQueueName ? this.openReplyQueue(args) : this.topology.getReadable(args.text('queue'));
     const what = `queue '${queue.name}' in vhost '${this.connection.vhost.name}'`;
     // [RabbitMQ: quorum queues, global QoS]
     if (this.channelPrefetch > 0 && queue.options.type === 'quorum') {

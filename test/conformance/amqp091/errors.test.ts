@@ -412,6 +412,16 @@ const connectionErrors: Row[] = [
     methods.basicConsume,
   ],
   [
+    'a tag that is in use, for a queue that there is none of: the tag is looked at first',
+    own('s2', async (peer) => {
+      await peer.call(1, methods.basicConsume, { queue: 's2', consumerTag: 't' }, methods.basicConsumeOk);
+      peer.send(1, methods.basicConsume, { queue: 'nowhere', consumerTag: 't' });
+    }),
+    530,
+    "NOT_ALLOWED - attempt to reuse consumer tag 't'",
+    methods.basicConsume,
+  ],
+  [
     'channel.flow that stops deliveries',
     (peer) => peer.send(1, methods.channelFlow, { active: false }),
     540,
