@@ -224,7 +224,8 @@ export class Broker implements VhostHost {
     }
     const ofUser = Math.min(connectionsPerUser, this.connectionLimitOf(user));
     if ((this.clientsOfUser.get(user) ?? 0) >= ofUser) {
-      throw new BrokerError('quota-exceeded', `${refused}: user connection limit (${ofUser}) is reached`);
+      const text = `connection refused for user '${user}': user connection limit (${ofUser}) is reached`;
+      throw new BrokerError('quota-exceeded', text); // in RabbitMQ's words, as above
     }
   }
 

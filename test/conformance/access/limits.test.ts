@@ -38,8 +38,7 @@ async function stompAnswer(server: AccessServer, login = 'guest:guest'): Promise
 }
 
 /** One more connection than there may be is told so in its protocol; those that are there go on. */
-function refusesOneMore(server: () => AccessServer, why: string): void {
-  const text = `access to vhost '/' refused for user 'guest': ${why} is reached`;
+function refusesOneMore(server: () => AccessServer, text: string): void {
   let first: AmqpPeer;
   let second: MqttPeer;
   beforeAll(async () => {
@@ -76,12 +75,14 @@ function refusesOneMore(server: () => AccessServer, why: string): void {
 }
 
 describe('connections in all', () => {
-  withLimits(limit({ connections: 2 }), (server) => refusesOneMore(server, 'connection limit (2)'));
+  withLimits(limit({ connections: 2 }), (server) =>
+    refusesOneMore(server, "access to vhost '/' refused for user 'guest': connection limit (2) is reached"),
+  );
 });
 
 describe('connections of a user', () => {
   withLimits(limit({ connectionsPerUser: 2 }), (server) => {
-    refusesOneMore(server, 'user connection limit (2)');
+    refusesOneMore(server, "connection refused for user 'guest': user connection limit (2) is reached");
 
     test('another user comes in', async () => {
       const peer = await AmqpPeer.open(server().port('amqp'), { user: 'anna', password: 'pw' });
