@@ -427,11 +427,16 @@ export class Channel {
     this.settleUpTo(this.lastDeliveryTag, 'requeue');
   }
 
+  /** Nothing more is delivered: what the channel or another of a connection that closes returns is for others. */
+  detachConsumers(): void {
+    for (const consumer of this.consumers.values()) consumer.queue.detach(consumer);
+    this.consumers.clear();
+  }
+
   /** Gives up consumers and returns what was not settled; the channel or its connection is closing. */
   close(): void {
     this.assembly = null;
-    for (const consumer of this.consumers.values()) consumer.queue.detach(consumer);
-    this.consumers.clear();
+    this.detachConsumers();
     this.rollback();
     this.requeueAll();
     this.confirms = null;

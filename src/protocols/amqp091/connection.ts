@@ -486,6 +486,7 @@ export class Connection implements StreamHandler, Client {
   }
 
   private closeChannels(): void {
+    for (const channel of this.channels.values()) channel.detachConsumers();
     for (const channel of this.channels.values()) channel.close();
     this.channels.clear();
     this.lastChannel = null;

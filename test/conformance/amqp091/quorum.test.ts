@@ -71,6 +71,32 @@ describe('[RabbitMQ: quorum queues, poison message handling] x-delivery-count', 
     expect(headersOf(got!.native)).toEqual(args({ 'x-delivery-count': long(1) }));
   });
 
+  describe('what a connection with many consumers had goes to none of its own other channels, and counts once', () => {
+    test.each<[string, () => Promise<unknown> | void]>([
+      ['lost', () => peer.destroy()],
+      ['closed by the client', () => peer.call(0, methods.connectionClose, {}, methods.connectionCloseOk)],
+      [
+        'closed by the broker',
+        () => {
+          peer.send(3, methods.channelOpen);
+          return peer.connectionClosed(); // after which the broker has hung up, and has sent nothing more
+        },
+      ],
+    ])('%s', async (_how, leave) => {
+      const limit = { 'x-queue-type': 'quorum', 'x-delivery-limit': int(2) };
+      await declare('q', limit);
+      for (let channel = 1; channel <= 5; channel++) {
+        if (channel > 1) await peer.openChannel(channel);
+        await peer.call(channel, methods.basicConsume, { queue: 'q' }, methods.basicConsumeOk);
+      }
+      peer.publish(1, { routingKey: 'q' }, 'm');
+      expect((await peer.content()).body.toString()).toBe('m');
+      await leave();
+      peer = await core.openChannel();
+      expect(headersOf((await peer.get('q', false))!.native)).toEqual(args({ 'x-delivery-count': long(1) }));
+    });
+  });
+
   test('[0-9-1 basic.deliver.01] what came back more often than x-delivery-limit allows is dead-lettered', async () => {
     await peer.declare('dead');
     await declare('q', {
