@@ -151,7 +151,7 @@ export class Server {
     broker.channelLimitOf = (user) => users.find(user)?.limits['max-channels'] ?? Number.POSITIVE_INFINITY;
     permissions.onChanged = (vhost) => broker.vhosts.get(vhost)?.router.change(); // routes carry the decision
     users.onChanged = (user, gone) => {
-      if (gone) closeClientsOf(broker, user);
+      if (gone) broker.closeClients((client) => client.user === user, `user '${user}' is deleted`);
     };
     await applySeeds(config.users, config.vhosts, { users, permissions, journal }, recovered);
     const server = new Server(parts, broker, { users, permissions, parameters }, unlock);
@@ -182,6 +182,7 @@ export class Server {
     this.ready = false;
     for (const listener of this.listeners) listener.close();
     for (const certificate of this.certificates) certificate.close();
+    this.broker.detachConsumers(() => true);
     for (const protocol of this.protocols) protocol.stop();
     const deadline = Date.now() + leaveWithinMs;
     while (this.listeners.some((listener) => listener.connections > 0) && Date.now() < deadline) await sleep(10);
@@ -456,12 +457,6 @@ function withSecure({ listeners, tls }: Config): Record<string, ListenerConfig> 
 
 /** libuv's, which the disk uses too. */
 const runtimeThreads = 4;
-
-function closeClientsOf(broker: Broker, user: string): void {
-  for (const client of [...broker.clients]) {
-    if (client.user === user) client.close('connection-forced', `user '${user}' is deleted`);
-  }
-}
 
 /** Room for topic and properties beside the largest body. */
 const mqttHeadBytes = 128 * 1024;

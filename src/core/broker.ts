@@ -211,6 +211,24 @@ export class Broker implements VhostHost {
     return true;
   }
 
+  /**
+   * Gives up the consumers of clients that are about to be closed together: what one of them returns is not for the next,
+   * which would return it too, once more than it was delivered to anybody who could have it.
+   */
+  detachConsumers(goes: (client: Client) => boolean): void {
+    for (const { queues } of this.vhosts.values()) {
+      for (const queue of [...queues.values()]) {
+        for (const consumer of [...queue.consumers]) if (goes(consumer.client)) queue.detach(consumer);
+      }
+    }
+  }
+
+  /** Closes them together. */
+  closeClients(goes: (client: Client) => boolean, why: string): void {
+    this.detachConsumers(goes);
+    for (const client of [...this.clients]) if (goes(client)) client.close('connection-forced', why);
+  }
+
   /** Is there room for one more client? Asked before it is let in. @throws BrokerError quota-exceeded */
   demandRoom(user: string, vhost: Vhost): void {
     const { connections, connectionsPerUser } = this.limits;

@@ -52,7 +52,7 @@ export function addConnections(app: FastifyInstance, management: Management, vie
     if (!request.requester.isAdministrator && request.requester.name !== user) {
       throw notAuthorised('User not authorised to access object');
     }
-    for (const client of [...broker.clients]) if (client.user === user) close(client, request);
+    broker.closeClients((client) => client.user === user, reasonOf(request));
     return reply.code(204).send();
   });
   app.get<{ Params: Params; Querystring: ListQuery }>('/connections/:name', async (request) =>
@@ -63,7 +63,7 @@ export function addConnections(app: FastifyInstance, management: Management, vie
     if (!request.requester.isAdministrator && client.user !== request.requester.name) {
       throw notAuthorised('User not authorised to access object');
     }
-    close(client, request);
+    client.close('connection-forced', reasonOf(request));
     return reply.code(204).send();
   });
 
@@ -112,10 +112,7 @@ export function consumersOf(
   );
 }
 
-function close(client: Client, request: FastifyRequest): void {
+function reasonOf(request: FastifyRequest): string {
   const reason = request.headers['x-reason'];
-  client.close(
-    'connection-forced',
-    typeof reason === 'string' && reason !== '' ? reason : 'Closed via management plugin',
-  );
+  return typeof reason === 'string' && reason !== '' ? reason : 'Closed via management plugin';
 }

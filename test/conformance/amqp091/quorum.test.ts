@@ -72,7 +72,7 @@ describe('[RabbitMQ: quorum queues, poison message handling] x-delivery-count', 
   });
 
   describe('what a connection with many consumers had goes to none of its own other channels, and counts once', () => {
-    test.each<[string, () => Promise<unknown> | void]>([
+    test.each<[string, () => unknown]>([
       ['lost', () => peer.destroy()],
       ['closed by the client', () => peer.call(0, methods.connectionClose, {}, methods.connectionCloseOk)],
       [
