@@ -224,6 +224,18 @@ describe('MQTT 5 →', () => {
   });
 });
 
+test.each([
+  ['MQTT 5', fromMqtt({ messageExpiryInterval: 4_294_967_295 })],
+  ['STOMP', fromStomp({ expiration: '999999999999999' })],
+])(
+  'a time to live of %s beyond ten years is ten to AMQP 0-9-1, which could not be published again',
+  async (_, publish) => {
+    const { expiration } = await throughAmqp(publish);
+    expect(expiration).toBe('315360000000');
+    expect(await throughAmqp(fromAmqp({ expiration }))).toMatchObject({ expiration });
+  },
+);
+
 describe('STOMP →', () => {
   const everything = {
     'content-type': 'application/json',

@@ -339,6 +339,26 @@ const requesters: Record<string, Peer['request']> = {
     own.destroy();
     return answer;
   },
+  // ActiveMQ's: subscribed to like any other, and no longer there with its connection
+  async 'stomp by /temp-topic/'(topic, body) {
+    const own = await connectStomp({ host: '127.0.0.1', port: broker.port('stomp'), user: 'guest', password: 'guest' });
+    const reply = new Promise<string>((resolve, reject) => {
+      own.subscribe({ destination: '/temp-topic/answers', ack: 'auto' }, (error, message) => {
+        if (error) reject(error);
+        else if (message.headers['correlation-id'] !== `tt-${topic}`) reject(new Error('not the correlation'));
+        else readStomp(message).then(resolve, reject);
+      });
+    });
+    const headers = {
+      destination: `/topic/${topic}`,
+      'reply-to': '/temp-topic/answers',
+      'correlation-id': `tt-${topic}`,
+    };
+    own.send(headers).end(body);
+    const answer = await reply;
+    own.destroy();
+    return answer;
+  },
 };
 
 describe('a request with a passing reply address is answered across protocols', () => {

@@ -519,6 +519,10 @@ function isShort(text: string): boolean {
  * @param isForeign true when the publisher spoke another protocol: what it named CC or BCC were no orders
  */
 export function encodeProperties(properties: Properties, message: Message, isForeign = false): Buffer {
+  if (isForeign && properties.ttlMs !== undefined && properties.ttlMs > expiryMaxMs) {
+    // a longer one is refused of whoever publishes it again
+    return encodeProperties({ ...properties, ttlMs: expiryMaxMs }, message, isForeign);
+  }
   if (isPlain(properties)) return writeList(properties, properties.headers, properties, undefined);
   const headers = new Map<string, Value>(properties.headers);
   const { seconds, clusterId } = takeUnshared(headers);
