@@ -60,6 +60,23 @@ describe('$share/<group>/<filter> is the queue mqtt-shared.<group>.<filter>', ()
   });
 });
 
+describe('a routing key with what no line of STOMP can hold', () => {
+  test.each(['1.0', '1.1', '1.2'])('is shown to STOMP %s as a destination that leads back to it', async (version) => {
+    const wire = await StompWire.login(broker.port('stomp'), version);
+    await wire.subscribe('1', '/topic/odd.#');
+    for (const key of ['odd.a\0b', 'odd.a\nuser-id:admin', 'odd.\r', 'odd.\udcff']) {
+      amqp.publish(1, { exchange: 'amq.topic', routingKey: key }, 'there');
+      const { headers, lines } = await wire.next();
+      expect(lines.some((line) => line.startsWith('user-id'))).toBe(false);
+      expect(headers['destination']).not.toMatch(/[\0\r]/);
+      if (key.endsWith('\udcff')) continue; // what is read here is text
+      await stomp.publish(headers['destination']!, 'back');
+      expect((await wire.next()).headers['destination']).toBe(headers['destination']);
+    }
+    wire.destroy();
+  });
+});
+
 describe('$queue-of/<name> is the queue itself', () => {
   test('what MQTT publishes to it AMQP, AMQP 1.0 and STOMP get from it', async () => {
     await amqp.declare('work');

@@ -1,5 +1,6 @@
 import type { Client } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
+import { countLoss } from '../../core/losses.ts';
 import type { Message } from '../../core/message.ts';
 import type { Headers } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
@@ -10,13 +11,15 @@ import type { Channel } from './channel.ts';
 import {
   contentBytes,
   headerBytes,
+  isShortKey,
   represents,
   shownInstead,
   writeContent,
   writeHeader,
   writeLongBody,
 } from './frame.ts';
-import { encodeMethod } from './methods.ts';
+import { amqp091Format } from './message.ts';
+import { cutText, encodeMethod } from './methods.ts';
 import { FrameType, frameEnd, methods } from './spec.ts';
 
 export interface ConsumeOptions {
@@ -49,6 +52,8 @@ export class ChannelConsumer implements Consumer {
   private routingKey = '';
   /** Exchange and routing key as they were last written: mostly they are the same again. */
   private address: Buffer = emptyBuffer;
+  /** The routing key is longer than it is written. */
+  private isCut = false;
 
   constructor(channel: Channel, queue: Queue, options: ConsumeOptions) {
     this.owner = channel;
@@ -102,6 +107,7 @@ export class ChannelConsumer implements Consumer {
     const message = entry.message;
     const { exchange, routingKey } = message;
     if (exchange !== this.exchange || routingKey !== this.routingKey) this.setAddress(exchange, routingKey);
+    if (this.isCut) countLoss(message, amqp091Format, 'routingKey');
     const tag = this.owner.nextDelivery(entry, this.settles);
     if (!this.settles) this.unacked += 1;
     const { stream, frameMax } = this.owner.connection;
@@ -141,7 +147,8 @@ export class ChannelConsumer implements Consumer {
     this.routingKey = routingKey;
     const key = encodeText(routingKey);
     const name = encodeText(exchange);
-    const shown = key.subarray(0, 255);
+    const shown = cutText(key, 255);
+    this.isCut = !isShortKey(routingKey);
     this.address = Buffer.concat([Buffer.from([name.length]), name, Buffer.from([shown.length]), shown]);
     this.head.writeUInt32BE(this.head.length + 9 + this.address.length - 7, 3);
   }

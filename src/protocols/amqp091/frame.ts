@@ -34,10 +34,17 @@ function hasRoom(nativeBytes: number, frameMax: number): boolean {
 
 /** False for what 0-9-1 has no words for, or what the peer's frames have no room for: counted as a loss. */
 export function represents(message: Message, frameMax: number): boolean {
-  const isWhole = message.isWholeAs(amqp091Format);
+  const isShort = isShortKey(message.routingKey);
+  if (!isShort) countLoss(message, amqp091Format, 'routingKey');
+  const isWhole = message.isWholeAs(amqp091Format) && isShort;
   if (hasRoom(message.as(amqp091Format).length, frameMax)) return isWhole;
   countLoss(message, amqp091Format, 'headers');
   return false;
+}
+
+/** False for a key of another protocol that the address of a delivery has no room for: it is cut there. */
+export function isShortKey(routingKey: string): boolean {
+  return routingKey.length <= 85 || Buffer.byteLength(routingKey) <= 255;
 }
 
 /**

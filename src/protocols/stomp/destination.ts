@@ -155,7 +155,7 @@ export function findAddress(text: string): { readonly exchange: string; readonly
   }
 }
 
-/** The destination that leads to where a message was published. */
+/** The destination that leads to where a message was published; no line or frame ends with what lies in a routing key. */
 export function showDestination(exchange: string, routingKey: string, dialect: Dialect): string {
   if (exchange === '') return `/queue/${encode(routingKey, dialect)}`;
   if (exchange === topicExchange) return `/topic/${encode(routingKey, dialect)}`;
@@ -165,5 +165,5 @@ export function showDestination(exchange: string, routingKey: string, dialect: D
 
 function encode(text: string, dialect: Dialect): string {
   if (dialect === 'activemq') return text;
-  return text.replace(/[%/]/g, (character) => (character === '/' ? '%2F' : '%25'));
+  return text.replace(/[%/\0\n\r]/g, encodeURIComponent);
 }

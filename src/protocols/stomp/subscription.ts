@@ -6,7 +6,7 @@ import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Consumer, Queue } from '../../core/queue/queue.ts';
 import { shownDeliveryCount } from '../../core/queue/redelivery.ts';
 import type { Pattern } from '../../core/topic.ts';
-import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
+import { copyBytes, emptyBuffer, encodeText } from '../../lib/bytes.ts';
 import { longFrom } from '../../transport/stream.ts';
 import type { Connection } from './connection.ts';
 import { showDestination } from './destination.ts';
@@ -190,7 +190,7 @@ export class Subscription implements Consumer {
       ({ temporary }) => temporary?.exchange === exchange && temporary.key === routingKey,
     )?.temporary;
     const destination = escapeText(own?.shown ?? showDestination(exchange, routingKey, dialect), version);
-    this.address = Buffer.concat([Buffer.from(`destination:${destination}\nmessage-id:`, 'utf8'), idStart]);
+    this.address = Buffer.concat([encodeText(`destination:${destination}\nmessage-id:`), idStart]);
   }
 }
 

@@ -88,7 +88,10 @@ describe('what a destination means', () => {
 });
 
 test('what is shown leads back to where it came from', () => {
-  const name = fc.string({ unit: fc.constantFrom('a', '.', '/', '%', '2', 'F', 'é', ' ', ','), minLength: 1 });
+  const name = fc.string({
+    unit: fc.constantFrom('a', '.', '/', '%', '2', 'F', 'é', ' ', ',', '\0', '\n', '\r'),
+    minLength: 1,
+  });
   fc.assert(
     fc.property(name, fc.constantFrom('', 'amq.topic', 'my/own%'), (key, from) => {
       expect(findAddress(showDestination(from, key, 'rabbitmq'))).toEqual({ exchange: from, key });
@@ -101,5 +104,6 @@ test('destinations are shown as RabbitMQ shows them; to ActiveMQ without codes',
   expect(showDestination('amq.topic', 'a.b', 'auto')).toBe('/topic/a.b');
   expect(showDestination('amq.fanout', '', 'auto')).toBe('/exchange/amq.fanout');
   expect(showDestination('x', 'k', 'auto')).toBe('/exchange/x/k');
+  expect(showDestination('', 'a\0b\n\r', 'rabbitmq')).toBe('/queue/a%00b%0A%0D');
   expect(showDestination('', 'a/b%', 'activemq')).toBe('/queue/a/b%');
 });
