@@ -34,6 +34,12 @@ const thawEntries = 64;
 const spillEntries = 4096;
 const spillBytes = 4 * 1024 * 1024;
 
+/** What somebody sees who looks at cold entries, and up to which message that is all. */
+interface Glance {
+  readonly entries: readonly QueueEntry[];
+  readonly until: number;
+}
+
 /** A run of cold entries, at most four octets each beside what the store keeps; features in use take more. */
 class ColdPage {
   readonly slots = new SlotList();
@@ -331,21 +337,44 @@ export class ColdList {
     if (dueMs > 0 && (this.dueMs === 0 || dueMs < this.dueMs)) this.dueMs = dueMs;
   }
 
-  /** Adds cold entries of messages behind `after` to `found` until it has `count`: read, and forgotten by this list. */
-  async browse(after: number, count: number, found: QueueEntry[]): Promise<void> {
-    const { store, queue } = this.owner;
-    for (const page of [...this.pages]) {
-      for (let at = page.from; at < page.to && found.length < count; ) {
-        const entries = takeAll(await store.read(queue, page.slots, at, page.to));
-        if (entries.length === 0) return; // it was taken meanwhile
-        for (const entry of entries) {
-          page.revive(at, entry);
-          this.owner.revive(entry);
-          at += 1;
-          if (entry.message.sequence > after && found.length < count) found.push(entry);
-        }
-      }
+  /**
+   * Reads at most `count` of the cold entries behind `after` for somebody who only looks: they stay cold.
+   * @returns null when there are none
+   */
+  look(after: number, count: number): Promise<Glance> | null {
+    for (const page of this.pages) {
+      const at = this.findBehind(page, after);
+      if (at < page.to) return this.lookAt(page, at, Math.min(page.to, at + count));
     }
+    return null;
+  }
+
+  private async lookAt(page: ColdPage, from: number, to: number): Promise<Glance> {
+    const { store, queue } = this.owner;
+    const sequences = Array.from({ length: to - from }, (_, i) => store.sequence(page.slots.at(from + i)));
+    const entries: QueueEntry[] = [];
+    let next = 0;
+    for (const entry of takeAll(await store.read(queue, page.slots, from, to))) {
+      const at = next++;
+      // it was taken while it was looked for, and its slot may be another's by now, of another queue
+      if (entry.message.sequence !== sequences[at]) continue;
+      page.revive(from + at, entry);
+      this.owner.revive(entry);
+      entries.push(entry);
+    }
+    return { entries, until: sequences[Math.max(next - 1, 0)]! };
+  }
+
+  // The first index whose message is behind `after`; they are in order.
+  private findBehind({ slots, from, to }: ColdPage, after: number): number {
+    const { store } = this.owner;
+    let begin = from;
+    for (let end = to; begin < end; ) {
+      const middle = (begin + end) >> 1;
+      if (store.sequence(slots.at(middle)) > after) end = middle;
+      else begin = middle + 1;
+    }
+    return begin;
   }
 
   /** Gives away everything that is cold, unread. */

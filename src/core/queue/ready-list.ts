@@ -235,10 +235,21 @@ export class ReadyList {
     if (cold === null) return browse(this, after, count, found);
     browse(this.warm(), after, count, found);
     if (found.length >= count) return found;
-    return cold.browse(after, count, found).then(() => {
-      this.fill();
-      return browse(cold.back, after, count, found);
-    });
+    return this.browseCold(cold, after, count);
+  }
+
+  // What is read for it may come back to memory meanwhile, or be taken: what is in memory is looked at in the end.
+  private async browseCold(cold: ColdList, after: number, count: number): Promise<QueueEntry[]> {
+    const found = new Map<number, QueueEntry>();
+    for (let last = after; found.size < count; ) {
+      const look = cold.look(last, count - found.size);
+      if (look === null) break;
+      const { entries, until } = await look;
+      for (const entry of entries) found.set(entry.message.sequence, entry);
+      last = until;
+    }
+    for (const entry of browse(this, after, count, [])) found.set(entry.message.sequence, entry);
+    return [...found.values()].sort((a, b) => a.message.sequence - b.message.sequence).slice(0, count);
   }
 
   /** Takes what `take` returns true for, in order; of what is cold later, as it is read. Then calls `done`. */
