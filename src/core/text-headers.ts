@@ -149,7 +149,7 @@ export class TextHeaders {
       if (field !== undefined && this.counts(name, field, texts) && setField(properties, field, text, value)) continue;
       headers.set(this.headerOf(name), value);
     }
-    UnspelledFields.restore(headers, properties, (text) => spells('', text));
+    UnspelledFields.restore(headers, properties, (text) => spells('n', text)); // under whichever name
     restoreHeaders(headers, (name, text) => spells(this.lineNameOf(name), text));
     properties.headers = headers;
     return texts.size < lines.length;

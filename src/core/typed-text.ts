@@ -168,7 +168,7 @@ export function readTypes(text: string): Map<string, string> {
   const types = new Map<string, string>();
   for (const part of text.split(',')) {
     const equals = part.indexOf('=');
-    if (equals > 0) types.set(unescapeName(part.slice(0, equals)), part.slice(equals + 1));
+    if (equals >= 0) types.set(unescapeName(part.slice(0, equals)), part.slice(equals + 1));
   }
   return types;
 }

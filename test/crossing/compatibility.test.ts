@@ -5,6 +5,7 @@ import { uint } from '../../src/protocols/amqp10/types.ts';
 import { methods } from '../../src/protocols/amqp091/spec.ts';
 import { AmqpPeer } from '../support/amqp-peer.ts';
 import { Amqp10Peer, data } from '../support/amqp10-peer.ts';
+import { defs } from '../support/amqplib-codec.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
 import { MqttPeer } from '../support/mqtt-peer.ts';
 import { type Heard, type Name, openers, type Script } from '../support/scripts.ts';
@@ -98,6 +99,24 @@ async function expectLeads(address: string, destination: string): Promise<void> 
   wire.destroy();
 }
 
+/** 1.0 gets them as they came, and so it does when a consumer of another protocol publishes the message again. */
+function testAnnotations(annotations: object): void {
+  test('as they came', async () => {
+    expect((await cross('1.0', { annotations }, '1.0')).words).toMatchObject({ annotations });
+  });
+
+  test.each(['091', 'M5', 'ST'] as const)('back from %s', async (name) => {
+    const { words, body } = await cross('1.0', { annotations }, name);
+    const { qos: _, retain: __, ...said } = words;
+    const back = await openers['1.0'](plain, 'compat.back');
+    const publisher = await openers[name](plain, 'compat.nobody');
+    await publisher.publish('compat.back', said, body);
+    expect((await back.next()).words).toMatchObject({ annotations });
+    back.close();
+    publisher.close();
+  });
+}
+
 const rows: Readonly<Record<string, () => void>> = {
   "RabbitMQ's NACK of STOMP requeues, ActiveMQ's gives the message up": () => {
     async function nackOnce(broker: BrokerProcess): Promise<StompWire> {
@@ -118,6 +137,71 @@ const rows: Readonly<Record<string, () => void>> = {
     test('activemq', async () => {
       const wire = await nackOnce(switched);
       expect(await wire.bodies(1)).toEqual(['second']);
+    });
+  },
+
+  "RabbitMQ's STOMP destinations are `/queue/n`, `/amq/queue/n`, `/topic/k`, `/exchange/x/k` and `/temp-queue/n`, their names percent-encoded":
+    () => {
+      /** Where AMQP 0-9-1 finds what is sent there. */
+      async function arrival(broker: BrokerProcess, destination: string, queue: string): Promise<string> {
+        const wire = await stompOf(broker);
+        await wire.publish(destination, 'x');
+        const peer = await amqpOf(broker);
+        const { args } = (await peer.get(queue))!;
+        return `${args.text('exchange')}:${args.text('routingKey')}`;
+      }
+
+      async function bound(broker: BrokerProcess, exchange: string, routingKey: string): Promise<string> {
+        const peer = await amqpOf(broker);
+        const queue = await peer.declare('');
+        await peer.call(1, methods.queueBind, { queue, exchange, routingKey }, methods.queueBindOk);
+        return queue;
+      }
+
+      test.each([
+        ['rabbitmq', () => plain, 'a/b'],
+        ['activemq', () => switched, 'a%2Fb'],
+      ] as const)('%s', async (_, at, name) => {
+        const broker = at();
+        expect(await arrival(broker, '/queue/a%2Fb', name)).toBe(`:${name}`);
+        expect(await arrival(broker, '/amq/queue/a%2Fb', name)).toBe(`:${name}`);
+        expect(await arrival(broker, '/topic/a%2Fb', await bound(broker, 'amq.topic', name))).toBe(`amq.topic:${name}`);
+        const queue = await bound(broker, 'amq.direct', name);
+        expect(await arrival(broker, '/exchange/amq.direct/a%2Fb', queue)).toBe(`amq.direct:${name}`);
+      });
+
+      test.each([
+        ['rabbitmq', () => plain],
+        ['activemq', () => switched],
+      ] as const)('%s: /temp-queue/ in reply-to', async (_, at) => {
+        const [wire, peer] = [await stompOf(at()), await amqpOf(at())];
+        await wire.publish('/queue/asked', 'ask', 'reply-to:/temp-queue/mine\n');
+        const { native } = (await peer.get('asked'))!;
+        const { replyTo } = defs.decode(60, native) as { replyTo: string };
+        peer.publish(1, { routingKey: replyTo }, 'answer');
+        const { headers, body } = await wire.next();
+        expect([headers['subscription'], body.toString()]).toEqual(['/temp-queue/mine', 'answer']);
+      });
+    },
+
+  "ActiveMQ's `persistent` and `type` are JMS' delivery mode and type": () => {
+    test('of a publisher', async () => {
+      const said = { persistent: 'true', type: 'order' };
+      expect((await cross('ST', said, '091')).words).toMatchObject({ delivery_mode: 2, type: 'order' });
+      const annotations = { 'x-opt-type': 'order' };
+      expect((await cross('ST', said, '1.0')).words).toMatchObject({ durable: true, annotations });
+    });
+
+    test('to a consumer', async () => {
+      const { words } = await cross('091', { delivery_mode: 2, type: 'order' }, 'ST');
+      expect(words).toMatchObject({ persistent: 'true', type: 'order' });
+    });
+
+    test('without them', async () => {
+      const { words } = await cross('ST', {}, '091');
+      expect(words).not.toHaveProperty('delivery_mode');
+      expect(words).not.toHaveProperty('type');
+      expect((await cross('ST', {}, '1.0')).words).toMatchObject({ durable: false });
     });
   },
 
@@ -220,21 +304,21 @@ const rows: Readonly<Record<string, () => void>> = {
   },
 
   'JMS over 1.0 says its kinds of message in `x-opt-jms-msg-type`': () => {
-    const annotations = { 'x-opt-jms-msg-type': { type: 'byte', value: 5 } };
+    testAnnotations({ 'x-opt-jms-msg-type': { type: 'byte', value: 5 } });
+  },
 
-    test('as it came', async () => {
-      expect((await cross('1.0', { annotations }, '1.0')).words).toMatchObject({ annotations });
+  'JMS over 1.0 says in `x-opt-jms-dest` and `x-opt-jms-reply-to` whether an address is a queue or a topic': () => {
+    const [queue, topic] = [0, 1].map((value) => ({ type: 'byte', value }));
+    testAnnotations({ 'x-opt-jms-dest': queue, 'x-opt-jms-reply-to': topic });
+
+    test('to the others', async () => {
+      const annotations = { 'x-opt-jms-dest': topic };
+      expect((await cross('1.0', { annotations }, '091')).words).toMatchObject({ headers: { 'x-opt-jms-dest': 1 } });
+      expect((await cross('1.0', { annotations }, 'ST')).words).toMatchObject({ 'x-opt-jms-dest': '1' });
     });
 
-    test.each(['091', 'M5', 'ST'] as const)('back from %s', async (name) => {
-      const { words, body } = await cross('1.0', { annotations }, name);
-      const { qos: _, retain: __, ...said } = words;
-      const back = await openers['1.0'](plain, 'compat.back');
-      const publisher = await openers[name](plain, 'compat.nobody');
-      await publisher.publish('compat.back', said, body);
-      expect((await back.next()).words).toMatchObject({ annotations });
-      back.close();
-      publisher.close();
+    test('of the others there is none', async () => {
+      expect((await cross('091', {}, '1.0')).words).not.toHaveProperty('annotations');
     });
   },
 

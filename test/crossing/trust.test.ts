@@ -256,6 +256,20 @@ describe('a header that is an order elsewhere', () => {
   });
 });
 
+test('[STOMP 1.2 §BNF] a header without a name is no line, and comes back with its type', async () => {
+  const wire = await StompWire.login(broker.port('stomp'));
+  await wire.subscribe('mine', `/topic/${topic}`);
+  await hear('091', { headers: { '': 5, a: 'b' } });
+  const { headers, lines } = await wire.next();
+  expect(lines.filter((line) => line.startsWith(':'))).toEqual([]);
+  const { a, 'x-rosetta-residue': residue } = headers;
+  const again = await hear('ST', { a, 'x-rosetta-residue': residue });
+  expect(again['091']['headers']).toEqual({ '': 5, a: 'b' });
+  wire.destroy();
+  const through = await hear('M5', { userProperties: { '': '5', 'x-rosetta-types': '=l' } });
+  expect(through['091']['headers']).toEqual({ '': 5 });
+});
+
 describe('headers that only the broker writes', () => {
   test.each(['message-id', 'subscription', 'ack', 'redelivered', 'destination', 'content-length'])(
     'a STOMP subscriber gets its own %s, whatever a publisher wrote',

@@ -164,7 +164,7 @@ export function readLines(native: Buffer, version: Version): Line[] {
 function writeLines(lines: readonly Line[], version: Version): Buffer {
   out.begin();
   for (const [name, value] of lines) {
-    if (name.includes('\0')) continue;
+    if (name === '' || name.includes('\0')) continue; // no line: it is in the residue
     out.text(escapeName(name, version));
     out.u8(0x3a); // :
     out.text(escapeText(value, version));
@@ -202,11 +202,14 @@ function linesOf(properties: Properties, message: Message, version: Version): re
   return restoreRepeats(lines, residuePart, message.deaths);
 }
 
-/** What a version's lines can say as it is [STOMP 1.2 §Value Encoding]; octets that are no UTF-8 go out as they came. */
+/**
+ * What a version's lines can say as it is [STOMP 1.2 §Value Encoding], and under a name of at least one octet
+ * [§Augmented BNF]; octets that are no UTF-8 go out as they came.
+ */
 const spellsIn: Record<Version, Spells> = {
-  '1.0': (name, text) => !/[:\r\n\0]/.test(name) && !/^ |[\r\n\0]/.test(text),
-  '1.1': (name, text) => !/[\r\0]/.test(name) && !/[\r\0]/.test(text),
-  '1.2': (name, text) => !name.includes('\0') && !text.includes('\0'),
+  '1.0': (name, text) => /^[^:\r\n\0]+$/.test(name) && !/^ |[\r\n\0]/.test(text),
+  '1.1': (name, text) => /^[^\r\0]+$/.test(name) && !/[\r\0]/.test(text),
+  '1.2': (name, text) => name !== '' && !name.includes('\0') && !text.includes('\0'),
 };
 
 export function isTrue(text: string | undefined): boolean {
