@@ -431,8 +431,8 @@ export class Vhost extends Topology implements QueueOwner, ScheduleOwner, ReplyH
     if (exchange.delays && this.delayDead(exchange, dead)) return true;
     const targets = this.targetsOfDead(exchange, message, to, dead, reason);
     message.forgetProperties();
-    if (targets.length === 0) return safeIn.size > 0; // those that are bound no longer had it
-    const missing = targets.filter(({ queue: { name } }) => !safeIn.has(name));
+    if (targets.length === 0) return safeIn !== null; // those that are bound no longer had it
+    const missing = safeIn === null ? targets : targets.filter(({ queue: { name } }) => !safeIn.has(name));
     const open = missing.filter(({ queue: target }) => {
       return target.accepts(1, dead.bodyBytes) && (writable || !target.keeps(dead));
     });
@@ -440,9 +440,10 @@ export class Vhost extends Topology implements QueueOwner, ScheduleOwner, ReplyH
       exchange.publishedIn += 1;
       exchange.publishedOut += open.length;
       this.give(open, dead, null, 0, 0);
-      for (const target of open) safeIn.add(target.queue.name);
     }
-    return open.length === missing.length;
+    if (open.length === missing.length) return true;
+    if (open.length > 0) death.safeIn = new Set([...(safeIn ?? []), ...open.map((target) => target.queue.name)]);
+    return false;
   }
 
   // The queue that is made for them may be missing still, and there may be no room for it.

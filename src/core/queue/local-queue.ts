@@ -810,13 +810,12 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.readyBytes = 0;
     if (this.blocks) this.relieve();
     this.answerGets();
-    const { redeliveries, held } = this;
+    const { redeliveries } = this;
     const store = this.coldOwner?.store ?? null;
     return remains.settle(
       (entry) => this.discard(entry),
       (slot) => {
         if (redeliveries !== null) redeliveries.forgetSequence(store!.sequence(slot));
-        if (held !== null) held.forgetSequence(store!.sequence(slot));
         store!.settle(slot);
       },
     );
@@ -835,13 +834,14 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.deleted = true;
     for (const consumer of this.served.clear()) consumer.cancelled(why);
     this.answerServed();
-    const waiting = [...(this.redeliveries?.takeAll() ?? []), ...(this.held?.takeAll() ?? []).map(([entry]) => entry)];
+    const waiting = this.redeliveries?.takeAll() ?? [];
     const remains = new Remains();
     remains.add(waiting);
-    this.settled += waiting.length;
+    this.settled += waiting.length + (this.held?.close(remains) ?? 0);
     const { chores } = this.owner;
     void chores.run(this.empty(remains)); // the journal, too, must know that they are gone: their space comes back
     if (this.redeliveries !== null) void chores.run(this.redeliveries.forgetAll());
+    if (this.held !== null) void chores.run(this.held.forgetAll());
     if (this.deduplication !== null) void chores.run(this.deduplication.forgetAll());
     this.headAlarm?.cancel();
     this.idleAlarm?.cancel();
@@ -852,14 +852,15 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   // — entries that leave memory ————————————————————————————————————————————————————————————————————————————————————
 
-  /** Octets of ready bodies that are in memory. */
+  /** Octets of ready bodies, and of dead letters that are held, that are in memory. */
   get memoryBytes(): number {
-    return Math.max(0, this.readyBytes - this.ready.coldBytes); // what is stale counts in one of them
+    const readyBytes = Math.max(0, this.readyBytes - this.ready.coldBytes); // what is stale counts in one of them
+    return this.held === null ? readyBytes : readyBytes + this.held.memoryBytes;
   }
 
-  /** Ready entries that are in memory. */
+  /** Ready entries, and dead letters that are held, that are in memory. */
   get memoryEntries(): number {
-    return this.ready.memoryLength;
+    return this.held === null ? this.ready.memoryLength : this.ready.memoryLength + this.held.memoryLength;
   }
 
   /** The first ready entry; undefined when there is none, it has left memory, or entries do not leave in one order. */
@@ -867,23 +868,27 @@ export class LocalQueue implements Queue, LastValueOwner {
     return this.ready instanceof ReadyList ? this.ready.peek() : undefined;
   }
 
-  /** Lets ready entries behind the first `keep` leave memory, a slice of them. @returns true when there is more to do */
+  /**
+   * Lets dead letters that are held leave memory, then ready entries behind the first `keep`: a slice of them.
+   * @returns true when there is more to do
+   */
   page(paging: Paging, keep: number): boolean {
-    return this.ready.freeze(keep, paging.sliceEntries, this.ownerOfCold(paging));
+    const owner = this.ownerOfCold(paging);
+    return this.held?.page(paging) === true || this.ready.freeze(keep, paging.sliceEntries, owner);
   }
 
   /** The entries that were there when the broker stopped; called once, before anything else comes. */
   restore(recovered: RecoveredQueue, paging: Paging): void {
     let expires = this.shortenedBefore > 0; // by a policy that is younger than the messages
-    for (const slot of recovered.slots) {
+    const slots = this.held === null ? recovered.slots : this.held.adopt(recovered, paging);
+    for (const slot of slots) {
       this.readyBytes += recovered.bodyBytes(slot);
       if (recovered.expiresAtMs(slot) > 0) expires = true;
     }
-    this.ready.adopt(recovered, recovered.slots, this.ownerOfCold(paging));
+    this.ready.adopt(recovered, slots, this.ownerOfCold(paging));
     this.lastValues?.read();
     if (this.shortenedBefore > 0) this.ready.shorten(this.shortenedToMs);
     if (expires) this.expectAll();
-    if (this.held?.expects) this.ready.sweep((entry) => this.isDead(entry), nothing);
     this.tidy(); // what consumers had has come back: it may be more than the queue keeps
   }
 
@@ -953,10 +958,6 @@ export class LocalQueue implements Queue, LastValueOwner {
       this.lastValues.remove(entry);
     }
     this.readyBytes -= entry.message.bodyBytes;
-    if (this.held?.takesBack(entry)) {
-      entry.state = 'waiting';
-      return false;
-    }
     if (this.blocks) this.relieve();
     if (this.redeliveries?.isHeld(entry, this.owner.nowMs)) {
       entry.state = 'waiting';
@@ -1122,9 +1123,10 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   // — dead letters that are held ————————————————————————————————————————————————————————————————————————————————————
 
-  /** How many died whose dead letters are not safe yet, and the octets of their bodies. */
-  get deadHeld(): { readonly count: number; readonly bytes: number } {
-    return { count: this.held?.length ?? 0, bytes: this.held?.bytes ?? 0 };
+  /** How many died whose dead letters are not safe yet, the octets of their bodies, and how many are in memory. */
+  get deadHeld(): { readonly count: number; readonly bytes: number; readonly memoryCount: number } {
+    const { held } = this;
+    return { count: held?.length ?? 0, bytes: held?.bytes ?? 0, memoryCount: held?.memoryLength ?? 0 };
   }
 
   // What counts against its limit: the ready ones, and the dead that have not gone yet.
@@ -1137,28 +1139,27 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 
   private holdDead(options: QueueOptions): void {
-    const { held, owner } = this;
+    const { owner } = this;
     if (!holdsDeadLetters(options)) {
-      this.held = null;
-      for (const [entry, death] of held?.takeAll() ?? []) {
-        if (this.deadLetters !== null) owner.deadLetterSafely(this, this.deadLetters, entry.message, death); // once more
-        this.settle(entry);
-      }
+      this.held?.letGo();
       return;
     }
     this.held ??= new HeldDeadLetters({
-      id: this.id,
+      queue: this,
       timers: owner.timers,
       journal: owner.journal,
-      keeps: (message) => this.keeps(message),
       sendDeadLetter: (message, death) =>
         this.deadLetters !== null && owner.deadLetterSafely(this, this.deadLetters, message, death),
       firstHeld: () => owner.deadLettersHeld(this),
-      deadLetterSafe: (entry) => {
+      deadLetterGone: (entry) => {
         this.settle(entry);
         if (this.blocks) this.relieve();
       },
+      allGone: () => {
+        this.held = null;
+      },
     });
+    this.held.keep();
   }
 
   private dieSafely(held: HeldDeadLetters, entry: QueueEntry, reason: DeathReason): void {
@@ -1187,14 +1188,6 @@ export class LocalQueue implements Queue, LastValueOwner {
     else this.settle(entry);
     if (message.durable) this.owner.confirmsAfter(this.owner.journal.position); // its dead letter's
     return 'accepted';
-  }
-
-  // It had died before the restart, and is held again.
-  private isDead(entry: QueueEntry): boolean {
-    if (!this.held?.takesBack(entry)) return false;
-    this.readyBytes -= entry.message.bodyBytes;
-    entry.state = 'waiting';
-    return true;
   }
 
   // — last values ———————————————————————————————————————————————————————————————————————————————————————————————

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import type { Value } from '../../../../src/core/properties.ts';
 import type { LocalQueue } from '../../../../src/core/queue/local-queue.ts';
-import { Core, drain, int, TestConsumer } from '../../../support/core.ts';
+import { silent } from '../../../../src/lib/log.ts';
+import { SegmentJournal } from '../../../../src/storage/journal.ts';
+import { Core, drain, int, ManualClock, TestConsumer } from '../../../support/core.ts';
 import { JournaledBroker } from '../../../support/journaled.ts';
 import { Random } from '../../../support/random.ts';
 import { SimulatedDisk } from '../../../support/simulated-disk.ts';
@@ -62,7 +64,7 @@ test('without its exchange it stays, in nobody’s reach, until the exchange is 
   core.publish('', 'work', 'm');
   const diedMs = core.clock.nowMs;
   consumer.entries[0]?.reject();
-  expect(work.deadHeld).toEqual({ count: 1, bytes: 1 });
+  expect(work.deadHeld).toMatchObject({ count: 1, bytes: 1 });
   expect(work.counts).toMatchObject({ ready: 0, unacked: 0 });
   core.clock.advance(10 * retryMs);
   declareExchange(core);
@@ -70,7 +72,7 @@ test('without its exchange it stays, in nobody’s reach, until the exchange is 
   expect(work.deadHeld.count).toBe(1); // no route
   const letters = bind(core, 'letters');
   core.clock.advance(retryMs);
-  expect(work.deadHeld).toEqual({ count: 0, bytes: 0 });
+  expect(work.deadHeld).toMatchObject({ count: 0, bytes: 0 });
   expect(deathsOf(letters)).toMatchObject([{ queue: 'work', reason: 'rejected', count: 1, timeMs: diedMs }]);
   expect(consumer.bodies).toEqual(['m']);
 });
@@ -192,7 +194,7 @@ test('a policy turns it on, and off again: what is held then goes once more, and
   core.vhost.removeQueue(letters);
   reject(core, work, '2');
   core.vhost.policies.delete('p');
-  expect(work.deadHeld).toEqual({ count: 0, bytes: 0 });
+  expect(work.deadHeld).toMatchObject({ count: 0, bytes: 0 });
   expect(work.counts).toMatchObject({ ready: 0, unacked: 0 });
 });
 
@@ -221,7 +223,7 @@ test('what is held dies once, however often it is rejected', () => {
   if (entry === undefined || entry instanceof Promise) throw new Error('nothing to reject');
   entry.reject();
   entry.reject();
-  expect(work.deadHeld).toEqual({ count: 1, bytes: 1 });
+  expect(work.deadHeld).toMatchObject({ count: 1, bytes: 1 });
 });
 
 test('what is held goes with its queue', () => {
@@ -244,7 +246,7 @@ test('many are tried a slice a turn, each once a pass', () => {
   const letters = bind(core, 'letters');
   core.clock.advance(retryMs);
   expect(drain(letters)).toEqual(bodies);
-  expect(work.deadHeld).toEqual({ count: 0, bytes: 0 });
+  expect(work.deadHeld).toMatchObject({ count: 0, bytes: 0 });
 });
 
 test('a .dlq for which the virtual host has no room: held, or dropped, and nobody fails', () => {
@@ -293,12 +295,13 @@ test('over a kill: what is held is dead, not ready, and goes when it can; what w
   work.attach(consumer);
   await turns();
   expect(consumer.bodies).toEqual(['2']);
-  expect(work.deadHeld).toEqual({ count: 1, bytes: 1 });
+  expect(work.deadHeld).toMatchObject({ count: 1, bytes: 1 });
   expect(work.counts).toMatchObject({ ready: 0, unacked: 1 });
   const spec = { name: 'dlx', type: 'fanout', durable: true, autoDelete: false, internal: false } as const;
   after.vhost.declareExchange(after.client, { ...spec, arguments: new Map() });
   after.vhost.bind(after.client, 'dlx', after.declare('letters'), '', new Map());
   after.clock.advance(retryMs);
+  await turns();
   expect(after.vhost.queues.get('letters')?.counts.ready).toBe(1);
   await after.durable();
 
@@ -323,6 +326,183 @@ test('nobody has to ask for what died before a kill', async () => {
   const work = after.vhost.queues.get('work')!;
   expect(work.deadHeld.count).toBe(1);
   expect(work.counts).toMatchObject({ ready: 2, unacked: 0 });
+});
+
+/** Hardly anything stays in memory. */
+const paging = { queueBytes: 4_000, bodyBytes: 1e9, heapBytes: 1e9 };
+
+/** What is read back and written takes turns of the event loop, at a time that stands. */
+async function rest(core: JournaledBroker): Promise<void> {
+  for (let i = 0; i < 20; i++) {
+    core.broker.pager?.look();
+    core.clock.advance(0);
+    await new Promise(setImmediate);
+  }
+  await core.durable();
+}
+
+interface Held {
+  readonly work: LocalQueue;
+  readonly bodies: readonly string[];
+}
+
+/** A thousand died, and are held, out of memory but for the few that stay in any queue. */
+async function holdMany(core: JournaledBroker, args: Readonly<Record<string, Value>> = safe): Promise<Held> {
+  const work = core.declare('work', args) as LocalQueue;
+  const bodies = Array.from({ length: 1000 }, (_, i) => `${i}`.padStart(100, ' '));
+  for (const body of bodies) core.publish('work', body);
+  await core.durable();
+  for (const _ of bodies) core.get('work')?.reject();
+  await rest(core);
+  expect(work.deadHeld).toEqual({ count: 1000, bytes: 100_000, memoryCount: expect.toSatisfy((n) => n < 17) });
+  expect(work.memoryBytes).toBeLessThan(2000);
+  return { work, bodies };
+}
+
+async function bindLetters(core: JournaledBroker): Promise<LocalQueue> {
+  const spec = { name: 'dlx', type: 'fanout', durable: true, autoDelete: false, internal: false } as const;
+  core.vhost.declareExchange(core.client, { ...spec, arguments: new Map() });
+  const letters = core.declare('letters') as LocalQueue;
+  core.vhost.bind(core.client, 'dlx', letters, '', new Map());
+  return letters;
+}
+
+async function drainCold(queue: LocalQueue): Promise<string[]> {
+  const bodies: string[] = [];
+  for (let entry = await queue.get(); entry !== undefined; entry = await queue.get()) {
+    bodies.push(entry.message.body.toString());
+    entry.ack();
+  }
+  return bodies;
+}
+
+/** Long enough for each that is held to be tried. */
+async function retryAll(core: JournaledBroker): Promise<void> {
+  for (let i = 0; i < 10; i++) {
+    core.clock.advance(retryMs / 2);
+    await rest(core);
+  }
+}
+
+test('what is held leaves memory, is tried again all the same, and goes in the order of its deaths', async () => {
+  const disk = new SimulatedDisk();
+  const core = await JournaledBroker.openCold(disk, { segmentBytes, paging });
+  const { work, bodies } = await holdMany(core);
+  await retryAll(core);
+  expect(work.deadHeld.count).toBe(1000); // each was read, and stayed
+  expect(work.deadHeld.memoryCount).toBeLessThan(17);
+  const letters = await bindLetters(core);
+  await retryAll(core);
+  expect(work.deadHeld).toEqual({ count: 0, bytes: 0, memoryCount: 0 });
+  expect(letters.counts.ready).toBe(1000);
+  const last = await JournaledBroker.openCold(SimulatedDisk.holding(disk.contents()), { segmentBytes });
+  expect(last.vhost.queues.get('work')).toMatchObject({ counts: { ready: 0 }, deadHeld: { count: 0 } });
+  expect(await drainCold(last.vhost.queues.get('letters') as LocalQueue)).toEqual(bodies);
+});
+
+test('out of memory over a kill: nothing has to be read for it to be dead, and its queue can be purged', async () => {
+  const disk = new SimulatedDisk();
+  const { bodies } = await holdMany(await JournaledBroker.openCold(disk, { segmentBytes, paging }));
+  const core = await JournaledBroker.openCold(SimulatedDisk.holding(disk.contents()), { segmentBytes, paging });
+  const work = core.vhost.queues.get('work') as LocalQueue;
+  expect(work.deadHeld).toEqual({ count: 1000, bytes: 100_000, memoryCount: 0 });
+  core.publish('work', 'alive');
+  expect(await work.purge()).toBe(1);
+  expect(work.deadHeld.count).toBe(1000);
+  const letters = await bindLetters(core);
+  await retryAll(core);
+  expect(await drainCold(letters)).toEqual(bodies);
+  expect(work.deadHeld).toEqual({ count: 0, bytes: 0, memoryCount: 0 });
+});
+
+test('out of memory, one that a queue has no room for does not keep the others, nor go twice to those that had it', async () => {
+  const core = await JournaledBroker.openCold(new SimulatedDisk(), { segmentBytes, paging });
+  const { work, bodies } = await holdMany(core);
+  const open = await bindLetters(core);
+  const full = core.declare('full', { 'x-max-length': int(300), 'x-overflow': 'reject-publish' }) as LocalQueue;
+  core.vhost.bind(core.client, 'dlx', full, '', new Map());
+  await retryAll(core);
+  expect([open.counts.ready, full.counts.ready, work.deadHeld.count]).toEqual([1000, 300, 700]);
+  const got: string[] = [];
+  while (got.length < 1000) {
+    got.push(...(await drainCold(full)));
+    await retryAll(core);
+  }
+  expect(got.toSorted()).toEqual(bodies);
+  expect([open.counts.ready, work.deadHeld.count]).toEqual([1000, 0]);
+});
+
+test('out of memory, rejected again by who had it: it died once', async () => {
+  const core = await JournaledBroker.openCold(new SimulatedDisk(), { segmentBytes, paging });
+  const work = core.declare('work', safe) as LocalQueue;
+  for (let i = 0; i < 100; i++) core.publish('work', `${i}`.padStart(100, ' '));
+  const entries = Array.from({ length: 100 }, () => core.get('work')!);
+  await core.durable();
+  for (const entry of entries) entry.reject();
+  await rest(core);
+  expect(work.deadHeld.memoryCount).toBeLessThan(17);
+  for (const entry of entries) entry.reject();
+  expect(work.deadHeld).toMatchObject({ count: 100, bytes: 10_000 });
+});
+
+test('out of memory, it goes with its queue, and nothing of it is left in the journal', async () => {
+  const disk = new SimulatedDisk();
+  const core = await JournaledBroker.openCold(disk, { segmentBytes, paging });
+  const { work } = await holdMany(core);
+  core.vhost.removeQueue(work);
+  await rest(core);
+  await core.durable();
+  const clock = new ManualClock();
+  const options = { segmentBytes, log: silent, clock, timers: clock.timers };
+  const { recovered } = await SegmentJournal.open(SimulatedDisk.holding(disk.contents()), options);
+  expect([...recovered.queues(), ...recovered.entries('held-dead-letter')]).toEqual([]);
+});
+
+test('out of memory, and turned to at most once: it goes once more, as it is read, and is gone', async () => {
+  const { 'x-dead-letter-strategy': _, ...args } = safe;
+  const core = await JournaledBroker.openCold(new SimulatedDisk(), { segmentBytes, paging });
+  const policy = { name: 'p', pattern: '^work$', applyTo: 'queues', priority: 0 } as const;
+  core.vhost.policies.set({ ...policy, definition: { 'dead-letter-strategy': 'at-least-once' } });
+  const { work, bodies } = await holdMany(core, args);
+  const letters = await bindLetters(core);
+  const full = core.declare('full', { 'x-max-length': int(300), 'x-overflow': 'reject-publish' }) as LocalQueue;
+  core.vhost.bind(core.client, 'dlx', full, '', new Map());
+  core.vhost.policies.delete('p');
+  core.publish('work', 'younger');
+  core.get('work')?.reject();
+  await rest(core);
+  expect(work.deadHeld).toEqual({ count: 0, bytes: 0, memoryCount: 0 });
+  expect((await drainCold(letters)).toSorted()).toEqual([...bodies, 'younger'].toSorted());
+  expect(await drainCold(full)).toHaveLength(300);
+});
+
+test('out of memory, turned to at most once and back: what has not gone is held', async () => {
+  const { 'x-dead-letter-strategy': _, ...args } = safe;
+  const core = await JournaledBroker.openCold(new SimulatedDisk(), { segmentBytes, paging });
+  const policy = { name: 'p', pattern: '^work$', applyTo: 'queues', priority: 0 } as const;
+  const set = (): void => {
+    core.vhost.policies.set({ ...policy, definition: { 'dead-letter-strategy': 'at-least-once' } });
+  };
+  set();
+  const { work } = await holdMany(core, args);
+  core.vhost.policies.delete('p');
+  set();
+  await retryAll(core);
+  expect(work.deadHeld.count).toBe(1000);
+});
+
+test('it cannot be read back: it is tried again, and somebody is told', async () => {
+  const disk = new SimulatedDisk();
+  const core = await JournaledBroker.openCold(disk, { segmentBytes, paging });
+  const { work } = await holdMany(core);
+  const letters = await bindLetters(core);
+  disk.fault = (operation) => (operation === 'read' ? { code: 'EIO' } : null);
+  await retryAll(core);
+  expect(work.deadHeld.count).toBeGreaterThan(900);
+  expect(core.broker.pager?.fault).toContain("messages of queue 'work'");
+  disk.fault = () => null;
+  await retryAll(core);
+  expect([work.deadHeld.count, letters.counts.ready]).toEqual([0, 1000]);
 });
 
 // The settlement and the dead letter are one unit of the journal: wherever the disk stops, one of the queues has it.
