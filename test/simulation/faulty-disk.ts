@@ -174,7 +174,7 @@ class Run {
     try {
       this.core = await JournaledBroker.openCold(disk, options);
     } catch (error) {
-      if (!/^(EIO|ENOSPC)/.test((error as Error).message)) throw error;
+      if (!/\b(EIO|ENOSPC)\b/.test((error as Error).message)) throw error;
       disk.fault = () => null;
       this.core = await JournaledBroker.openCold(disk, options);
     }
