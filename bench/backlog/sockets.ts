@@ -7,12 +7,13 @@ import { cpuMicros, peakResidentBytes, residentBytes } from '../perf/cost.ts';
 
 /**
  * A backlog as a client sees it: persistent messages are published, rest, and are drained by one consumer of AMQP that
- * acknowledges – once paged as by default, and once all in memory.
+ * acknowledges – once paged as by default, and once all in memory, unless `--only-paged`.
  */
 const { values } = parseArgs({
   options: {
     messages: { type: 'string', default: '1000000' },
     size: { type: 'string', default: '100' },
+    'only-paged': { type: 'boolean', default: false },
   },
 });
 const count = Number(values.messages);
@@ -26,6 +27,7 @@ const consumeOkBytes = 8 + 4 + 2;
 const deliveryBytes = 8 + methodBytes + 8 + 12 + persistent.length + 8 + body.length;
 
 const paged = await measure('paged', []);
+if (values['only-paged']) process.exit(0);
 const inMemory = await measure('in memory', ['--set', 'memory.queueBytes=1000000000000']);
 const share = (key: 'rate' | 'micros'): string =>
   `${Math.round((key === 'rate' ? paged.rate / inMemory.rate : inMemory.micros / paged.micros) * 100)} %`;
