@@ -33,7 +33,8 @@ export class PreparedFile implements AppendFile {
   private preparing: Promise<void> | null = null;
   /** Where the chunk begins that is being written. */
   private preparingFrom = 0;
-  private prepares = constants.O_DSYNC !== undefined;
+  // Elsewhere O_DSYNC may promise less than fdatasync: on macOS the disk may keep it in a cache of its own.
+  private prepares = process.platform === 'linux';
 
   private constructor(path: string, appending: FileHandle) {
     this.path = path;
