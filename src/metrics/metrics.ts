@@ -57,6 +57,18 @@ export class Metrics {
         for (const { from, to, field, count } of conversionLosses.all()) losses.inc({ from, to, field }, count);
       },
     });
+    const alarms: Gauge<'resource'> = new Gauge({
+      name: 'rosettamq_alarm',
+      help: '1 while publishers wait because there is too little of it',
+      labelNames: ['resource'],
+      registers,
+      collect: () => {
+        for (const resource of ['memory', 'disk']) alarms.set({ resource }, broker.alarm?.includes(resource) ? 1 : 0);
+      },
+    });
+    this.single(Gauge, 'journal_writable', '0 while the disk refuses: durable messages are not taken', () =>
+      broker.journal.writable ? 1 : 0,
+    );
     this.single(Counter, 'connections_opened_total', 'Clients let in since the start', () => broker.connectionsOpened);
     this.single(Gauge, 'journal_backlog_bytes', 'Octets on their way to the disk', () => broker.journal.backlogBytes);
   }

@@ -27,6 +27,11 @@ export class Valve {
     this.stream = stream;
   }
 
+  /** The peer has published in this alarm: what more it has is not read, or little of it. */
+  get holds(): boolean {
+    return this.isShort && (this.shut || this.heldBytes > 0);
+  }
+
   /** @param why what is short; null: there is enough again */
   alarm(why: string | null): void {
     this.isShort = why !== null;

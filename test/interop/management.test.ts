@@ -873,3 +873,33 @@ test('what RabbitMQ counts of a connection, a queue that is full of somebody, an
   await connection.close();
   await api.delete('queues/%2F/counted');
 });
+
+test('in an alarm who publishes is blocked, whatever its protocol; metrics and health say so', async () => {
+  const short = await BrokerProcess.start({ args: ['--set', 'disk.freeMinBytes=9000000000000000'] });
+  const shortApi = new ApiClient(short.port('management'));
+  await expect.poll(async () => (await shortApi.get('health/checks/alarms')).status, { timeout: 10_000 }).toBe(503);
+  const mqtt = await connectAsync(`mqtt://127.0.0.1:${short.port('mqtt')}`, {
+    username: 'guest',
+    password: 'guest',
+    reconnectPeriod: 0,
+  });
+  mqtt.publish('short', 'x', { qos: 1 });
+  const stomp = await StompWire.login(short.port('stomp'));
+  await stomp.publish('/topic/short', 'x');
+  const amqp = await connectAmqp(`amqp://guest:guest@127.0.0.1:${short.port('amqp')}`);
+  amqp.on('error', () => {}); // its broker goes
+  (await amqp.createChannel()).publish('amq.fanout', '', Buffer.from('x'));
+  const states = async (): Promise<string[]> => {
+    const list = await shortApi.read<{ protocol: string; state: string }[]>('connections');
+    return list.map(({ protocol, state }) => `${protocol.slice(0, 4)} ${state}`).sort();
+  };
+  await expect.poll(states).toEqual(['AMQP blocked', 'MQTT blocked', 'STOM blocked']);
+  const metrics = await (await fetch(`http://127.0.0.1:${short.port('management')}/metrics`)).text();
+  expect(metrics).toContain('rosettamq_alarm{resource="disk"} 1');
+  expect(metrics).toContain('rosettamq_alarm{resource="memory"} 0');
+  expect(metrics).toContain('rosettamq_journal_writable 1');
+  const ready = await fetch(`http://127.0.0.1:${short.port('management')}/health/ready`);
+  expect(ready.status).toBe(200); // consumers are to drain it
+  mqtt.end(true);
+  await short.remove();
+});

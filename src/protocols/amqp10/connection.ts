@@ -371,7 +371,7 @@ export class Connection implements StreamHandler, Client {
       protocol: 'AMQP 1-0',
       ...stream.describe(),
       mechanism: this.mechanism,
-      state: this.state === 'open' ? 'running' : 'closing',
+      state: this.state !== 'open' ? 'closing' : this.valve?.holds === true ? 'blocked' : 'running',
       channelMax: this.channelMax,
       frameMax: Math.min(this.frameMax, this.options.frameMax),
       heartbeatSeconds: this.options.heartbeatSeconds,

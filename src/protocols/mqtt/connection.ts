@@ -178,7 +178,7 @@ export class Connection implements StreamHandler, Client, PublishReceipt, Listen
       protocol: `MQTT ${versionNames[this.version]}`,
       ...stream.describe(),
       mechanism: this.mechanism,
-      state: this.isOpen ? 'running' : 'closing',
+      state: !this.isOpen ? 'closing' : this.valve?.holds === true ? 'blocked' : 'running',
       channelMax: 1,
       frameMax: this.door.options.packetBytes,
       heartbeatSeconds: this.keepAliveSeconds,

@@ -99,7 +99,7 @@ export class Connection implements StreamHandler, Client {
       protocol: `STOMP ${this.version}`,
       ...stream.describe(),
       mechanism: this.mechanism,
-      state: this.state === 'open' ? 'running' : 'closing',
+      state: this.state !== 'open' ? 'closing' : this.valve?.holds === true ? 'blocked' : 'running',
       channelMax: 1,
       frameMax: 0,
       heartbeatSeconds: Math.ceil(this.expectEveryMs / 1000),
