@@ -34,7 +34,12 @@ export const paths: readonly Path[] = [
   {
     name: 'STOMP receipts, client ack',
     scenario: { pub: 'stomp', sub: 'stomp', confirm: true, ackEvery: 50, window: 100 },
-    heapBytesMax: 1100,
+    heapBytesMax: 820,
+  },
+  {
+    name: 'STOMP persistent, receipts, client ack',
+    scenario: { pub: 'stomp', sub: 'stomp', confirm: true, ackEvery: 50, window: 100, persistent: true },
+    heapBytesMax: 1800,
   },
   { name: 'AMQP to MQTT', scenario: { pub: 'amqp', sub: 'mqtt' }, heapBytesMax: 350 },
   { name: 'MQTT to STOMP', scenario: { sub: 'stomp' }, heapBytesMax: 470 },

@@ -7,7 +7,7 @@ import type { Message } from '../../core/message.ts';
 import type { Value } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import type { Vhost } from '../../core/vhost.ts';
-import { startsWith } from '../../lib/bytes.ts';
+import { copyBytes, startsWith } from '../../lib/bytes.ts';
 import type { Stream, StreamHandler } from '../../transport/stream.ts';
 import { Valve } from '../../transport/valve.ts';
 import type { Dialect } from './destination.ts';
@@ -28,6 +28,7 @@ type State = 'open' | 'closing' | 'closed';
 const receiptName = Buffer.from('receipt');
 const transactionName = Buffer.from('transaction');
 const receiptStart = Buffer.from('RECEIPT\nreceipt-id:');
+const receiptEnd = Buffer.from('\n\n\0');
 const lineFeed = Buffer.from('\n');
 
 /** A client that has logged in, to its end. */
@@ -46,6 +47,8 @@ export class Connection implements StreamHandler, Client {
   readonly session = `session-${randomBytes(12).toString('base64url')}`;
   /** What ids of deliveries begin with. */
   readonly idStart = Buffer.from(`${this.session}@@`, 'latin1');
+  /** The line that begins with it, and the end of the line before. */
+  readonly ackStart = Buffer.from(`\nack:${this.session}@@`, 'latin1');
   dialect: Dialect;
 
   readonly subscriptions = new Subscriptions(this);
@@ -226,17 +229,33 @@ export class Connection implements StreamHandler, Client {
     else journal.whenDurable(journal.position, done);
   }
 
+  /** @param receipt octets, one character each */
   sendReceipt(receipt: string): void {
     if (this.state === 'closed') return;
-    const bytes = receiptStart.length + receipt.length + 3;
-    let at = this.stream.reserve(bytes);
+    const at = this.beginReceipt(receipt.length);
     const { out } = this.stream;
-    at += receiptStart.copy(out, at);
-    at += out.write(receipt, at, 'latin1');
-    out[at] = 0x0a;
-    out[at + 1] = 0x0a;
-    out[at + 2] = 0;
-    this.stream.advance(bytes);
+    for (let i = 0; i < receipt.length; i++) out[at + i] = receipt.charCodeAt(i);
+    this.endReceipt(at + receipt.length);
+  }
+
+  /** The same of octets that are the caller's again afterwards. */
+  sendReceiptOf(bytes: Buffer, start: number, end: number): void {
+    if (this.state === 'closed') return;
+    const at = this.beginReceipt(end - start);
+    copyBytes(bytes, start, end, this.stream.out, at);
+    this.endReceipt(at + end - start);
+  }
+
+  private beginReceipt(bytes: number): number {
+    const { stream } = this;
+    const at = stream.reserve(receiptStart.length + bytes + receiptEnd.length);
+    copyBytes(receiptStart, 0, receiptStart.length, stream.out, at);
+    stream.advance(receiptStart.length + bytes + receiptEnd.length);
+    return at + receiptStart.length;
+  }
+
+  private endReceipt(at: number): void {
+    copyBytes(receiptEnd, 0, receiptEnd.length, this.stream.out, at);
   }
 
   // — transactions ————————————————————————————————————————————————————————————————————————————————————————————————

@@ -40,6 +40,8 @@ const SPACE = 0x20;
 const NUL = 0;
 /** No command of the three versions is longer. */
 const commandMax = 16;
+/** Frames of which one at least is compared with the one before. */
+const unaskedMax = 127;
 
 type Phase = 'command' | 'headers' | 'body';
 
@@ -64,12 +66,19 @@ export class FrameReader {
   want = 0;
   /** −1 when the frame has none. */
   contentLength = -1;
+  /** Command and headers are those of the frame before, octet for octet: whatever was found in them holds. */
+  repeats = false;
 
   private readonly limits: FrameLimits;
   private phase: Phase = 'command';
   /** True while a frame is read in pieces; the places below are then those in the last chunk. */
   private cut = false;
   private frameAt = 0;
+  /** Octets up to the body; 0 where they are not to be compared with. */
+  private headBytes = 0;
+  /** Frames whose head is not compared with that of the frame before. */
+  private unasked = 0;
+  private differing = 0;
   private lineStart = 0;
   private colon = -1;
   /** Up to where the chunk was looked at. */
@@ -85,9 +94,11 @@ export class FrameReader {
    * @throws ProtocolError
    */
   read(chunk: Buffer, at: number, end: number): boolean {
+    this.repeats = !this.cut && this.isRepeated(chunk, at, end);
     this.chunk = chunk;
     this.want = 0;
     if (this.cut) this.shift(at - this.frameAt);
+    else if (this.repeats) this.repeat(at - this.frameAt);
     else this.begin(at);
     this.frameAt = at;
     this.cut = true;
@@ -183,7 +194,31 @@ export class FrameReader {
     }
   }
 
+  // Many publishers say the same with every message. The frame before lies in the same chunk when it lies in front of this
+  // one: else there are but EOLs. From the end on, for what differs is mostly a number there.
+  private isRepeated(chunk: Buffer, at: number, end: number): boolean {
+    const { headBytes } = this;
+    if (headBytes === 0 || at < this.next || end - at < headBytes) return false;
+    if (this.unasked > 0) {
+      this.unasked -= 1;
+      return false;
+    }
+    const before = this.frameAt;
+    let i = headBytes - 1;
+    while (i >= 0 && chunk[before + i] === chunk[at + i]) i -= 1;
+    // where heads differ, asking each time would cost as much as is saved elsewhere
+    this.differing = i < 0 ? 0 : Math.min(2 * this.differing + 1, unaskedMax);
+    this.unasked = this.differing >> 1;
+    return i < 0;
+  }
+
+  private repeat(by: number): void {
+    this.shift(by);
+    this.scanned = this.bodyStart;
+  }
+
   private begin(at: number): void {
+    this.headBytes = 0;
     this.phase = 'command';
     this.command = '';
     this.count = 0;
@@ -279,6 +314,7 @@ export class FrameReader {
     }
     this.bodyStart = i + 1;
     this.scanned = i + 1;
+    this.headBytes = i + 1 - this.frameAt;
     this.phase = 'body';
     return true;
   }

@@ -44,7 +44,6 @@ export interface Source {
 const redeliveredTrue = Buffer.from('\nredelivered:true\n');
 const redeliveredFalse = Buffer.from('\nredelivered:false\n');
 const contentLength = Buffer.from('content-length:');
-const ackName = Buffer.from('\nack:');
 const endOctet = Buffer.alloc(1);
 
 /** SUBSCRIBE: what its queues hand over goes out as MESSAGE. */
@@ -70,12 +69,12 @@ export class Subscription implements Consumer {
   readonly selector: ((message: Message) => boolean) | null;
   /** The same where the queue is its own: what does not pass is nobody's. */
   private readonly drops: ((message: Message) => boolean) | null;
-  /** Command, subscription. */
+  /** Command and subscription. */
   private readonly head: Buffer;
   private exchange = '';
   private routingKey = '';
-  /** The destination line, and the beginning of the message id's. */
-  private address: Buffer = emptyBuffer;
+  /** All that is in front of the number in the message id. */
+  private front: Buffer = emptyBuffer;
 
   constructor(connection: Connection, options: SubscriptionOptions) {
     this.connection = connection;
@@ -118,7 +117,7 @@ export class Subscription implements Consumer {
    */
   deliver(entry: QueueEntry): void {
     const { message } = entry;
-    const { connection, head } = this;
+    const { connection } = this;
     if (this.drops !== null && !this.drops(message)) {
       if (!this.settles) entry.ack();
       return;
@@ -127,31 +126,23 @@ export class Subscription implements Consumer {
     if (message.exchange !== this.exchange || message.routingKey !== this.routingKey) {
       this.setAddress(message.exchange, message.routingKey);
     }
-    const { address } = this;
-    const { idStart } = connection;
+    const { front } = this;
+    const { ackStart } = connection;
     const number = this.settles ? connection.nextUntracked() : connection.nextDelivery(entry);
     const native = connection.nativeOf(message);
     const bodyBytes = message.bodyBytes;
     const isLong = bodyBytes >= longFrom;
-    const most =
-      head.length + address.length + 2 * (idStart.length + 20) + 96 + native.length + (isLong ? 0 : bodyBytes) + 2;
+    const most = front.length + ackStart.length + 2 * 20 + 96 + native.length + (isLong ? 0 : bodyBytes) + 2;
     const start = stream.reserve(most);
     const out = stream.out;
     let at = start;
-    copyBytes(head, 0, head.length, out, at);
-    at += head.length;
-    copyBytes(address, 0, address.length, out, at);
-    at += address.length;
-    if (this.settles) out[at++] = 0x2d; // a number that no ACK can name
-    at = writeNumber(number, out, at);
+    copyBytes(front, 0, front.length, out, at);
+    at = writeNumber(number, out, at + front.length);
     if (!this.settles) {
       this.unacked += 1;
       if (connection.version === '1.2') {
-        copyBytes(ackName, 0, ackName.length, out, at);
-        at += ackName.length;
-        copyBytes(idStart, 0, idStart.length, out, at);
-        at += idStart.length;
-        at = writeNumber(number, out, at);
+        copyBytes(ackStart, 0, ackStart.length, out, at);
+        at = writeNumber(number, out, at + ackStart.length);
       }
     }
     const redelivered =
@@ -190,7 +181,12 @@ export class Subscription implements Consumer {
       ({ temporary }) => temporary?.exchange === exchange && temporary.key === routingKey,
     )?.temporary;
     const destination = escapeText(own?.shown ?? showDestination(exchange, routingKey, dialect), version);
-    this.address = Buffer.concat([encodeText(`destination:${destination}\nmessage-id:`), idStart]);
+    this.front = Buffer.concat([
+      this.head,
+      encodeText(`destination:${destination}\nmessage-id:`),
+      idStart,
+      Buffer.from(this.settles ? '-' : ''), // a number that no ACK can name
+    ]);
   }
 }
 

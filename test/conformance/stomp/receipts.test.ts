@@ -102,6 +102,22 @@ describe('[STOMP 1.2 §Header receipt] a RECEIPT waits for the disk', () => {
     }
   });
 
+  test('frames that say the same each have a RECEIPT of their own, and are looked at anew', async () => {
+    const { rig, journal } = await slow();
+    const peer = await rig.login();
+    const receipts = async () =>
+      (await peer.frames()).map(({ headers, command }) => `${command} ${headers['receipt-id']}`);
+    peer.send('SEND\ndestination:/queue/there\nreceipt:r\n\nx\0'.repeat(3));
+    expect(await receipts()).toEqual(['RECEIPT r', 'RECEIPT r', 'RECEIPT r']);
+    peer.send('SEND\ndestination:/queue/there\npersistent:true\nreceipt:p\n\nx\0'.repeat(2));
+    await peer.silence();
+    journal.sync();
+    expect(await receipts()).toEqual(['RECEIPT p', 'RECEIPT p']);
+    const inTransaction = 'SEND\ndestination:/queue/there\ntransaction:t\nreceipt:t\n\nx\0';
+    peer.send(`BEGIN\ntransaction:t\n\n\0${inTransaction}COMMIT\ntransaction:t\n\n\0${inTransaction}`);
+    expect((await receipts()).at(-1)).toBe('ERROR t');
+  });
+
   test('[STOMP 1.2 §RECEIPT-1] receipt ids are octets: they come back as they were', async () => {
     const { rig, journal } = await slow();
     const peer = await rig.login();

@@ -235,6 +235,64 @@ describe('differential', () => {
     );
   });
 
+  const repeated = fc.constantFrom(
+    'SEND\na:b\n\n',
+    'SEND\na:c\n\n',
+    'SEND\na:b\nd:e\n\n',
+    'SEND\r\na:b\r\n\r\n',
+    'SEND\ncontent-length:2\n\n',
+    'SEND\ncontent-length:3\n\n',
+    'SEND\na\\c:\\n\n\n',
+    'ACK\na:b\n\n',
+    'DISCONNECT\na:b\n', // NUL in place of the empty line
+    'SEND\n\n',
+  );
+  const row = fc.array(
+    fc.tuple(repeated, fc.constantFrom('\0', 'x:\0', 'x:y\n\n\0', '\n\0'), fc.stringMatching(/^[\n\0]{0,3}$/)),
+    {
+      minLength: 2,
+      maxLength: 8,
+    },
+  );
+
+  test('heads that repeat are read as if they stood alone', () => {
+    fc.assert(
+      fc.property(row, fc.nat(), (parts, at) => {
+        const frames = parts.map(([head, body, eols]) => {
+          const length = /content-length:(\d)/.exec(head);
+          if (head.startsWith('DISCONNECT')) return [`${head}\0`, eols.replaceAll('\0', '\n')] as const;
+          return [
+            head + (length === null ? body : `${'z'.repeat(Number(length[1]))}\0`),
+            eols.replaceAll('\0', '\n'),
+          ] as const;
+        });
+        const octets = Buffer.from(frames.flat().join(''), 'latin1');
+        const offset = at % octets.length;
+        const alone = frames.flatMap(([each]) => read([Buffer.from(each, 'latin1')]));
+        expect(read([octets])).toEqual(alone);
+        expect(read([octets.subarray(0, offset), octets.subarray(offset)])).toEqual(alone);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('a head is said to repeat only when the frame before it has the same', () => {
+    const reader = new FrameReader(limits);
+    const octets = Buffer.from('SEND\na:b\n\n1\0\nSEND\na:b\n\n2\0SEND\na:c\n\n3\0SEND\na:c\n\n4\0', 'latin1');
+    const seen: [boolean, string][] = [];
+    for (let at = 0; at < octets.length; at = reader.next) {
+      if (octets[at] === 0x0a) at += 1;
+      expect(reader.read(octets, at, octets.length)).toBe(true);
+      seen.push([reader.repeats, octets.toString('latin1', reader.bodyStart, reader.bodyEnd)]);
+    }
+    expect(seen).toEqual([
+      [false, '1'],
+      [true, '2'],
+      [false, '3'],
+      [true, '4'],
+    ]);
+  });
+
   test("stompit's parser sees the same", async () => {
     await fc.assert(
       fc.asyncProperty(frame, async ({ octets, version }) => {
