@@ -26,8 +26,9 @@ export interface RouteStep {
   readonly matched: boolean;
 }
 
-/** Keys are the publishers' choice: a memo that took all of them would be theirs to fill. */
+/** Keys are the publishers' choice: a memo that took all of them would be theirs to fill, by number or by length. */
 const memoMax = 65_536;
+const memoCharactersMax = 8 * 1024 * 1024;
 
 /** Routes already walked, until anything that could lead elsewhere changes. */
 export class Router {
@@ -35,6 +36,7 @@ export class Router {
   private readonly topology: Topology;
   private readonly memo = new Map<Exchange, Map<string, Route>>();
   private memoised = 0;
+  private characters = 0;
 
   constructor(topology: Topology) {
     this.topology = topology;
@@ -43,9 +45,13 @@ export class Router {
   /** An exchange, queue or binding came or went. */
   change(): void {
     this.epoch += 1;
-    if (this.memoised === 0) return;
+    if (this.memoised > 0) this.forget();
+  }
+
+  private forget(): void {
     this.memo.clear();
     this.memoised = 0;
+    this.characters = 0;
   }
 
   routeFor(exchange: Exchange, routingKey: string): Route {
@@ -56,9 +62,9 @@ export class Router {
     }
     let route = routes.get(routingKey);
     if (route === undefined) {
-      if (this.memoised >= memoMax) {
-        this.memo.clear();
-        this.memoised = 0;
+      this.characters += routingKey.length;
+      if (this.memoised >= memoMax || this.characters > memoCharactersMax) {
+        this.forget();
         this.memo.set(exchange, routes);
         routes.clear();
       }
