@@ -11,6 +11,8 @@ import type { Message } from './message.ts';
  */
 export interface PlainForm {
   readonly protocol: string;
+  /** UTF-16 units of a routing key above which it may need telling beside itself; absent: never. */
+  readonly keyLengthMax?: number;
   /** False when a header of the name is written under another, or read as something else. */
   isPlainName(name: string): boolean;
   /** @returns false when there is more to the message than `parts` can say */
@@ -171,6 +173,7 @@ export function translatePlain(message: Message, target: MessageFormat): Buffer 
   const to = target.plain;
   if (from === undefined || to === undefined || from.protocol === to.protocol) return undefined;
   if (message.expiresAtMs !== 0 || message.retain || message.deaths.length > 0) return undefined;
+  if (to.keyLengthMax !== undefined && message.routingKey.length > to.keyLengthMax) return undefined;
   parts.begin(message, target);
   return from.read(message, parts) ? to.write(parts) : undefined;
 }

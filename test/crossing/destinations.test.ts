@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AmqpMap, symbol } from '../../src/protocols/amqp10/types.ts';
 import { methods } from '../../src/protocols/amqp091/spec.ts';
+import { decodeTable } from '../../src/protocols/amqp091/table.ts';
 import { AmqpPeer } from '../support/amqp-peer.ts';
 import { Amqp10Peer, bodyOf, data, section } from '../support/amqp10-peer.ts';
 import { defs } from '../support/amqplib-codec.ts';
@@ -268,4 +269,30 @@ test('the example of the document: one message in four scripts', async () => {
   // each header line of STOMP stands in the table as it is
   for (const [name, text] of Object.entries(inST!)) expect(example).toContain(`${name}:${text}`);
   for (const script of [from!, ...others]) script.close();
+});
+
+describe('a topic that is longer than a routing key of 0-9-1 may be', () => {
+  test.each([
+    ['plain', {}],
+    ['with more than headers', { correlationData: Buffer.from([0xff]) }],
+  ])('comes with its key cut, and whole in the header x-topic: %s', async (_what, properties) => {
+    const queue = await amqp.declare('', { exclusive: true });
+    const bind = { queue, exchange: 'amq.topic', routingKey: 'long.#' };
+    await amqp.call(1, methods.queueBind, bind, methods.queueBindOk);
+    for (const topic of [`long/${'ä/'.repeat(125)}end`, `long/${'x'.repeat(60_000)}`]) {
+      mqtt.publish(topic, 'm', { qos: 1, messageId: 1, properties });
+      await mqtt.nextOf('puback');
+      const got = (await amqp.get(queue))!;
+      const key = topic.replaceAll('/', '.');
+      const seen = got.args.text('routingKey');
+      expect(key.startsWith(seen)).toBe(true);
+      expect(Buffer.byteLength(seen)).toBeGreaterThan(250);
+      expect(decodeTable(got.native, 2).get('x-topic')).toBe(key);
+    }
+    mqtt.publish(`long/${'x'.repeat(250)}`, 'm', { qos: 1, messageId: 1, properties });
+    await mqtt.nextOf('puback');
+    const fits = (await amqp.get(queue))!;
+    expect(fits.args.text('routingKey')).toBe(`long.${'x'.repeat(250)}`);
+    expect(decodeTable(fits.native, 2).has('x-topic')).toBe(false);
+  });
 });

@@ -1,5 +1,6 @@
 import { type MessageFormat, register } from '../../core/format.ts';
 import type { Message } from '../../core/message.ts';
+import type { Properties } from '../../core/properties.ts';
 import { amqp091Lookup } from './lookup.ts';
 import { amqp091Plain } from './plain.ts';
 import { decodeProperties, encodeDead, encodeProperties, RoutingFacts, withoutBlindCopies } from './properties.ts';
@@ -14,7 +15,7 @@ export const amqp091Format: MessageFormat = register({
   encode: (properties, message) =>
     message.format === blindCopyFormat
       ? showToConsumers(message)
-      : encodeProperties(properties, message, isForeign(message)),
+      : encodeProperties(withTopic(properties, message), message, isForeign(message)),
   encodeDead,
 });
 
@@ -38,6 +39,14 @@ export const blindCopyFormat: MessageFormat = register({
 // What is described to be explained, or published by HTTP, is in 0-9-1's own words.
 function isForeign({ format }: Message): boolean {
   return format !== amqp091Format && format.id >= 0;
+}
+
+/** The routing key, where it is longer than the short string that shows its beginning: topics of MQTT may be. */
+const topicHeader = 'x-topic';
+
+function withTopic(properties: Properties, { routingKey }: Message): Properties {
+  if (Buffer.byteLength(routingKey) <= 255) return properties;
+  return { ...properties, headers: new Map([...properties.headers, [topicHeader, routingKey]]) };
 }
 
 const facts = new RoutingFacts();

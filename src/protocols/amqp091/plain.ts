@@ -10,6 +10,7 @@ const out = new OctetWriter();
 /** A property list with a content type, a delivery mode, and a table of long strings. */
 export const amqp091Plain: PlainForm = {
   protocol: 'amqp-0-9-1',
+  keyLengthMax: 85, // a unit is at most three octets of 255
 
   isPlainName: (name) => !isOwnName(name),
 
