@@ -136,6 +136,17 @@ test('what one protocol retains, another replaces and a third clears', async () 
   stomp.destroy();
 });
 
+test('AMQP 1.0: what is to be retained is accepted, whether a queue takes it or none', async () => {
+  const peer = await Amqp10Peer.openSession(broker.port('amqp'));
+  await peer.sender(0, '/exchanges/amq.topic/retained.unheard');
+  const mark = section(0x72, new AmqpMap([[symbol('x-opt-mqtt-retain'), true]]));
+  expect(await peer.publish(0, Buffer.concat([mark, data('kept')]))).toMatchObject({ is: 'accepted' });
+  expect(await peer.publish(0, data('dropped'))).toMatchObject({ is: 'released' });
+  const kept = await take(await bound('retained.unheard', asked));
+  expect(kept.map(({ content }) => content.toString())).toEqual(['kept']);
+  peer.destroy();
+});
+
 test('what was retained by MQTT comes to MQTT as it was, without a header for its flag', async () => {
   const topic = await retain('hall');
   const old = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.port('mqtt')}`, {

@@ -324,7 +324,8 @@ export class IncomingLink implements Link, PublishReceipt {
       vhost.publish(route, message, null, 0);
       return;
     }
-    if (vhost.targetsOf(route, message).length === 0) {
+    // what is retained is kept, whether a queue takes it or none
+    if (vhost.targetsOf(route, message).length === 0 && !vhost.isRetained(message)) {
       vhost.publish(route, message, null, 0, true); // to be counted
       vhost.returned += 1;
       this.answer(number, this.unroutable());
