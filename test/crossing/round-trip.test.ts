@@ -2,44 +2,21 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { MessageFormat } from '../../src/core/format.ts';
 import { conversionLosses } from '../../src/core/losses.ts';
-import { Message, noDeaths } from '../../src/core/message.ts';
 import type { Properties, Value } from '../../src/core/properties.ts';
 import { amqp091Format } from '../../src/protocols/amqp091/message.ts';
 import { Reader } from '../../src/protocols/mqtt/decode.ts';
 import { mqtt5Format, publishProperties } from '../../src/protocols/mqtt/message.ts';
 import { PropertyWriter, readProperties } from '../../src/protocols/mqtt/properties.ts';
-import { formats, type Name, published } from '../support/messages.ts';
+import { createMessage, formats, type Name, published } from '../support/messages.ts';
 
 /**
  * The round trip: published in P, published again in Q exactly as a consumer there received it, the consumer in P sees
  * the original's properties and headers, with their types, and absent what was absent.
  */
 
-function messageOf(format: MessageFormat, native: Buffer): Message {
-  return new Message({
-    format,
-    exchange: 'amq.topic',
-    routingKey: 'k',
-    durable: false,
-    priority: -1,
-    expiresAtMs: 0,
-    qos: -1,
-    retain: false,
-    publisher: null,
-    deaths: noDeaths,
-    bytes: native,
-    start: 0,
-    end: native.length,
-    nativeStart: 0,
-    nativeEnd: native.length,
-    bodyStart: native.length,
-    bodyEnd: native.length,
-  });
-}
-
 function cross(properties: Properties, from: MessageFormat, to: MessageFormat): Properties {
-  const source = messageOf(from, Buffer.alloc(0));
-  const message = messageOf(to, to.encode(properties, source));
+  const source = createMessage(from, Buffer.alloc(0));
+  const message = createMessage(to, to.encode(properties, source));
   return message.properties;
 }
 
@@ -120,8 +97,8 @@ describe('names that repeat come back in their order', () => {
         // the first of a name counts, and a SEND with such a priority is refused
         fc.pre(p !== 'ST' || lines.find(([name]) => name === 'priority')?.[1] !== 'é');
         const [from, to] = [formats[p], formats[q]];
-        const published = messageOf(from, nativeOf(lines, from));
-        const there = messageOf(to, published.as(to));
+        const published = createMessage(from, nativeOf(lines, from));
+        const there = createMessage(to, published.as(to));
         const back = linesOf(there.as(from), from).filter(([name]) => name !== 'persistent');
         const repeats = new Set(lines.map(([name]) => name)).size < lines.length;
         if (repeats) expect(back).toEqual(lines);
@@ -134,7 +111,7 @@ describe('names that repeat come back in their order', () => {
 test('what finds no room in the residue is counted, and a message that loses nothing counts nothing', () => {
   const count = () => [...conversionLosses.all()].map(({ from, to, field, count }) => [from, to, field, count]);
   const before = count();
-  const fits = messageOf(
+  const fits = createMessage(
     mqtt5Format,
     nativeOf(
       [
@@ -146,7 +123,7 @@ test('what finds no room in the residue is counted, and a message that loses not
   );
   fits.as(amqp091Format);
   expect(count()).toEqual(before);
-  const tooMuch = messageOf(
+  const tooMuch = createMessage(
     mqtt5Format,
     nativeOf(
       [

@@ -1,4 +1,6 @@
 import fc from 'fast-check';
+import type { MessageFormat } from '../../src/core/format.ts';
+import { Message, type MessageFacts, noDeaths } from '../../src/core/message.ts';
 import type { Headers, Properties, TypedValue, Value } from '../../src/core/properties.ts';
 import { amqp10Format, encodeShape } from '../../src/protocols/amqp10/message.ts';
 import { AmqpArray, AmqpMap, symbol, uint } from '../../src/protocols/amqp10/types.ts';
@@ -11,6 +13,49 @@ import { section } from './amqp10-peer.ts';
 
 export const formats = { '091': amqp091Format, '1.0': amqp10Format, M5: mqtt5Format, ST: stompFormats.none['1.2'] };
 export type Name = keyof typeof formats;
+
+/** A message of the format with `native` and an empty body, and nothing else said of it but `facts`. */
+export function createMessage(format: MessageFormat, native: Buffer, facts: Partial<MessageFacts> = {}): Message {
+  return new Message({
+    format,
+    exchange: 'amq.topic',
+    routingKey: 'k',
+    durable: false,
+    priority: -1,
+    expiresAtMs: 0,
+    qos: -1,
+    retain: false,
+    publisher: null,
+    deaths: noDeaths,
+    bytes: native,
+    start: 0,
+    end: native.length,
+    nativeStart: 0,
+    nativeEnd: native.length,
+    bodyStart: native.length,
+    bodyEnd: native.length,
+    ...facts,
+  });
+}
+
+/** The same in the midst of what is others', with a body behind it. */
+export function createFlying(format: MessageFormat, native: Buffer, facts: Partial<MessageFacts> = {}): Message {
+  const before = Buffer.from('\n:xx');
+  const body = Buffer.from('body');
+  const nativeStart = before.length;
+  const nativeEnd = nativeStart + native.length;
+  const bodyEnd = nativeEnd + body.length;
+  return createMessage(format, native, {
+    bytes: Buffer.concat([before, native, body, Buffer.from('\n:')]),
+    start: nativeStart,
+    end: bodyEnd,
+    nativeStart,
+    nativeEnd,
+    bodyStart: nativeEnd,
+    bodyEnd,
+    ...facts,
+  });
+}
 
 const text = (maxLength: number) => fc.string({ unit: 'grapheme', maxLength }).filter((each) => each.isWellFormed());
 const int64 = { min: -(2n ** 63n), max: 2n ** 63n - 1n };

@@ -1,40 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { MessageFormat } from '../../../src/core/format.ts';
 import { HeaderName, type LookupField, undecided } from '../../../src/core/lookup.ts';
-import { Message, noDeaths } from '../../../src/core/message.ts';
+import type { Message } from '../../../src/core/message.ts';
 import { isTyped, type Properties, type Value } from '../../../src/core/properties.ts';
 import { formats as stomp } from '../../../src/protocols/stomp/message.ts';
-import { formats, type Name, published } from '../../support/messages.ts';
+import { createMessage, formats, type Name, published } from '../../support/messages.ts';
 
 const names: Name[] = ['091', '1.0', 'M5', 'ST'];
 const fields: LookupField[] = ['messageId', 'groupId', 'groupSequence'];
 const asked = ['x-deduplication-id', 'JMSXGroupID', 'JMSXGroupSeq', 'x-group-id', 'x-group-sequence', 'k', 'priority'];
 
-const createMessage = (name: Name | MessageFormat, native: Buffer): Message =>
-  new Message({
-    format: typeof name === 'string' ? formats[name] : name,
-    exchange: '',
-    routingKey: 'q',
-    durable: false,
-    priority: -1,
-    expiresAtMs: 0,
-    qos: 0,
-    retain: false,
-    publisher: null,
-    deaths: noDeaths,
-    bytes: native,
-    start: 0,
-    end: native.length,
-    nativeStart: 0,
-    nativeEnd: native.length,
-    bodyStart: native.length,
-    bodyEnd: native.length,
-  });
+const messageOf = (name: Name, native: Buffer): Message => createMessage(formats[name], native);
 
 // STOMP writes the lines of a message of its own as they are: these are another's.
 const encode = (name: Name, properties: Properties): Buffer =>
-  formats[name].encode(properties, createMessage(name === 'ST' ? 'M5' : name, Buffer.alloc(0)));
+  formats[name].encode(properties, messageOf(name === 'ST' ? 'M5' : name, Buffer.alloc(0)));
 
 /** Both ways agree. */
 const agrees = (message: () => Message, headers: Iterable<string>): void => {
@@ -70,7 +50,7 @@ describe.each(names)('%s', (name) => {
       fc.property(published[name], wanted, (properties, more) => {
         const headers = new Map<string, Value>([...properties.headers, ...Object.entries(more)]);
         const native = encode(name, { ...properties, headers });
-        agrees(() => createMessage(name, native), headers.keys());
+        agrees(() => messageOf(name, native), headers.keys());
       }),
       { numRuns: 500 },
     );
@@ -117,7 +97,7 @@ test('any user properties of MQTT 5 are found as they are decoded', () => {
       const native = Buffer.concat(
         pairs.map(([name, value]) => Buffer.concat([Buffer.from([0x26]), text(name), text(value)])),
       );
-      agrees(() => createMessage('M5', native), []);
+      agrees(() => messageOf('M5', native), []);
     }),
     { numRuns: 1000 },
   );
@@ -138,8 +118,8 @@ test('[AMQP 1.0 §3.2.5] any octets in place of application properties are found
   fc.assert(
     fc.property(inner, fc.nat(6), (octets, count) => {
       const native = Buffer.concat([Buffer.from([0, 0x53, 0x74, 0xc1, octets.length + 1, count]), octets]);
-      const known = createMessage('1.0', native).properties.headers.get('k');
-      expect(createMessage('1.0', native).findHeader(new HeaderName('k'))).toEqual(known);
+      const known = messageOf('1.0', native).properties.headers.get('k');
+      expect(messageOf('1.0', native).findHeader(new HeaderName('k'))).toEqual(known);
     }),
     { numRuns: 2000 },
   );

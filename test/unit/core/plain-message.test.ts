@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { MessageFormat } from '../../../src/core/format.ts';
-import { Message, type MessageFacts, noDeaths } from '../../../src/core/message.ts';
+import type { MessageFacts } from '../../../src/core/message.ts';
 import { translatePlain } from '../../../src/core/plain-message.ts';
 import type { Properties, Value } from '../../../src/core/properties.ts';
 import { encodeShape } from '../../../src/protocols/amqp10/message.ts';
 import { strangeUserFormat } from '../../../src/protocols/mqtt/message.ts';
 import { formats as stomp } from '../../../src/protocols/stomp/message.ts';
-import { formats, published } from '../../support/messages.ts';
+import { createFlying, formats, published } from '../../support/messages.ts';
 
 /** The shared vocabulary is the rule: what is copied must be what decoding and encoding give, octet for octet. */
 
@@ -23,39 +23,13 @@ const pairs = names.flatMap((from) =>
   names.filter((to) => protocolOf(from) !== protocolOf(to) && to !== 'ST text').map((to) => [from, to] as const),
 );
 
-const createMessage = (format: MessageFormat, native: Buffer, facts: Partial<MessageFacts> = {}): Message => {
-  // behind and in front of it lies what is another's
-  const bytes = Buffer.concat([Buffer.from('\n:xx'), native, Buffer.from('body\n:')]);
-  const nativeEnd = 4 + native.length;
-  return new Message({
-    format,
-    exchange: '',
-    routingKey: 'q',
-    durable: false,
-    priority: -1,
-    expiresAtMs: 0,
-    qos: 0,
-    retain: false,
-    publisher: null,
-    deaths: noDeaths,
-    bytes,
-    start: 4,
-    end: nativeEnd + 4,
-    nativeStart: 4,
-    nativeEnd,
-    bodyStart: nativeEnd,
-    bodyEnd: nativeEnd + 4,
-    ...facts,
-  });
-};
-
 // A format that the message does not come from itself: STOMP copies the lines of its own.
 const encode = (name: string, properties: Properties): Buffer =>
-  all[name]!.encode(properties, createMessage(name === 'M5' ? all['091']! : all['M5']!, Buffer.alloc(0)));
+  all[name]!.encode(properties, createFlying(name === 'M5' ? all['091']! : all['M5']!, Buffer.alloc(0)));
 
 const translations = (from: string, to: string, native: Buffer, facts: Partial<MessageFacts> = {}) => {
   const format = all[from]!;
-  const message = createMessage(format, native, facts);
+  const message = createFlying(format, native, facts);
   return {
     copied: translatePlain(message, all[to]!)?.toString('latin1'),
     encoded: all[to]!.encode(message.properties, message).toString('latin1'),
@@ -149,9 +123,9 @@ describe.each(['091', '1.0', 'ST'])('MQTT 5 → %s', (to) => {
     expect(translations('M5', to, native, { expiresAtMs: 5 }).copied).toBeUndefined();
     expect(translations('M5', to, native, { retain: true }).copied).toBeUndefined();
     const death = { queue: 'q', reason: 'rejected', count: 1, exchange: '', routingKeys: [], timeMs: 0 } as const;
-    const dead = createMessage(formats.M5, native, { deaths: [death] });
+    const dead = createFlying(formats.M5, native, { deaths: [death] });
     expect(translatePlain(dead, all[to]!)).toBeUndefined();
-    expect(translatePlain(createMessage(strangeUserFormat, native), all[to]!)).toBeUndefined();
+    expect(translatePlain(createFlying(strangeUserFormat, native), all[to]!)).toBeUndefined();
   });
 });
 
@@ -184,7 +158,7 @@ test('any octets in place of sections of AMQP 1.0', () => {
     .map(([code, octets]) => Buffer.concat([Buffer.from([0, 0x53, code]), octets]));
   const isSound = (native: Buffer): boolean => {
     try {
-      createMessage(formats['1.0'], native).properties;
+      createFlying(formats['1.0'], native).properties;
       return true;
     } catch {
       return false; // is refused when it is published
