@@ -303,12 +303,13 @@ export class HeldDeadLetters {
     this.plan(hasGone ? 0 : coldSliceMs);
   }
 
+  // The others may be read all the same: the pass goes on behind this slice.
   private fail(why: Error): void {
     const { generation } = this;
     this.paging!.failed(this.owner.queue, why, () => {
       if (generation !== this.generation) return;
       this.reading = false;
-      this.retry();
+      this.goOn();
     });
   }
 

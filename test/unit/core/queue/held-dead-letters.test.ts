@@ -350,8 +350,10 @@ interface Held {
 async function holdMany(core: JournaledBroker, args: Readonly<Record<string, Value>> = safe): Promise<Held> {
   const work = core.declare('work', args) as LocalQueue;
   const bodies = Array.from({ length: 1000 }, (_, i) => `${i}`.padStart(100, ' '));
-  for (const body of bodies) core.publish('work', body);
-  await core.durable();
+  for (const [i, body] of bodies.entries()) {
+    core.publish('work', body);
+    if (i % 100 === 99) await core.durable();
+  }
   for (const _ of bodies) core.get('work')?.reject();
   await rest(core);
   expect(work.deadHeld).toEqual({ count: 1000, bytes: 100_000, memoryCount: expect.toSatisfy((n) => n < 17) });
@@ -500,6 +502,21 @@ test('it cannot be read back: it is tried again, and somebody is told', async ()
   await retryAll(core);
   expect(work.deadHeld.count).toBeGreaterThan(900);
   expect(core.broker.pager?.fault).toContain("messages of queue 'work'");
+  disk.fault = () => null;
+  await retryAll(core);
+  expect([work.deadHeld.count, letters.counts.ready]).toEqual([0, 1000]);
+});
+
+test('what cannot be read back does not keep the others', async () => {
+  const disk = new SimulatedDisk();
+  const core = await JournaledBroker.openCold(disk, { segmentBytes, paging });
+  const { work } = await holdMany(core);
+  const letters = await bindLetters(core);
+  const [first] = [...disk.contents().keys()].filter((name) => name.endsWith('.segment')).toSorted();
+  disk.fault = (operation, _, name) => (operation === 'read' && name === first ? { code: 'EIO' } : null);
+  await retryAll(core);
+  expect(letters.counts.ready).toBeGreaterThan(400);
+  expect(work.deadHeld.count).toBe(1000 - letters.counts.ready);
   disk.fault = () => null;
   await retryAll(core);
   expect([work.deadHeld.count, letters.counts.ready]).toEqual([0, 1000]);
