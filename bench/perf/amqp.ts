@@ -1,5 +1,6 @@
 import {
   Expected,
+  fields,
   type Link,
   type LinkParts,
   makeBody,
@@ -106,15 +107,17 @@ export class AmqpLink implements Link {
     const size = Buffer.alloc(8);
     size.writeBigUInt64BE(BigInt(load.bodyBytes));
     const mode = load.persistent ? 2 : 1;
-    const fields = makeHeaders(load).map(([name, value]) =>
+    const items = makeHeaders(load).map(([name, value]) =>
       Buffer.concat([short(name), Buffer.from('S'), longText(value)]),
     );
-    const table = Buffer.concat(fields);
+    const table = Buffer.concat(items);
+    const list = load.fields === true ? fieldList(table, mode) : null;
     // headers, delivery mode; or that alone
-    const properties =
+    const few =
       load.headers === 0
         ? Buffer.from([0x10, 0, mode])
         : Buffer.concat([Buffer.from([0x30, 0]), long(table.length), table, Buffer.from([mode])]);
+    const properties = list ?? few;
     const publish = method(1, Method.basicPublish, reserved, short(exchange), short(this.key), Buffer.from([0]));
     const header = frame(2, 1, Buffer.concat([Buffer.from([0, 60, 0, 0]), size, properties]));
     const body = makeBody(load);
@@ -180,6 +183,16 @@ export class AmqpLink implements Link {
 }
 
 const reserved = Buffer.from([0, 0]);
+
+/** Content type, headers, delivery mode, priority, correlation id, message id, timestamp and type, in their order. */
+function fieldList(table: Buffer, mode: number): Buffer {
+  const { contentType, priority, correlationId, messageId, timestampMs, type } = fields;
+  const timestamp = Buffer.alloc(8);
+  timestamp.writeBigUInt64BE(BigInt(timestampMs / 1000));
+  const behind = [short(correlationId), short(messageId), timestamp, short(type)];
+  const head = [Buffer.from([0xbc, 0xe0]), short(contentType), long(table.length), table];
+  return Buffer.concat([...head, Buffer.from([mode, priority]), ...behind]);
+}
 
 function short(value: string): Buffer {
   const bytes = Buffer.from(value);

@@ -1,5 +1,6 @@
 import {
   Expected,
+  fields,
   type Link,
   type LinkParts,
   makeBody,
@@ -83,7 +84,8 @@ export class Amqp10Link implements Link {
 
   prepare(): number {
     const { load } = this.parts;
-    const header = load.persistent ? list(0x70, Buffer.from([0x41])) : Buffer.alloc(0);
+    const bare = load.persistent ? list(0x70, Buffer.from([0x41])) : Buffer.alloc(0);
+    const header = load.fields === true ? fieldSections(load.persistent) : bare;
     const body = makeBody(load);
     const data = Buffer.concat([Buffer.from([0, 0x53, 0x75, 0xb0]), long(body.length)]);
     const short = body.length <= 255 ? Buffer.from([0, 0x53, 0x75, 0xa0, body.length]) : data;
@@ -260,6 +262,30 @@ function uint(value: number): Buffer {
 function list(code: number, ...items: Buffer[]): Buffer {
   const body = Buffer.concat(items);
   return Buffer.concat([Buffer.from([0, 0x53, code, 0xc0, body.length + 1, items.length]), body]);
+}
+
+/** A header with a priority, and properties: a message id, a correlation id, a content type, a creation time. */
+function fieldSections(durable: boolean): Buffer {
+  const { contentType, priority, correlationId, messageId, timestampMs } = fields;
+  const none = Buffer.from([0x40]);
+  const timestamp = Buffer.alloc(9, 0x83);
+  timestamp.writeBigUInt64BE(BigInt(timestampMs), 1);
+  return Buffer.concat([
+    list(0x70, Buffer.from([durable ? 0x41 : 0x42]), Buffer.from([0x50, priority])),
+    list(
+      0x73,
+      text(messageId),
+      none,
+      none,
+      none,
+      none,
+      text(correlationId),
+      symbol(contentType),
+      none,
+      none,
+      timestamp,
+    ),
+  ]);
 }
 
 function frame(type: number, body: Buffer): Buffer {

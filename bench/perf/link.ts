@@ -6,6 +6,8 @@ export interface Load {
   readonly bodyBytes: number;
   /** Headers of a message; MQTT speaks 5.0 when there are some, else 3.1.1. */
   readonly headers: number;
+  /** The properties that client libraries set, in their fields; MQTT is 5.0 with them too. */
+  readonly fields?: boolean;
   readonly qos: 0 | 1 | 2;
   readonly persistent: boolean;
   /** Publisher confirms of AMQP, receipts of STOMP; MQTT has them from QoS 1. */
@@ -24,6 +26,16 @@ export interface Load {
 export function makeHeaders({ headers }: Load): [name: string, value: string][] {
   return Array.from({ length: headers }, (_, i) => [`x-header-${i}`, i === 0 ? variedText : `value of header ${i}`]);
 }
+
+/** What client libraries say of a message, but for a reply address; the message id differs from message to message. */
+export const fields = {
+  contentType: 'application/json',
+  priority: 4,
+  correlationId: '9b0c1a7e-5b1e-4a51-8f5e-0d9a4d2f3c11',
+  messageId: `message-${variedText}`,
+  timestampMs: 1_700_000_000_000,
+  type: 'order.created',
+} as const;
 
 /** One routing key: its publishers reach each of its subscribers. */
 export class Topic {

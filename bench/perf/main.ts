@@ -13,6 +13,7 @@ one of its own, on free ports with a fresh data directory, in its default config
                                min(pubs, subs) topics: 1 and 100 is fan-out, 100 and 1 fan-in, 10 and 10 ten pairs
   --size OCTETS                body (100)
   --headers N                  headers of text; with some, MQTT is 5.0 instead of 3.1.1 (0)
+  --fields                     content type, priority, ids, timestamp and type, as client libraries set them
   --qos 0|1|2                  of MQTT, on both sides (0)
   --persistent                 delivery mode 2 and durable queues; in STOMP /queue/ and persistent:true
   --confirm                    AMQP publisher confirms (1.0: unsettled), STOMP receipts; latency is still from publish to delivery
@@ -41,6 +42,7 @@ const { values: flags } = parseArgs({
     subs: { type: 'string', default: '1' },
     size: { type: 'string', default: '100' },
     headers: { type: 'string', default: '0' },
+    fields: { type: 'boolean', default: false },
     qos: { type: 'string', default: '0' },
     persistent: { type: 'boolean', default: false },
     confirm: { type: 'boolean', default: false },
@@ -93,6 +95,7 @@ function readScenario(): Scenario {
     subs: number('subs'),
     bodyBytes: number('size'),
     headers: number('headers'),
+    fields: flags.fields,
     qos: Number(oneOf('qos', ['0', '1', '2'] as const)) as 0 | 1 | 2,
     persistent: flags.persistent,
     confirm: flags.confirm,

@@ -1,7 +1,9 @@
 import {
   Expected,
+  fields,
   type Link,
   type LinkParts,
+  type Load,
   makeBody,
   makeHeaders,
   noteLatency,
@@ -22,7 +24,7 @@ const Packet = {
   suback: 9,
 } as const;
 
-/** MQTT 3.1.1, or 5.0 for messages with headers. */
+/** MQTT 3.1.1, or 5.0 for messages with headers or fields. */
 export class MqttLink implements Link {
   readonly wire: Wire;
   readonly confirms: boolean;
@@ -73,7 +75,7 @@ export class MqttLink implements Link {
   prepare(): number {
     const { load } = this.parts;
     const id = Buffer.alloc(load.qos > 0 ? 2 : 0);
-    const block = this.isFive ? propertyBlock(makeHeaders(load)) : Buffer.alloc(0);
+    const block = this.isFive ? propertyBlock(load) : Buffer.alloc(0);
     const content = Buffer.concat([this.name, id, block, makeBody(load)]);
     const frame = packet((Packet.publish << 4) | (load.qos << 1), content);
     const bodyAt = frame.length - load.bodyBytes;
@@ -96,7 +98,8 @@ export class MqttLink implements Link {
   }
 
   private get isFive(): boolean {
-    return this.parts.load.headers > 0;
+    const { headers, fields } = this.parts.load;
+    return headers > 0 || fields === true;
   }
 
   private get noProperties(): Buffer {
@@ -178,8 +181,17 @@ function text(value: string): Buffer {
 }
 
 /** User properties behind their length. */
-function propertyBlock(pairs: readonly (readonly [name: string, value: string])[]): Buffer {
-  const block = Buffer.concat(pairs.flatMap(([name, value]) => [Buffer.from([0x26]), text(name), text(value)]));
+function propertyBlock(load: Load): Buffer {
+  const pairs = makeHeaders(load);
+  const single: Buffer[] = [];
+  if (load.fields === true) {
+    const { contentType, priority, correlationId, messageId, timestampMs, type } = fields;
+    single.push(Buffer.from([0x03]), text(contentType), Buffer.from([0x09]), text(correlationId));
+    pairs.push(['message-id', messageId], ['priority', String(priority)]);
+    pairs.push(['timestamp', String(timestampMs)], ['type', type]);
+  }
+  const lines = pairs.flatMap(([name, value]) => [Buffer.from([0x26]), text(name), text(value)]);
+  const block = Buffer.concat([...single, ...lines]);
   return Buffer.concat([varint(block.length), block]);
 }
 

@@ -1,5 +1,6 @@
 import {
   Expected,
+  fields,
   type Link,
   type LinkParts,
   makeBody,
@@ -15,6 +16,15 @@ const endOfHeaders = Buffer.from('\n\n');
 const M = 0x4d;
 const R = 0x52;
 const E = 0x45;
+
+const fieldLines = [
+  ['content-type', fields.contentType],
+  ['priority', String(fields.priority)],
+  ['correlation-id', fields.correlationId],
+  ['amqp-message-id', fields.messageId],
+  ['timestamp', String(fields.timestampMs)],
+  ['type', fields.type],
+] as const;
 
 /** STOMP 1.2. */
 export class StompLink implements Link {
@@ -57,7 +67,8 @@ export class StompLink implements Link {
   prepare(): number {
     const { load } = this.parts;
     const persistent = load.persistent ? 'persistent:true\n' : '';
-    const headers = makeHeaders(load).map(([name, value]) => `${name}:${value}\n`);
+    const pairs = load.fields === true ? [...fieldLines, ...makeHeaders(load)] : makeHeaders(load);
+    const headers = pairs.map(([name, value]) => `${name}:${value}\n`);
     let head = `SEND\ndestination:${this.destination}\n${persistent}${headers.join('')}content-length:${load.bodyBytes}\n`;
     if (this.confirms) {
       head += 'receipt:';

@@ -2,10 +2,11 @@ import { isUtf8 } from 'node:buffer';
 import { emptyBuffer } from '../lib/bytes.ts';
 import type { MessageFormat } from './format.ts';
 import type { Message } from './message.ts';
+import { correlationPrefix } from './reply.ts';
 
 /**
- * Most messages that leave for another protocol are plain: text headers under names that mean the same in both, perhaps
- * a content type, and whether they are durable. Their octets are copied from where they lie to where they belong, with
+ * Most messages that leave for another protocol are plain: text headers under names that mean the same in both, the
+ * fields below, and whether they are durable. Their octets are copied from where they lie to where they belong, with
  * no string, map or property in between. What has any other part, a type, an escape, a name that repeats, goes by way of
  * the shared vocabulary (`Properties`), which would write a plain message in the very same octets.
  */
@@ -13,13 +14,31 @@ export interface PlainForm {
   readonly protocol: string;
   /** UTF-16 units of a routing key above which it may need telling beside itself; absent: never. */
   readonly keyLengthMax?: number;
-  /** False when a header of the name is written under another, or read as something else. */
-  isPlainName(name: string): boolean;
+  /**
+   * What a header of the name is: `refused` when it is written under another name or more is to be known of it, a field
+   * where the protocol has it among the headers.
+   */
+  placeOf(name: string): PlainPlace;
   /** @returns false when there is more to the message than `parts` can say */
   read(message: Message, parts: PlainParts): boolean;
   /** @returns octets of their own; undefined when this message needs more than copying */
   write(parts: PlainParts): Buffer | undefined;
 }
+
+/** Where text belongs: among the headers, or in a field of the message. */
+export const PlainPlace = {
+  refused: 0,
+  header: 1,
+  contentType: 2,
+  contentEncoding: 3,
+  correlationId: 4,
+  messageId: 5,
+  appId: 6,
+  type: 7,
+  priority: 8,
+  timestamp: 9,
+} as const;
+export type PlainPlace = (typeof PlainPlace)[keyof typeof PlainPlace];
 
 /** What an octet of text is; the kinds of a text are or-ed together, which costs no branch an octet. */
 const Kind = { control: 1, space: 2, escape: 4, high: 8 } as const;
@@ -39,9 +58,13 @@ export class PlainParts {
   bytes: Buffer = emptyBuffer;
   /** Undefined when the publisher did not say. */
   durable: boolean | undefined = undefined;
+  /** 0–255; −1: none. */
+  priority = -1;
   /** −1: none. */
-  contentTypeAt = -1;
-  contentTypeEnd = -1;
+  timestampMs = -1;
+  /** Of the fields of text, by their places; −1: none. */
+  readonly fieldAt: number[] = new Array(PlainPlace.priority).fill(-1);
+  readonly fieldEnd: number[] = new Array(PlainPlace.priority).fill(-1);
   headers = 0;
   readonly nameAt: number[] = new Array(headersMax).fill(0);
   readonly nameEnd: number[] = new Array(headersMax).fill(0);
@@ -56,8 +79,9 @@ export class PlainParts {
   begin(message: Message, target: MessageFormat): void {
     this.bytes = message.bytes;
     this.durable = undefined;
-    this.contentTypeAt = -1;
-    this.contentTypeEnd = -1;
+    this.priority = -1;
+    this.timestampMs = -1;
+    for (let i = 0; i < PlainPlace.priority; i++) this.fieldAt[i] = -1;
     this.headers = 0;
     this.hasEscapes = false;
     this.source = message.format;
@@ -65,12 +89,15 @@ export class PlainParts {
     this.names.begin();
   }
 
-  /** @returns false when the header is not plain */
+  /** A header, or a field that the publisher's protocol has among them. @returns false when it is not plain */
   addHeader(nameAt: number, nameEnd: number, valueAt: number, valueEnd: number): boolean {
     const { headers } = this;
     if (headers === headersMax) return false;
     const name = this.names.take(this.bytes, nameAt, nameEnd);
-    if (name === null || !name.isPlain(this.source!) || !name.isPlain(this.target!)) return false;
+    if (name === null) return false;
+    const place = name.placeIn(this.source!);
+    if (place !== PlainPlace.header) return this.setField(place, valueAt, valueEnd);
+    if (name.placeIn(this.target!) !== PlainPlace.header) return false;
     this.nameAt[headers] = nameAt;
     this.nameEnd[headers] = nameEnd;
     this.valueAt[headers] = valueAt;
@@ -79,12 +106,54 @@ export class PlainParts {
     return this.isPlainText(valueAt, valueEnd, Kind.control);
   }
 
-  /** Of ASCII, as a symbol of AMQP 1.0 is. @returns false when it is not plain */
-  setContentType(at: number, end: number): boolean {
-    if (this.contentTypeAt >= 0) return false;
-    this.contentTypeAt = at;
-    this.contentTypeEnd = end;
-    return this.isPlainText(at, end, Kind.control | Kind.high);
+  /** @returns false when it is not plain */
+  setField(place: PlainPlace, at: number, end: number): boolean {
+    switch (place) {
+      case PlainPlace.refused:
+      case PlainPlace.header:
+        return false;
+      case PlainPlace.priority:
+        this.priority = this.readNumber(at, end, 3);
+        return this.priority >= 0 && this.priority <= 255;
+      case PlainPlace.timestamp:
+        this.timestampMs = this.readNumber(at, end, 15);
+        return this.timestampMs >= 0;
+    }
+    if (this.fieldAt[place]! >= 0) return false;
+    this.fieldAt[place] = at;
+    this.fieldEnd[place] = end;
+    // of ASCII, as a symbol of AMQP 1.0 is
+    const isSymbol = place === PlainPlace.contentType || place === PlainPlace.contentEncoding;
+    if (isSymbol) return this.isPlainText(at, end, Kind.control | Kind.high);
+    return !(place === PlainPlace.correlationId && this.isSpelled(at, end)) && this.isPlainText(at, end, Kind.control);
+  }
+
+  hasField(place: PlainPlace): boolean {
+    return this.fieldAt[place]! >= 0;
+  }
+
+  fieldBytes(place: PlainPlace): number {
+    return this.fieldEnd[place]! - this.fieldAt[place]!;
+  }
+
+  // Decimal digits; −1 for anything else.
+  private readNumber(at: number, end: number, digitsMax: number): number {
+    if (at === end || end - at > digitsMax) return -1;
+    let number = 0;
+    for (let i = at; i < end; i++) {
+      const digit = this.bytes[i]! - 0x30;
+      if (digit < 0 || digit > 9) return -1;
+      number = number * 10 + digit;
+    }
+    return number;
+  }
+
+  // What may be a correlation of octets, spelled for a responder.
+  private isSpelled(at: number, end: number): boolean {
+    const { length } = correlationPrefix;
+    if (end - at < length) return false;
+    for (let i = 0; i < length; i++) if (this.bytes[at + i] !== correlationPrefix.charCodeAt(i)) return false;
+    return true;
   }
 
   // No space in front: STOMP 1.0 takes that for part of the colon.
@@ -104,21 +173,20 @@ class KnownName {
   readonly octets: Buffer;
   /** The message that had it last: its number. */
   seenIn = 0;
-  private readonly verdicts: (boolean | undefined)[] = [];
+  private readonly places: (PlainPlace | undefined)[] = [];
 
   constructor(octets: Buffer) {
     this.octets = octets;
   }
 
-  isPlain(format: MessageFormat): boolean {
-    const verdict = this.verdicts[format.id];
-    return verdict ?? this.ask(format);
+  placeIn(format: MessageFormat): PlainPlace {
+    return this.places[format.id] ?? this.ask(format);
   }
 
-  private ask(format: MessageFormat): boolean {
-    const verdict = format.plain?.isPlainName(this.octets.toString('latin1')) === true;
-    this.verdicts[format.id] = verdict;
-    return verdict;
+  private ask(format: MessageFormat): PlainPlace {
+    const place = format.plain?.placeOf(this.octets.toString('latin1')) ?? PlainPlace.refused;
+    this.places[format.id] = place;
+    return place;
   }
 }
 

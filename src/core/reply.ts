@@ -156,7 +156,8 @@ export function hideReplyTopic(address: ReplyAddress | undefined, headers: Map<s
   if (address?.protocol === 'mqtt' && headers.get(replyTopicHeader) === address.key) headers.delete(replyTopicHeader);
 }
 
-const correlationPrefix = 'rosetta.c.';
+/** Of a correlation of octets, spelled as text. */
+export const correlationPrefix = 'rosetta.c.';
 /** Behind the octets of an id that is no binary. */
 const typeMarks = { uuid: '.U', ulong: '.L' } as const;
 

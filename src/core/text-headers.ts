@@ -1,4 +1,5 @@
 import { noteLoss } from './losses.ts';
+import { PlainPlace } from './plain-message.ts';
 import { type Headers, isId, noHeaders, type Properties, type TypedValue, type Value } from './properties.ts';
 import { readCorrelation, spellCorrelation } from './reply.ts';
 import { residueHeader } from './residue.ts';
@@ -29,6 +30,17 @@ const plainNames = {
 } as const satisfies Partial<Record<keyof Properties, string>>;
 
 type Field = keyof typeof plainNames;
+
+const plainPlaces: Partial<Record<Field, PlainPlace>> = {
+  contentType: PlainPlace.contentType,
+  contentEncoding: PlainPlace.contentEncoding,
+  correlationId: PlainPlace.correlationId,
+  messageId: PlainPlace.messageId,
+  priority: PlainPlace.priority,
+  timestampMs: PlainPlace.timestamp,
+  appId: PlainPlace.appId,
+  type: PlainPlace.type,
+};
 
 /** In front of a publisher's header whose name is taken where it arrives. */
 export const escapePrefix = 'x-rosetta-h.';
@@ -98,6 +110,13 @@ export class TextHeaders {
   /** True if a line of the name is a header of the same name. */
   isPlain(name: string): boolean {
     return !name.startsWith('x-rosetta-') && !this.fieldOf.has(name) && !this.reserved.has(name);
+  }
+
+  /** The same of a line that may be a field; its repeats, and fields that say more than their text, are refused. */
+  placeOf(name: string): PlainPlace {
+    const field = this.fieldOf.get(name);
+    if (field === undefined) return this.isPlain(name) ? PlainPlace.header : PlainPlace.refused;
+    return this.nameOf.get(field) === name ? (plainPlaces[field] ?? PlainPlace.refused) : PlainPlace.refused;
   }
 
   private lineNameOf(header: string): string {

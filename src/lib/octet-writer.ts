@@ -29,6 +29,26 @@ export class OctetWriter {
     this.at = this.bytes.writeUInt32BE(value, this.at);
   }
 
+  /** An integer from 0 to 2⁵³ − 1. */
+  u64(value: number): void {
+    this.u32(Math.floor(value / 0x1_0000_0000));
+    this.u32(value >>> 0);
+  }
+
+  /** The same as decimal digits. */
+  decimal(value: number): void {
+    let digits = 1;
+    for (let bound = 10; bound <= value; bound *= 10) digits += 1;
+    this.need(digits);
+    let rest = value;
+    for (let i = this.at + digits - 1; i >= this.at; i--) {
+      const tens = Math.floor(rest / 10);
+      this.bytes[i] = 0x30 + (rest - tens * 10); // the sum of all three may be no integer of JavaScript's
+      rest = tens;
+    }
+    this.at += digits;
+  }
+
   raw(octets: Buffer): void {
     this.need(octets.length);
     this.at += octets.copy(this.bytes, this.at);

@@ -1,19 +1,33 @@
-import type { PlainForm, PlainParts } from '../../core/plain-message.ts';
+import { type PlainForm, type PlainParts, PlainPlace } from '../../core/plain-message.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
 import { SectionCode } from './sections.ts';
 
-const Code = { null: 0x40, true: 0x41, false: 0x42, list0: 0x45, sym8: 0xa3, str8: 0xa1, str32: 0xb1 } as const;
+const Code = {
+  ...{ null: 0x40, true: 0x41, false: 0x42, list0: 0x45, ubyte: 0x50, timestamp: 0x83 },
+  ...{ sym8: 0xa3, str8: 0xa1, str32: 0xb1 },
+} as const;
 const CompoundCode = { list8: 0xc0, list32: 0xd0, map8: 0xc1, map32: 0xd1 } as const;
 
-/** Place of the content type in the properties section. */
-const contentTypePlace = 6;
+/** What the items of the properties section are, in their order; null for what plain messages do not say. */
+const items = [
+  ...[PlainPlace.messageId, null, null, null, null, PlainPlace.correlationId],
+  ...[PlainPlace.contentType, PlainPlace.contentEncoding, null, PlainPlace.timestamp],
+] as const;
+/** Fields that are annotations. */
+const annotations = [
+  [PlainPlace.appId, Buffer.from('x-opt-app-id')],
+  [PlainPlace.type, Buffer.from('x-opt-type')],
+] as const;
+/** In the upper half of a timestamp, what a number of JavaScript counts exactly. */
+const timestampHighMax = 0x1f_ffff;
 
 const out = new OctetWriter();
 /** Of the list or map that was opened last. */
 const compound = { at: 0, end: 0, count: 0 };
 
 /**
- * A header with `durable`, properties with a content type, and application properties of text.
+ * A header with `durable` and a priority, properties with content type and encoding, ids of text and a creation time, and
+ * application properties of text.
  * @param encodedBodyType the content type that says something of the body's encoding
  */
 export function createPlain(isReserved: (name: string) => boolean, encodedBodyType: string): PlainForm {
@@ -21,7 +35,7 @@ export function createPlain(isReserved: (name: string) => boolean, encodedBodyTy
   return {
     protocol: 'amqp-1.0',
 
-    isPlainName: (name) => !isReserved(name),
+    placeOf: (name) => (isReserved(name) ? PlainPlace.refused : PlainPlace.header),
 
     read(message, parts) {
       const { bytes, nativeEnd } = message;
@@ -45,26 +59,26 @@ export function createPlain(isReserved: (name: string) => boolean, encodedBodyTy
     },
 
     write(parts) {
-      const { bytes, contentTypeAt, contentTypeEnd } = parts;
-      const typeBytes = contentTypeEnd - contentTypeAt;
-      if (typeBytes > 240) return undefined;
-      if (typeBytes === special.length && special.equals(bytes.subarray(contentTypeAt, contentTypeEnd))) {
+      const { bytes, durable, priority } = parts;
+      const [typeAt, typeEnd] = [parts.fieldAt[PlainPlace.contentType]!, parts.fieldEnd[PlainPlace.contentType]!];
+      if (typeAt >= 0 && typeEnd - typeAt === special.length && special.equals(bytes.subarray(typeAt, typeEnd))) {
         return undefined;
       }
+      for (let place = PlainPlace.contentType; place < PlainPlace.priority; place++) {
+        if (parts.hasField(place as PlainPlace) && parts.fieldBytes(place as PlainPlace) > 255) return undefined;
+      }
       out.begin();
-      if (parts.durable !== undefined) {
+      if (durable !== undefined || priority >= 0) {
         beginSection(SectionCode.header);
-        beginCompound(CompoundCode.list8, CompoundCode.list32, 1, 1);
-        out.u8(parts.durable ? Code.true : Code.false);
+        beginCompound(CompoundCode.list8, CompoundCode.list32, priority < 0 ? 1 : 2, priority < 0 ? 1 : 3);
+        out.u8(durable === undefined ? Code.null : durable ? Code.true : Code.false);
+        if (priority >= 0) {
+          out.u8(Code.ubyte);
+          out.u8(priority);
+        }
       }
-      if (contentTypeAt >= 0) {
-        beginSection(SectionCode.properties);
-        beginCompound(CompoundCode.list8, CompoundCode.list32, contentTypePlace + 1, contentTypePlace + 2 + typeBytes);
-        for (let i = 0; i < contentTypePlace; i++) out.u8(Code.null);
-        out.u8(Code.sym8);
-        out.u8(typeBytes);
-        out.range(bytes, contentTypeAt, contentTypeEnd);
-      }
+      writeAnnotations(parts);
+      writeList(parts);
       if (parts.headers > 0) writeMap(parts);
       return out.end();
     },
@@ -99,35 +113,48 @@ function open(bytes: Buffer, at: number, end: number): boolean {
   return compound.at <= compound.end && compound.end <= end;
 }
 
-// Durable, and nothing else.
+// Durable, a priority, and nothing else.
 function readHeader(parts: PlainParts): boolean {
-  const { at, end, count } = compound;
-  if (end - at !== count) return false;
+  const { bytes } = parts;
+  const { end, count } = compound;
+  let { at } = compound;
   for (let i = 0; i < count; i++) {
-    const code = parts.bytes[at + i];
+    if (at >= end) return false;
+    const code = bytes[at++];
     if (code === Code.null) continue;
-    if (i > 0 || (code !== Code.true && code !== Code.false)) return false;
-    parts.durable = code === Code.true;
+    if (i === 0 && (code === Code.true || code === Code.false)) parts.durable = code === Code.true;
+    else if (i === 1 && code === Code.ubyte && at < end) parts.priority = bytes[at++]!;
+    else return false;
   }
-  return true;
+  return at === end;
 }
 
-// The content type, and nothing else.
 function readList(parts: PlainParts): boolean {
   const { bytes } = parts;
   const { end, count } = compound;
   let { at } = compound;
   for (let i = 0; i < count; i++) {
     if (at >= end) return false;
-    if (bytes[at] === Code.null) at += 1;
-    else if (i !== contentTypePlace || bytes[at] !== Code.sym8 || at + 2 > end) return false;
-    else {
-      const typeEnd = at + 2 + bytes[at + 1]!;
-      if (typeEnd > end || !parts.setContentType(at + 2, typeEnd)) return false;
-      at = typeEnd;
+    const code = bytes[at++]!;
+    if (code === Code.null) continue;
+    const place = items[i] ?? PlainPlace.refused;
+    if (place === PlainPlace.timestamp) {
+      if (code !== Code.timestamp || at + 8 > end || bytes.readUInt32BE(at) > timestampHighMax) return false;
+      parts.timestampMs = bytes.readUInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4);
+      at += 8;
+      continue;
     }
+    if (code !== codeOf(place) || at >= end) return false;
+    const textEnd = at + 1 + bytes[at]!;
+    if (textEnd > end || !parts.setField(place, at + 1, textEnd)) return false;
+    at = textEnd;
   }
   return at === end;
+}
+
+// Symbols are for what other specifications have a register of.
+function codeOf(place: PlainPlace): number {
+  return place === PlainPlace.contentType || place === PlainPlace.contentEncoding ? Code.sym8 : Code.str8;
 }
 
 function readMap(parts: PlainParts): boolean {
@@ -166,6 +193,60 @@ function beginCompound(short: number, long: number, count: number, itemBytes: nu
     out.u8(long);
     out.u32(itemBytes + 4);
     out.u32(count);
+  }
+}
+
+function writeAnnotations(parts: PlainParts): void {
+  let count = 0;
+  let itemBytes = 0;
+  for (const [place, name] of annotations) {
+    if (!parts.hasField(place)) continue;
+    count += 2;
+    itemBytes += 2 + name.length + 2 + parts.fieldBytes(place);
+  }
+  if (count === 0) return;
+  beginSection(SectionCode.messageAnnotations);
+  beginCompound(CompoundCode.map8, CompoundCode.map32, count, itemBytes);
+  for (const [place, name] of annotations) {
+    if (!parts.hasField(place)) continue;
+    out.u8(Code.sym8);
+    out.u8(name.length);
+    out.raw(name);
+    writeString(parts.bytes, parts.fieldAt[place]!, parts.fieldEnd[place]!);
+  }
+}
+
+// Nulls stand in for what is not said in front of the last that is.
+function writeList(parts: PlainParts): void {
+  let count = 0;
+  for (let i = 0; i < items.length; i++) if (isSaid(parts, items[i]!)) count = i + 1;
+  if (count === 0) return;
+  let itemBytes = 0;
+  for (let i = 0; i < count; i++) itemBytes += itemBytesOf(parts, items[i]!);
+  beginSection(SectionCode.properties);
+  beginCompound(CompoundCode.list8, CompoundCode.list32, count, itemBytes);
+  for (let i = 0; i < count; i++) writeItem(parts, items[i]!);
+}
+
+function isSaid(parts: PlainParts, place: PlainPlace | null): boolean {
+  if (place === null) return false;
+  return place === PlainPlace.timestamp ? parts.timestampMs >= 0 : parts.hasField(place);
+}
+
+function itemBytesOf(parts: PlainParts, place: PlainPlace | null): number {
+  if (place === null || !isSaid(parts, place)) return 1;
+  return place === PlainPlace.timestamp ? 9 : 2 + parts.fieldBytes(place);
+}
+
+function writeItem(parts: PlainParts, place: PlainPlace | null): void {
+  if (place === null || !isSaid(parts, place)) out.u8(Code.null);
+  else if (place === PlainPlace.timestamp) {
+    out.u8(Code.timestamp);
+    out.u64(parts.timestampMs);
+  } else {
+    out.u8(codeOf(place));
+    out.u8(parts.fieldBytes(place));
+    out.range(parts.bytes, parts.fieldAt[place]!, parts.fieldEnd[place]!);
   }
 }
 

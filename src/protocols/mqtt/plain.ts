@@ -1,17 +1,31 @@
-import type { PlainForm } from '../../core/plain-message.ts';
+import { type PlainForm, type PlainParts, PlainPlace } from '../../core/plain-message.ts';
 import { replyTopicHeader } from '../../core/reply.ts';
 import type { TextHeaders } from '../../core/text-headers.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
 import { PropertyId } from './properties.ts';
 
+/** Fields that are user properties, in the order in which they are written, each with its identifier and name. */
+const fieldNames = (
+  [
+    [PlainPlace.contentEncoding, 'content-encoding'],
+    [PlainPlace.messageId, 'message-id'],
+    [PlainPlace.priority, 'priority'],
+    [PlainPlace.timestamp, 'timestamp'],
+    [PlainPlace.appId, 'app-id'],
+    [PlainPlace.type, 'type'],
+  ] as const
+).map(
+  ([place, name]) => [place, Buffer.from([PropertyId.userProperty, 0, name.length, ...Buffer.from(name)])] as const,
+);
+
 const out = new OctetWriter();
 
-/** A property block of user properties and a content type; QoS says whether it is durable. */
+/** A property block of user properties, a content type and a correlation; QoS says whether it is durable. */
 export function createPlain(userProperties: TextHeaders): PlainForm {
   return {
     protocol: 'mqtt',
 
-    isPlainName: (name) => userProperties.isPlain(name) && name !== replyTopicHeader,
+    placeOf: (name) => (name === replyTopicHeader ? PlainPlace.refused : userProperties.placeOf(name)),
 
     // The block was read when it came: nothing in it is cut.
     read(message, parts) {
@@ -27,9 +41,11 @@ export function createPlain(userProperties: TextHeaders): PlainForm {
             at = valueEnd;
             break;
           }
-          case PropertyId.contentType: {
+          case PropertyId.contentType:
+          case PropertyId.correlationData: {
             const end = at + 3 + bytes.readUInt16BE(at + 1);
-            if (!parts.setContentType(at + 3, end)) return false;
+            const isType = bytes[at] === PropertyId.contentType;
+            if (!parts.setField(isType ? PlainPlace.contentType : PlainPlace.correlationId, at + 3, end)) return false;
             at = end;
             break;
           }
@@ -44,13 +60,17 @@ export function createPlain(userProperties: TextHeaders): PlainForm {
     },
 
     write(parts) {
-      const { bytes, contentTypeAt, contentTypeEnd } = parts;
+      const { bytes } = parts;
       out.begin();
-      if (contentTypeAt >= 0) {
+      if (parts.hasField(PlainPlace.contentType)) {
         out.u8(PropertyId.contentType);
-        out.u16(contentTypeEnd - contentTypeAt);
-        out.range(bytes, contentTypeAt, contentTypeEnd);
+        writeText(parts, PlainPlace.contentType);
       }
+      if (parts.hasField(PlainPlace.correlationId)) {
+        out.u8(PropertyId.correlationData);
+        writeText(parts, PlainPlace.correlationId);
+      }
+      for (const [place, name] of fieldNames) writeField(parts, place, name);
       for (let i = 0; i < parts.headers; i++) {
         const nameAt = parts.nameAt[i]!;
         const nameEnd = parts.nameEnd[i]!;
@@ -65,4 +85,23 @@ export function createPlain(userProperties: TextHeaders): PlainForm {
       return out.end();
     },
   };
+}
+
+function writeField(parts: PlainParts, place: PlainPlace, name: Buffer): void {
+  if (place === PlainPlace.priority || place === PlainPlace.timestamp) {
+    const number = place === PlainPlace.priority ? parts.priority : parts.timestampMs;
+    if (number < 0) return;
+    out.raw(name);
+    const lengthAt = out.skip(2);
+    out.decimal(number);
+    out.bytes.writeUInt16BE(out.at - lengthAt - 2, lengthAt);
+  } else if (parts.hasField(place)) {
+    out.raw(name);
+    writeText(parts, place);
+  }
+}
+
+function writeText(parts: PlainParts, place: PlainPlace): void {
+  out.u16(parts.fieldBytes(place));
+  out.range(parts.bytes, parts.fieldAt[place]!, parts.fieldEnd[place]!);
 }

@@ -1,21 +1,34 @@
-import type { PlainForm, PlainParts } from '../../core/plain-message.ts';
+import { type PlainForm, type PlainParts, PlainPlace } from '../../core/plain-message.ts';
 import { replyTopicHeader } from '../../core/reply.ts';
 import type { TextHeaders } from '../../core/text-headers.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
 import type { Version } from './versions.ts';
 
-const contentType = Buffer.from('content-type:');
+/** The names of fields, in the order in which they are written. */
+const fieldLines = [
+  [PlainPlace.contentType, Buffer.from('content-type:')],
+  [PlainPlace.contentEncoding, Buffer.from('content-encoding:')],
+  [PlainPlace.correlationId, Buffer.from('correlation-id:')],
+  [PlainPlace.messageId, Buffer.from('amqp-message-id:')],
+  [PlainPlace.priority, Buffer.from('priority:')],
+  [PlainPlace.timestamp, Buffer.from('timestamp:')],
+  [PlainPlace.appId, Buffer.from('app-id:')],
+  [PlainPlace.type, Buffer.from('type:')],
+] as const;
 const durable = Buffer.from('persistent:true\n');
 const transient = Buffer.from('persistent:false\n');
 
 const out = new OctetWriter();
 
-/** Header lines without escapes, a content type and `persistent` among them. */
+/** Header lines without escapes, fields and `persistent` among them. */
 export function createPlain(lines: TextHeaders, version: Version): PlainForm {
   return {
     protocol: 'stomp',
 
-    isPlainName: (name) => lines.isPlain(name) && name !== replyTopicHeader,
+    placeOf(name) {
+      if (name === 'priority') return PlainPlace.priority; // reserved: a SEND with another one is refused
+      return name === replyTopicHeader ? PlainPlace.refused : lines.placeOf(name);
+    },
 
     read(message, parts) {
       const { bytes, nativeEnd } = message;
@@ -34,10 +47,7 @@ export function createPlain(lines: TextHeaders, version: Version): PlainForm {
       const { bytes } = parts;
       const isEscaped = parts.hasEscapes && version !== '1.0';
       out.begin();
-      if (parts.contentTypeAt >= 0) {
-        out.raw(contentType);
-        writeText(parts, parts.contentTypeAt, parts.contentTypeEnd, isEscaped);
-      }
+      for (const [place, name] of fieldLines) writeField(parts, place, name, isEscaped);
       for (let i = 0; i < parts.headers; i++) {
         out.range(bytes, parts.nameAt[i]!, parts.nameEnd[i]!);
         out.u8(0x3a); // :
@@ -51,7 +61,6 @@ export function createPlain(lines: TextHeaders, version: Version): PlainForm {
 
 // A line of the frame's own meaning, or a header.
 function addLine(parts: PlainParts, at: number, colon: number, end: number): boolean {
-  if (isAt(contentType, parts.bytes, at, colon)) return parts.setContentType(colon + 1, end);
   if (!isAt(durable, parts.bytes, at, colon)) return parts.addHeader(at, colon, colon + 1, end);
   if (parts.durable !== undefined || !isAt(durable, parts.bytes, at, end)) return false;
   parts.durable = true;
@@ -63,6 +72,19 @@ function isAt(line: Buffer, bytes: Buffer, at: number, end: number): boolean {
   const length = end - at;
   for (let i = 0; i < length; i++) if (line[i] !== bytes[at + i]) return false;
   return line[length] === 0x3a || line[length] === 0x0a;
+}
+
+function writeField(parts: PlainParts, place: PlainPlace, name: Buffer, isEscaped: boolean): void {
+  if (place === PlainPlace.priority || place === PlainPlace.timestamp) {
+    const number = place === PlainPlace.priority ? parts.priority : parts.timestampMs;
+    if (number < 0) return;
+    out.raw(name);
+    out.decimal(number);
+    out.u8(0x0a);
+  } else if (parts.hasField(place)) {
+    out.raw(name);
+    writeText(parts, parts.fieldAt[place]!, parts.fieldEnd[place]!, isEscaped);
+  }
 }
 
 // Behind its colon, with its line feed.

@@ -56,6 +56,10 @@ const text = fc.oneof(
   fc.constantFrom('', ' a', 'a ', 'http://a:1/b?c', 'a\\b', '\t', 'a\r', 'é', '\u0080', '\ufeffa', '\udcff', '\x7f'),
   fc.constantFrom('x'.repeat(24), 'x'.repeat(25), 'x'.repeat(255), 'x'.repeat(256), 'é'.repeat(600), '5', 'true'),
 );
+const id = fc.oneof(
+  fc.constantFrom('m-1', 'rosetta.c.AAAA', 'rosetta.c', 'rosetta.d.x', '9b0c1a7e-5b1e-4a51-8f5e-0d9a4d2f3c11'),
+  text.filter((each) => each.isWellFormed()),
+);
 const nearlyPlain: fc.Arbitrary<Properties> = fc
   .record(
     {
@@ -63,6 +67,24 @@ const nearlyPlain: fc.Arbitrary<Properties> = fc
       contentType: fc.oneof(
         fc.constantFrom('text/plain', '', 'a:b', 'é', ' a', 'x'.repeat(241), 'x'.repeat(300)),
         fc.constant('message/vnd.rosettamq.amqp-value'),
+      ),
+      contentEncoding: fc.constantFrom(
+        'gzip',
+        '',
+        'é',
+        'x'.repeat(85),
+        'x'.repeat(86),
+        'x'.repeat(255),
+        'x'.repeat(256),
+      ),
+      correlationId: id,
+      messageId: id,
+      appId: id,
+      type: id,
+      priority: fc.oneof(fc.integer({ min: 0, max: 255 }), fc.constantFrom(0, 9, 10, 99, 100, 255)),
+      timestampMs: fc.oneof(
+        fc.integer({ min: 0, max: 2 ** 35 }).map((seconds) => seconds * 1000),
+        fc.constantFrom(0, 1, 999, 1000, 1_700_000_000_123, 2 ** 32 * 1000, 2 ** 53 - 1, 8_796_093_022_207_000),
       ),
       durable: fc.boolean(),
     },
@@ -100,6 +122,20 @@ describe.each(pairs)('%s → %s', (from, to) => {
     const { copied, encoded } = translations(from, to, native, { qos: 1 });
     expect(copied).toBe(from === 'ST text' ? undefined : encoded);
   });
+
+  test('so are those with the fields that client libraries set', () => {
+    const ids = { correlationId: 'c-1', messageId: 'm-1', ...(from === '1.0' ? {} : { appId: 'shop', type: 'order' }) };
+    const more = {
+      contentType: 'application/json',
+      contentEncoding: 'UTF-8',
+      priority: 4,
+      timestampMs: 1_700_000_000_000,
+    };
+    const headers = new Map<string, Value>([['__TypeId__', 'com.example.Order']]);
+    const native = encode(from, { headers, durable: true, ...ids, ...more });
+    const { copied, encoded } = translations(from, to, native, { qos: 1 });
+    expect(copied).toBe(from === 'ST text' ? undefined : encoded);
+  });
 });
 
 /** A user property. */
@@ -131,8 +167,15 @@ describe.each(['091', '1.0', 'ST'])('MQTT 5 → %s', (to) => {
 
 test('any lines of STOMP', () => {
   const line = fc.tuple(
-    fc.oneof(name, fc.constantFrom('persistent', 'content-type')),
-    fc.oneof(text, fc.constantFrom('true', 'True', 'false', 'tru', 'true ')),
+    fc.oneof(
+      name,
+      fc.constantFrom('persistent', 'content-type', 'amqp-message-id', 'correlation-id', 'app-id', 'type'),
+    ),
+    fc.oneof(
+      text,
+      fc.constantFrom('0', '05', '255', '256', '1700000000000', '999999999999999', '9999999999999999', '-1'),
+      fc.constantFrom('true', 'True', 'false', 'tru', 'true '),
+    ),
   );
   fc.assert(
     fc.property(fc.array(line, { maxLength: 6 }), fc.constantFrom('1.0', '1.1', '1.2'), (lines, version) => {
@@ -145,6 +188,15 @@ test('any lines of STOMP', () => {
 
 test('any octets in place of sections of AMQP 1.0', () => {
   const item = fc.constantFrom(
+    ...[
+      '830000018bcfe56800',
+      '83001fffffffffffff',
+      '830020000000000000',
+      '83ffffffffffffffff',
+      '50ff',
+      '5000',
+      'a30131',
+    ],
     ...['a1016b', 'a10131', 'b10000000131', '5601', '41', '42', '40', 'c00101', '45', 'a3016b', 'a1ff', 'a000'],
   );
   const list = fc

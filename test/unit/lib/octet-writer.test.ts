@@ -30,6 +30,23 @@ test('what is written is what the runtime would write, however often the memory 
   );
 });
 
+test('an integer is written as its digits, and as eight octets', () => {
+  const out = new OctetWriter();
+  const edges = [0, 9, 10, 99, 100, 2 ** 32 - 1, 2 ** 32, 10 ** 15 - 1, 10 ** 15, Number.MAX_SAFE_INTEGER];
+  const integer = fc.oneof(fc.constantFrom(...edges), fc.maxSafeNat());
+  fc.assert(
+    fc.property(integer, (value) => {
+      const octets = Buffer.alloc(8);
+      octets.writeBigUInt64BE(BigInt(value));
+      out.begin();
+      out.decimal(value);
+      out.u64(value);
+      expect(out.end()).toEqual(Buffer.concat([Buffer.from(String(value)), octets]));
+    }),
+    { numRuns: 1000 },
+  );
+});
+
 test('what was returned is not written to again', () => {
   const out = new OctetWriter();
   out.begin();
