@@ -3,7 +3,7 @@ import { copyBytes, emptyBuffer } from '../../lib/bytes.ts';
 import { longFrom, type Stream } from '../../transport/stream.ts';
 import { nativeFor } from './message.ts';
 import { PacketType, remainingMax, type Version } from './packet.ts';
-import { PropertyId, varintBytes, writeVarint } from './properties.ts';
+import { PropertyId, skipProperty, varintBytes, writeVarint } from './properties.ts';
 import { exactSpelling, type Spelling } from './topic.ts';
 
 /** What one delivery has of its own; an object that its owner uses again and again. */
@@ -162,26 +162,10 @@ function encodePublish(stream: Stream, message: Message, delivery: Delivery, pac
 
 /** [MQTT-3.3.2-6] what remains of the expiry interval, in seconds, rounded up, into the property block at `start`. */
 export function patchExpiry(out: Buffer, start: number, end: number, remainingMs: number): void {
-  let at = start;
-  while (at < end) {
-    const id = out[at++]!;
-    switch (id) {
-      case PropertyId.messageExpiryInterval:
-        out.writeUInt32BE(Math.max(0, Math.ceil(remainingMs / 1000)), at);
-        return;
-      case PropertyId.payloadFormatIndicator:
-        at += 1;
-        break;
-      case PropertyId.topicAlias:
-        at += 2;
-        break;
-      case PropertyId.userProperty:
-        at += 2 + out.readUInt16BE(at);
-        at += 2 + out.readUInt16BE(at);
-        break;
-      default: // content type, response topic, correlation data
-        at += 2 + out.readUInt16BE(at);
-    }
+  for (let at = start; at < end; at = skipProperty(out, at)) {
+    if (out[at] !== PropertyId.messageExpiryInterval) continue;
+    out.writeUInt32BE(Math.max(0, Math.ceil(remainingMs / 1000)), at + 1);
+    return;
   }
 }
 

@@ -2,7 +2,7 @@ import { type Found, HeaderName, type Lookup, type LookupField, mayBeOwn, undeci
 import { retainHeader } from '../../core/retained.ts';
 import type { TextHeaders } from '../../core/text-headers.ts';
 import { decodeText } from '../../lib/bytes.ts';
-import { PropertyId } from './properties.ts';
+import { PropertyId, skipProperty } from './properties.ts';
 
 const nameOf: Readonly<Record<LookupField, HeaderName>> = {
   messageId: new HeaderName('message-id'),
@@ -30,34 +30,14 @@ export function createLookup(userProperties: TextHeaders): Lookup {
 function findText(native: Buffer, name: HeaderName): Found {
   let found: Found;
   for (let at = 0; at < native.length; ) {
-    const id = native[at]!;
-    at += 1;
-    switch (id) {
-      case PropertyId.payloadFormatIndicator:
-        at += 1;
-        break;
-      case PropertyId.topicAlias:
-        at += 2;
-        break;
-      case PropertyId.messageExpiryInterval:
-        at += 4;
-        break;
-      case PropertyId.responseTopic:
-      case PropertyId.correlationData:
-      case PropertyId.contentType:
-        at += 2 + native.readUInt16BE(at);
-        break;
-      case PropertyId.userProperty: {
-        const nameEnd = at + 2 + native.readUInt16BE(at);
-        const end = nameEnd + 2 + native.readUInt16BE(nameEnd);
-        if (mayBeOwn(native, at + 2, nameEnd)) return undecided;
-        if (found === undefined && name.isAt(native, at + 2, nameEnd)) found = decodeText(native, nameEnd + 2, end);
-        at = end;
-        break;
-      }
-      default:
-        return undecided;
+    const end = skipProperty(native, at);
+    if (native[at] === PropertyId.userProperty) {
+      const nameAt = at + 3;
+      const nameEnd = nameAt + native.readUInt16BE(at + 1);
+      if (mayBeOwn(native, nameAt, nameEnd)) return undecided;
+      if (found === undefined && name.isAt(native, nameAt, nameEnd)) found = decodeText(native, nameEnd + 2, end);
     }
+    at = end;
   }
   return found;
 }

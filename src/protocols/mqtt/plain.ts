@@ -2,7 +2,7 @@ import { type PlainForm, type PlainParts, PlainPlace } from '../../core/plain-me
 import { replyTopicHeader } from '../../core/reply.ts';
 import type { TextHeaders } from '../../core/text-headers.ts';
 import { OctetWriter } from '../../lib/octet-writer.ts';
-import { PropertyId } from './properties.ts';
+import { PropertyId, skipProperty } from './properties.ts';
 
 /** Fields that are user properties, in the order in which they are written, each with its identifier and name. */
 const fieldNames = (
@@ -33,28 +33,25 @@ export function createPlain(userProperties: TextHeaders): PlainForm {
       parts.durable = message.qos > 0;
       let at = message.nativeStart;
       while (at < nativeEnd) {
+        const end = skipProperty(bytes, at);
         switch (bytes[at]) {
           case PropertyId.userProperty: {
             const nameEnd = at + 3 + bytes.readUInt16BE(at + 1);
-            const valueEnd = nameEnd + 2 + bytes.readUInt16BE(nameEnd);
-            if (!parts.addHeader(at + 3, nameEnd, nameEnd + 2, valueEnd)) return false;
-            at = valueEnd;
+            if (!parts.addHeader(at + 3, nameEnd, nameEnd + 2, end)) return false;
             break;
           }
           case PropertyId.contentType:
-          case PropertyId.correlationData: {
-            const end = at + 3 + bytes.readUInt16BE(at + 1);
-            const isType = bytes[at] === PropertyId.contentType;
-            if (!parts.setField(isType ? PlainPlace.contentType : PlainPlace.correlationId, at + 3, end)) return false;
-            at = end;
+            if (!parts.setField(PlainPlace.contentType, at + 3, end)) return false;
             break;
-          }
+          case PropertyId.correlationData:
+            if (!parts.setField(PlainPlace.correlationId, at + 3, end)) return false;
+            break;
           case PropertyId.topicAlias:
-            at += 3;
             break;
           default:
             return false;
         }
+        at = end;
       }
       return true;
     },

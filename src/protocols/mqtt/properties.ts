@@ -116,6 +116,24 @@ export function readProperties(reader: Reader, allowed: readonly number[]): Prop
   return { values, userProperties };
 }
 
+/** The offset behind the property at `at`, of the block of a PUBLISH that was read without complaint when it came. */
+export function skipProperty(block: Buffer, at: number): number {
+  switch (block[at]) {
+    case PropertyId.payloadFormatIndicator:
+      return at + 2;
+    case PropertyId.topicAlias:
+      return at + 3;
+    case PropertyId.messageExpiryInterval:
+      return at + 5;
+    case PropertyId.userProperty: {
+      const valueAt = at + 3 + block.readUInt16BE(at + 1);
+      return valueAt + 2 + block.readUInt16BE(valueAt);
+    }
+    default: // content type, response topic, correlation data
+      return at + 3 + block.readUInt16BE(at + 1);
+  }
+}
+
 /** @throws ProtocolError 0x90 for what nobody can publish to [MQTT-3.3.2-14] */
 export function demandResponseTopic(topic: string): void {
   if (topic === '' || /[+#]/.test(topic)) {
