@@ -136,6 +136,14 @@ export class PlainParts {
     return this.fieldEnd[place]! - this.fieldAt[place]!;
   }
 
+  /** A field of text is longer than 255 octets. */
+  get hasLongField(): boolean {
+    for (let i = PlainPlace.contentType as number; i < PlainPlace.priority; i++) {
+      if (this.fieldAt[i]! >= 0 && this.fieldEnd[i]! - this.fieldAt[i]! > 255) return true;
+    }
+    return false;
+  }
+
   // Decimal digits; −1 for anything else.
   private readNumber(at: number, end: number, digitsMax: number): number {
     if (at === end || end - at > digitsMax) return -1;

@@ -54,9 +54,7 @@ export const amqp091Plain: PlainForm = {
   write(parts) {
     const { bytes, durable, priority, timestampMs } = parts;
     if (timestampMs >= 0 && timestampMs % 1000 !== 0) return undefined; // a companion says the rest
-    for (let place = PlainPlace.contentType; place < PlainPlace.priority; place++) {
-      if (parts.hasField(place as PlainPlace) && parts.fieldBytes(place as PlainPlace) > 255) return undefined;
-    }
+    if (parts.hasLongField) return undefined;
     out.begin();
     out.u16(0);
     let flags: number = Flag.headers;

@@ -64,9 +64,7 @@ export function createPlain(isReserved: (name: string) => boolean, encodedBodyTy
       if (typeAt >= 0 && typeEnd - typeAt === special.length && special.equals(bytes.subarray(typeAt, typeEnd))) {
         return undefined;
       }
-      for (let place = PlainPlace.contentType; place < PlainPlace.priority; place++) {
-        if (parts.hasField(place as PlainPlace) && parts.fieldBytes(place as PlainPlace) > 255) return undefined;
-      }
+      if (parts.hasLongField) return undefined;
       out.begin();
       if (durable !== undefined || priority >= 0) {
         beginSection(SectionCode.header);
