@@ -2,6 +2,7 @@ import { countLoss } from '../../core/losses.ts';
 import type { Message } from '../../core/message.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import { shownDeliveryCount } from '../../core/queue/redelivery.ts';
+import { copyBytes } from '../../lib/bytes.ts';
 import type { Stream } from '../../transport/stream.ts';
 import { amqp091Format } from './message.ts';
 import { withLongHeader, withoutHeaders } from './properties.ts';
@@ -148,10 +149,10 @@ export function writeHeader(
   const native = shown === null && liesAsShown(message, frameMax) ? null : (shown ?? nativeWithin(message, frameMax));
   const nativeBytes = native === null ? message.nativeEnd - message.nativeStart : native.length;
   at = writeFrameHead(out, at, FrameType.header, channel, 12 + nativeBytes);
-  out.writeUInt32BE(methods.basicPublish.classId << 16, at);
-  out.writeUInt32BE(0, at + 4);
-  out.writeUInt32BE(message.bodyBytes, at + 8);
-  if (native === null) message.bytes.copy(out, at + 12, message.nativeStart, message.nativeEnd);
+  writeUint32(out, at, methods.basicPublish.classId << 16);
+  writeUint32(out, at + 4, 0);
+  writeUint32(out, at + 8, message.bodyBytes);
+  if (native === null) copyBytes(message.bytes, message.nativeStart, message.nativeEnd, out, at + 12);
   else native.copy(out, at + 12);
   at += 12 + nativeBytes;
   out[at] = frameEnd;
@@ -175,6 +176,16 @@ const frameEndOctet = Buffer.from([frameEnd]);
 
 function writeFrameHead(out: Buffer, at: number, type: number, channel: number, size: number): number {
   out[at] = type;
-  out.writeUInt16BE(channel, at + 1);
-  return out.writeUInt32BE(size, at + 3);
+  out[at + 1] = channel >> 8;
+  out[at + 2] = channel;
+  writeUint32(out, at + 3, size);
+  return at + frameHeadBytes;
+}
+
+// Octet by octet: what came back from the disk has its header written anew, and Buffer's method is a call.
+function writeUint32(out: Buffer, at: number, value: number): void {
+  out[at] = value >>> 24;
+  out[at + 1] = value >>> 16;
+  out[at + 2] = value >>> 8;
+  out[at + 3] = value;
 }
