@@ -7,13 +7,15 @@ import { cpuMicros, peakResidentBytes, residentBytes } from '../perf/cost.ts';
 
 /**
  * A backlog as a client sees it: persistent messages are published, rest, and are drained by one consumer of AMQP that
- * acknowledges – once paged as by default, and once all in memory, unless `--only-paged`.
+ * acknowledges – once paged as by default, and once all in memory, unless `--only-paged` leaves that out; `--rounds 3` does
+ * it three times, by turns. Memory is what of the process is resident.
  */
 const { values } = parseArgs({
   options: {
     messages: { type: 'string', default: '1000000' },
     size: { type: 'string', default: '100' },
     'only-paged': { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '1' },
   },
 });
 const count = Number(values.messages);
@@ -26,14 +28,29 @@ const methodBytes = 4 + 2 + 8 + 1 + 1 + 1 + queue.length;
 const consumeOkBytes = 8 + 4 + 2;
 const deliveryBytes = 8 + methodBytes + 8 + 12 + persistent.length + 8 + body.length;
 
-const paged = await measure('paged', []);
-if (values['only-paged']) process.exit(0);
-const inMemory = await measure('in memory', ['--set', 'memory.queueBytes=1000000000000']);
-const share = (key: 'rate' | 'micros'): string =>
-  `${Math.round((key === 'rate' ? paged.rate / inMemory.rate : inMemory.micros / paged.micros) * 100)} %`;
-process.stdout.write(`paged beside in memory: ${share('rate')} of the rate, ${share('micros')} by CPU\n`);
+interface Cost {
+  /** Messages a second, µs of the broker's CPU a message. */
+  readonly rate: number;
+  readonly micros: number;
+}
 
-async function measure(what: string, args: readonly string[]): Promise<{ rate: number; micros: number }> {
+const paged: Cost[] = [];
+const inMemory: Cost[] = [];
+for (let round = 0; round < Number(values.rounds); round++) {
+  paged.push(await measure('paged', []));
+  if (!values['only-paged']) inMemory.push(await measure('in memory', ['--set', 'memory.queueBytes=1000000000000']));
+}
+if (!values['only-paged']) {
+  const rate = Math.round((100 * median(paged, 'rate')) / median(inMemory, 'rate'));
+  const cpu = Math.round((100 * median(inMemory, 'micros')) / median(paged, 'micros'));
+  process.stdout.write(`paged beside in memory, medians: ${rate} % of the rate, ${cpu} % by CPU\n`);
+}
+
+function median(costs: readonly Cost[], key: keyof Cost): number {
+  return costs.map((cost) => cost[key]).sort((a, b) => a - b)[costs.length >> 1]!;
+}
+
+async function measure(what: string, args: readonly string[]): Promise<Cost> {
   const broker = await BrokerProcess.start({ args });
   try {
     const emptyBytes = residentBytes(broker.pid);

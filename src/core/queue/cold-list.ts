@@ -30,9 +30,12 @@ const aheadMax = 8192;
 const aheadBytes = 4 * 1024 * 1024;
 /** Entries that are made at a time of what was read: few, so that they are young when they are settled. */
 const thawEntries = 64;
-/** What is written at a time of messages that are not durable: entries, and octets. */
-const spillEntries = 4096;
-const spillBytes = 4 * 1024 * 1024;
+/** What is written at a time of messages that are not durable: entries, and octets; two milliseconds to encode. */
+const spillEntries = 2048;
+const spillBytes = 2 * 1024 * 1024;
+/** Entries that are offered to a sweep between two reads, and that expire: what becomes of them may cost some µs each. */
+const sweepEntries = 1024;
+const expireEntries = 512;
 
 /** What somebody sees who looks at cold entries, and up to which message that is all. */
 interface Glance {
@@ -80,14 +83,14 @@ class ColdPage {
     return this.dues === null || index >= this.dues.length ? 0 : this.dues[index]!;
   }
 
-  /** The indices of those that are expired; `dueMs` is that of the next one then. */
-  findExpired(nowMs: number): number[] {
+  /** The first indices, `max` at most, of those that are expired; `dueMs` is that of the next one if it finds none. */
+  findExpired(nowMs: number, max: number): number[] {
     const expired: number[] = [];
     this.dueMs = 0;
     for (let i = this.from; i < this.to; i++) {
       const dueMs = this.dueOf(i);
       if (dueMs === 0) continue;
-      if (dueMs <= nowMs) expired.push(i);
+      if (dueMs <= nowMs && expired.length < max) expired.push(i);
       else if (this.dueMs === 0 || dueMs < this.dueMs) this.dueMs = dueMs;
     }
     return expired;
@@ -301,11 +304,13 @@ export class ColdList {
     const { generation } = this;
     this.reading = true;
     this.forgetRead();
-    for (let i = 0; i < this.pages.length; i++) {
+    for (let i = 0; i < this.pages.length; ) {
       const page = this.pages.at(i)!;
-      if (page.dueMs === 0 || page.dueMs > nowMs) continue;
-      const indices = page.findExpired(nowMs);
-      if (indices.length === 0) continue;
+      const indices = page.dueMs > 0 && page.dueMs <= nowMs ? page.findExpired(nowMs, expireEntries) : [];
+      if (indices.length === 0) {
+        i += 1;
+        continue;
+      }
       const entries = await this.readAll(SlotList.of(indices.map((index) => page.slots.at(index))));
       if (entries === null) return;
       for (const [j, entry] of entries.entries()) this.thaw(page, indices[j]!, entry);
@@ -478,7 +483,7 @@ export class ColdList {
       const { sweeper } = this;
       const taken: number[] = [];
       for (let at = page.from; at < page.to; ) {
-        const entries = await this.readEntries(page.slots, at, Math.min(page.to, at + this.ahead));
+        const entries = await this.readEntries(page.slots, at, Math.min(page.to, at + sweepEntries));
         if (entries === null) return;
         for (const entry of entries) {
           page.revive(at, entry);

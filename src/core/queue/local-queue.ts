@@ -870,7 +870,7 @@ export class LocalQueue implements Queue, LastValueOwner {
 
   /**
    * Lets dead letters that are held leave memory, then ready entries behind the first `keep`: a slice of them.
-   * @returns true when there is more to do
+   * @returns true when the slice is used up
    */
   page(paging: Paging, keep: number): boolean {
     const owner = this.ownerOfCold(paging);

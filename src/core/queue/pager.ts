@@ -17,7 +17,7 @@ export interface PagingLimits {
 /** What a queue needs to let entries leave memory. */
 export interface Paging {
   readonly store: ColdStore;
-  /** Entries that leave at a time: a few milliseconds. */
+  /** Entries that may leave now: two milliseconds for all queues together. */
   readonly sliceEntries: number;
   failed(queue: LocalQueue, why: Error, again: () => void): void;
 }
@@ -27,7 +27,7 @@ export interface Pageable {
   /** Octets of bodies, and entries, that are in memory. */
   readonly memoryBytes: number;
   readonly memoryEntries: number;
-  /** Lets entries behind the first `keep` leave memory, a slice of them. @returns true when there is more to do */
+  /** Lets entries behind the first `keep` leave memory, a slice of them. @returns true when the slice is used up */
   page(paging: Paging, keep: number): boolean;
 }
 
@@ -46,6 +46,7 @@ const everyMs = 100;
 const againMs = 20;
 /** Octets that must have come to rest since the last look, or it is not worth one. */
 const lookAfterBytes = 256 * 1024;
+const sliceEntriesMax = 4096;
 const retryMs = 1000;
 /** Entries of a queue that stay in memory at its head: as many as there is room for, within these bounds. */
 const keepMin = 16;
@@ -57,7 +58,7 @@ const keepMax = 4096;
  */
 export class Pager implements Paging {
   readonly store: ColdStore;
-  readonly sliceEntries = 8192;
+  sliceEntries = sliceEntriesMax;
   private readonly parts: PagerParts;
   private lookedAtBytes = 0;
   private slicing = false;
@@ -78,19 +79,24 @@ export class Pager implements Paging {
     return restedBytes() - this.lookedAtBytes >= lookAfterBytes;
   }
 
-  /** Has queues that take too much let go of a slice each, and goes on in a while if that was not enough. */
+  /** Has queues that take too much let go of a slice, and goes on in a while if that was not enough. */
   look(): void {
     this.lookedAtBytes = restedBytes();
     const queues = [...this.parts.queues()].filter((queue) => queue.memoryEntries > keepMin);
     const allowance = this.allowance(queues);
     let more = false;
     this.isOver = false;
+    this.sliceEntries = sliceEntriesMax;
     for (const queue of queues) {
       const bytes = memoryOf(queue);
       if (bytes <= allowance) continue;
       this.isOver = true;
-      const keep = Math.floor((queue.memoryEntries * allowance) / bytes / 4);
-      if (queue.page(this, Math.min(Math.max(keep, keepMin), keepMax))) more = true;
+      const entries = queue.memoryEntries;
+      const keep = Math.floor((entries * allowance) / bytes / 4);
+      more = queue.page(this, Math.min(Math.max(keep, keepMin), keepMax));
+      this.sliceEntries -= entries - queue.memoryEntries;
+      more ||= this.sliceEntries <= 0;
+      if (more) break;
     }
     if (!this.isOver || this.slicing) return;
     this.slicing = true;

@@ -122,9 +122,15 @@ export class PriorityList {
   }
 
   freeze(keep: number, max: number, owner: ColdOwner): boolean {
-    let more = false;
-    for (const level of this.levels) if (level?.freeze(keep, max, owner) === true) more = true;
-    return more;
+    let left = max;
+    for (const level of this.levels) {
+      if (level === undefined) continue;
+      const entries = level.memoryLength;
+      if (level.freeze(keep, left, owner)) return true;
+      left -= entries - level.memoryLength;
+      if (left <= 0) return true;
+    }
+    return false;
   }
 
   demand(): void {
