@@ -564,11 +564,17 @@ export class Connection implements StreamHandler, Client {
     this.demandAcks(nowMs);
     if (this.heartbeatSeconds === 0) return;
     if (nowMs - this.stream.lastWriteMs >= this.heartbeatSeconds * 500) this.stream.write(heartbeatFrame);
-    if (this.blocked || nowMs - this.stream.lastReadMs <= this.heartbeatSeconds * 2000) return;
+    if (!this.isSilent(nowMs)) return;
     this.door.log.info({ peer: this.peer }, 'amqp: missed heartbeats from client');
     this.state = 'closed';
     this.gone('missed heartbeats');
     this.stream.destroy();
+  }
+
+  /** It missed its heart-beats: the next sweep ends it. */
+  isSilent(nowMs: number): boolean {
+    if (this.state !== 'open' || this.heartbeatSeconds === 0 || this.blocked) return false;
+    return nowMs - this.stream.lastReadMs > this.heartbeatSeconds * 2000;
   }
 
   private demandAcks(nowMs: number): void {

@@ -1,4 +1,5 @@
 import type { Broker } from '../../core/broker.ts';
+import type { Client } from '../../core/client.ts';
 import type { Headers, Value } from '../../core/properties.ts';
 import type { Logger } from '../../lib/log.ts';
 import type { Protocol } from '../../transport/protocol.ts';
@@ -64,6 +65,9 @@ export class Amqp091 implements Protocol {
   sweep(): void {
     const now = this.broker.nowMs;
     for (const handshake of this.handshakes) handshake.sweep(now);
+    const silent = new Set<Client>();
+    for (const connection of this.connections) if (connection.isSilent(now)) silent.add(connection);
+    if (silent.size > 1) this.broker.detachConsumers((client) => silent.has(client)); // a machine that is gone had many
     for (const connection of this.connections) connection.sweep(now);
   }
 

@@ -97,6 +97,22 @@ describe('[RabbitMQ: quorum queues, poison message handling] x-delivery-count', 
     });
   });
 
+  test('nor does what the first of many had whose heart-beats are missed at once, as of a machine that is gone', async () => {
+    await declare('q', { 'x-queue-type': 'quorum', 'x-delivery-limit': int(2) });
+    const gone: AmqpPeer[] = [];
+    for (let i = 0; i < 5; i++) {
+      const each = await core.openChannel({ heartbeat: 2 });
+      await each.call(1, methods.basicConsume, { queue: 'q' }, methods.basicConsumeOk);
+      gone.push(each);
+    }
+    peer.publish(1, { routingKey: 'q' }, 'm');
+    await gone[0]!.content();
+    core.pass(5);
+    expect(core.door.connections.size).toBe(1);
+    expect(headersOf((await peer.get('q', false))!.native)).toEqual(args({ 'x-delivery-count': long(1) }));
+    for (const each of gone) each.destroy();
+  });
+
   test('[0-9-1 basic.deliver.01] what came back more often than x-delivery-limit allows is dead-lettered', async () => {
     await peer.declare('dead');
     await declare('q', {
