@@ -108,6 +108,16 @@ function encodePercents(text: string): string {
   );
 }
 
+/** A name that does not say what it is of: `q`. */
+export function isBareName(text: string): boolean {
+  return text !== '' && !text.startsWith('/') && !text.startsWith('$') && !text.includes('://');
+}
+
+/** As JMS clients write it. */
+export function topicAddress(key: string): string {
+  return `topic://${key}`;
+}
+
 export function queueAddress(name: string): string {
   return `/queues/${encodePercents(name)}`;
 }

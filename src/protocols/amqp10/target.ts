@@ -1,10 +1,11 @@
 import type { Route } from '../../core/exchange/route.ts';
 import { noHeaders } from '../../core/properties.ts';
 import type { Vhost } from '../../core/vhost.ts';
-import { type Address, parseAddress } from './address.ts';
+import { type Address, isBareName, parseAddress, topicAddress } from './address.ts';
 import { Coordinator } from './coordinator.ts';
 import { createDynamicNode, type DynamicNode } from './dynamic.ts';
 import { AmqpError, ErrorCondition } from './errors.ts';
+import { isForTopic } from './jms-destination.ts';
 import { ManagementTarget } from './management.ts';
 import type { Composite, Values } from './performatives.ts';
 import { findText, type Sections } from './sections.ts';
@@ -105,6 +106,8 @@ class ExchangeTarget implements TargetNode {
         );
       }
       text = to;
+      const { messageAnnotations: annotations, end } = sections;
+      if (annotations >= 0 && isBareName(to) && isForTopic(bytes, annotations, end)) text = topicAddress(to);
     } else if (node.kind === 'exchange' && node.key === null) text = findText(bytes, sections, 'subject') ?? '';
     const { route } = this;
     // an alias of a reply address is asked for anew each time: it may be gone

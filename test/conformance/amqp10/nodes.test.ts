@@ -101,6 +101,32 @@ describe('addresses', () => {
   });
 
   describe('the anonymous terminus', () => {
+    test('[JMS mapping] a producer without a destination says in each message whether its name is of a queue or a topic', async () => {
+      const peer = await Amqp10Peer.openSession(port);
+      await peer.manage('PUT', '/queues/jms-news', mapOf({}));
+      await peer.receiver(1, 'topic://jms-news', 5);
+      await peer.receiver(2, '/queues/jms-news', 5);
+      await peer.sender(0, null);
+      const send = (to: string, kind: number, body: string): number => {
+        const kinds = new AmqpMap([[symbol('x-opt-jms-dest'), { type: 'byte', value: kind }]]);
+        return peer.transfer(0, Buffer.concat([section(0x72, kinds), section(0x73, [null, null, to]), data(body)]), {
+          settled: true,
+        });
+      };
+      for (const [to, kind, handle] of [
+        ['jms-news', 1, 1],
+        ['jms-news', 0, 2],
+        ['topic://jms-news', 0, 1],
+        ['/queues/jms-news', 1, 2],
+        ['jms-news', 3, 1],
+      ] as const) {
+        send(to, kind, `${to} ${kind}`);
+        const { transfer, octets } = await peer.message();
+        expect([transfer.handle, bodyOf(octets)]).toEqual([handle, `${to} ${kind}`]);
+      }
+      peer.destroy();
+    });
+
     test('each message goes where it says', async () => {
       const peer = await Amqp10Peer.openSession(port);
       await peer.manage('PUT', '/queues/relay', mapOf({}));
