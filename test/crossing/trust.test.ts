@@ -184,6 +184,17 @@ describe('a header that is an order elsewhere', () => {
     expect(heard.ST).toMatchObject({ BCC: 'accounts' });
   });
 
+  test('a list under CC that AMQP 0-9-1 has only as text is escaped, and can be published again', async () => {
+    const lines = { CC: `["${'0'.repeat(32)}"]`, 'x-rosetta-types': 'CC=json(U)' };
+    const heard = await hear('M5', { userProperties: lines });
+    expect(heard['091']['headers']).toEqual({
+      'x-rosetta-h.CC': lines.CC,
+      'x-rosetta-types': 'x-rosetta-h.CC=json(U)',
+    });
+    const again = await hear('091', { headers: heard['091']['headers'] });
+    expect(again.M5).toMatchObject({ userProperties: lines });
+  });
+
   test('a list of routing keys in CC is the annotation x-cc, and comes back as CC', async () => {
     const heard = await hear('091', { headers: { CC: ['trust.nobody'] } });
     expect(heard['1.0']).toMatchObject({ annotations: { 'x-cc': ['trust.nobody'] } });

@@ -356,7 +356,7 @@ function isTaken(name: string, value: Value, properties: Properties): boolean {
     case 'BCC': // no consumer sees one that was an order
       return true;
     case 'CC':
-      return !Array.isArray(value);
+      return !Array.isArray(value) || !isTable(value); // as text of JSON it would be no list
     case groupSequenceHeader:
       return properties.groupSequence !== undefined || isUint(value);
     case textPayloadHeader:
