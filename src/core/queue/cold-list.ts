@@ -5,6 +5,7 @@ import type { QueueEntry } from './entry.ts';
 import type { Queue } from './queue.ts';
 import type { Remains } from './remains.ts';
 import { SlotList } from './slot-list.ts';
+import { type Sweep, sweepSlice } from './sweep.ts';
 
 /** What a list with cold entries asks of its queue. */
 export interface ColdOwner {
@@ -33,9 +34,15 @@ const thawEntries = 64;
 /** What is written at a time of messages that are not durable: entries, and octets; two milliseconds to encode. */
 const spillEntries = 2048;
 const spillBytes = 2 * 1024 * 1024;
-/** Entries that are offered to a sweep between two reads, and that expire: what becomes of them may cost some µs each. */
-const sweepEntries = 1024;
+/** Entries that expire between two reads: what becomes of them may cost some µs each. */
 const expireEntries = 512;
+
+interface ColdSweep {
+  readonly sweep: Sweep;
+  /** The first message that is not to be offered. */
+  readonly end: number;
+  readonly offered: () => void;
+}
 
 /** What somebody sees who looks at cold entries, and up to which message that is all. */
 interface Glance {
@@ -182,10 +189,8 @@ export class ColdList {
   private spilling = false;
   /** Raised when what is under way is of no use any longer. */
   private generation = 0;
-  /** A sweep that is wanted, and the page that it looks at next. */
-  private sweeper: ((entry: QueueEntry) => boolean) | null = null;
-  private afterSweep: () => void = () => {};
-  private sweepAt = 0;
+  /** Sweeps that are wanted, one after another. */
+  private sweeps: ColdSweep[] = [];
 
   /** @param front entries ahead of all that this list will have; the caller takes from it and calls `taken` */
   constructor(front: Ring<QueueEntry>, owner: ColdOwner, isGone: (entry: QueueEntry) => boolean) {
@@ -273,13 +278,19 @@ export class ColdList {
     return loose.length === 0 && count === max;
   }
 
-  /** Offers every entry to `take`, which returns true for what is taken, and calls `done`; another sweep replaces it. */
-  sweep(take: (entry: QueueEntry) => boolean, done: () => void): void {
-    this.sweeper = take;
-    this.afterSweep = done;
-    this.sweepAt = 0;
+  /** Has what is cold between the last that was swept and `end` read and offered, and calls `offered`. */
+  sweep(sweep: Sweep, end: number, offered: () => void): void {
+    this.sweeps.push({ sweep, end, offered });
     this.forgetRead();
     if (!this.reading) void this.sweepPages();
+  }
+
+  /** Of the first message that is cold behind `after`; Infinity when none is. */
+  nextBehind(after: number): number {
+    const index = this.findPage(after);
+    if (index < 0) return Number.POSITIVE_INFINITY;
+    const page = this.pages.at(index)!;
+    return this.owner.store.sequence(page.slots.at(this.findBehind(page, after)));
   }
 
   /** Some of the cold are expired, or were when they began to be read for it. */
@@ -321,7 +332,7 @@ export class ColdList {
     this.reading = false;
     this.dropEmpty();
     this.watchPages();
-    if (this.sweeper !== null) void this.sweepPages();
+    if (this.sweeps.length > 0) void this.sweepPages();
     else this.demand();
     this.owner.swept();
   }
@@ -347,11 +358,11 @@ export class ColdList {
    * @returns null when there are none
    */
   look(after: number, count: number): Promise<Glance> | null {
-    for (const page of this.pages) {
-      const at = this.findBehind(page, after);
-      if (at < page.to) return this.lookAt(page, at, Math.min(page.to, at + count));
-    }
-    return null;
+    const index = this.findPage(after);
+    if (index < 0) return null;
+    const page = this.pages.at(index)!;
+    const at = this.findBehind(page, after);
+    return this.lookAt(page, at, Math.min(page.to, at + count));
   }
 
   private async lookAt(page: ColdPage, from: number, to: number): Promise<Glance> {
@@ -397,8 +408,8 @@ export class ColdList {
     this.generation += 1;
     this.reading = false;
     this.spilling = false;
-    this.sweeper = null;
     this.forgetRead();
+    for (const { offered } of this.sweeps.splice(0)) offered();
   }
 
   // It stays cold.
@@ -413,7 +424,7 @@ export class ColdList {
     const batch = await this.readSlots(page.slots, from, Math.min(page.to, from + this.ahead));
     if (batch === null) return;
     this.reading = false;
-    if (this.sweeper !== null) {
+    if (this.sweeps.length > 0) {
       void this.sweepPages(); // it reads everything anew
       return;
     }
@@ -477,47 +488,57 @@ export class ColdList {
   }
 
   private async sweepPages(): Promise<void> {
-    while (this.sweeper !== null && this.sweepAt < this.pages.length) {
-      const index = this.sweepAt;
-      const page = this.pages.at(index)!;
-      const { sweeper } = this;
-      const taken: number[] = [];
-      for (let at = page.from; at < page.to; ) {
-        const entries = await this.readEntries(page.slots, at, Math.min(page.to, at + sweepEntries));
-        if (entries === null) return;
-        for (const entry of entries) {
-          page.revive(at, entry);
-          this.owner.revive(entry);
-          if (this.sweeper?.(entry) === true) {
-            this.takeOut(page, at, entry);
-            taken.push(at);
-          }
-          at += 1;
-        }
-      }
-      if (taken.length > 0) this.pages.set(index, page.without(taken));
-      if (sweeper === this.sweeper) this.sweepAt += 1; // else another one began meanwhile, at the first page
+    const { generation } = this;
+    this.reading = true;
+    for (let next = this.sweeps[0]; next !== undefined; next = this.sweeps[0]) {
+      const { sweep, end, offered } = next;
+      if (sweep.isOver || this.nextBehind(sweep.swept) >= end) {
+        this.sweeps.shift();
+        offered();
+      } else if (!(await this.sweepPage(next))) return;
+      if (generation !== this.generation) return;
     }
-    if (this.sweeper !== null) this.sweepBack(this.sweeper);
-    this.sweeper = null;
     this.reading = false;
-    this.dropEmpty();
     this.watchPages();
     this.demand();
-    this.afterSweep();
     this.owner.swept();
   }
 
-  // Taking may add new ones: they are offered with the next sweep, and stand behind those that are left.
-  private sweepBack(take: (entry: QueueEntry) => boolean): void {
-    const waiting = this.back;
-    this.back = new Ring();
-    for (let i = waiting.length; i > 0; i--) {
-      const entry = waiting.shift()!;
-      if (!this.isGone(entry) && !take(entry)) waiting.push(entry);
+  // Offers as much as is read at a time. @returns false when it is of no use any longer, or failed
+  private async sweepPage({ sweep, end }: ColdSweep): Promise<boolean> {
+    const { generation } = this;
+    const index = this.findPage(sweep.swept);
+    const page = this.pages.at(index)!;
+    const from = this.findBehind(page, sweep.swept);
+    const to = Math.min(from + sweepSlice, this.findBehind(page, end - 1));
+    const entries = await this.readEntries(page.slots, from, to);
+    if (entries === null) return false;
+    const taken: number[] = [];
+    for (const [i, entry] of entries.entries()) {
+      page.revive(from + i, entry);
+      this.owner.revive(entry);
+      if (sweep.offer(entry)) {
+        this.takeOut(page, from + i, entry);
+        taken.push(from + i);
+      }
+      if (generation !== this.generation) return false;
+      if (sweep.isOver) break;
     }
-    for (const entry of this.back) waiting.push(entry);
-    this.back = waiting;
+    if (taken.length === 0) return true;
+    const rest = page.without(taken);
+    this.pages.set(index, rest);
+    if (rest.to === 0) this.dropEmpty();
+    return true;
+  }
+
+  // The page with the first that is cold behind `after`, −1 when none is.
+  private findPage(after: number): number {
+    const { store } = this.owner;
+    for (let i = 0; i < this.pages.length; i++) {
+      const { slots, from, to } = this.pages.at(i)!;
+      if (from < to && store.sequence(slots.at(to - 1)) > after) return i;
+    }
+    return -1;
   }
 
   private async readAll(slots: SlotList): Promise<QueueEntry[] | null> {
@@ -564,13 +585,13 @@ export class ColdList {
       this.reading = false;
       this.dropEmpty();
       this.watchPages();
-      if (this.sweeper !== null) void this.sweepPages();
+      if (this.sweeps.length > 0) void this.sweepPages();
       else this.demand();
       this.owner.swept();
     });
   }
 
-  // The sweeper may be done with it already.
+  // Whoever took it may be done with it already.
   private takeOut(page: ColdPage, index: number, entry: QueueEntry): void {
     if (entry.state !== 'settled') return this.thaw(page, index, entry);
     this.owner.store.settle(page.slots.at(index));

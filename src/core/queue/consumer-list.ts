@@ -137,9 +137,9 @@ export class ConsumerList {
     return null;
   }
 
-  /** True if somebody takes the message, ready or not. */
+  /** True if somebody who is not ready takes the message. */
   wants(message: Message): boolean {
-    return this.served.some((consumer) => selects(consumer, message));
+    return this.served.some((consumer) => !consumer.ready && selects(consumer, message));
   }
 
   private nextActive(): Consumer | null {

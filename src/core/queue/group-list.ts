@@ -9,6 +9,7 @@ import type { Consumer } from './queue.ts';
 import { ReadyList } from './ready-list.ts';
 import type { Remains } from './remains.ts';
 import { selects } from './selection.ts';
+import type { Sweep } from './sweep.ts';
 
 /** How far a queue is looked through behind messages that are held up: entries, and octets of their bodies. */
 const windowEntries = 16_384;
@@ -506,12 +507,12 @@ export class GroupList {
     return more instanceof Promise ? more.then((read) => [...found, ...read]) : [...found, ...more];
   }
 
-  sweep(take: (entry: QueueEntry) => boolean, done: () => void): void {
+  sweep(sweep: Sweep): void {
     for (const entry of [...this.window]) {
-      if (!take(entry)) continue;
+      if (!sweep.take(entry)) continue;
       this.window.remove(entry);
       this.forget(entry);
     }
-    this.rest.sweep(take, done);
+    this.rest.sweep(sweep);
   }
 }

@@ -31,6 +31,7 @@ import { ReadyList } from './ready-list.ts';
 import { Redeliveries } from './redelivery.ts';
 import { Remains } from './remains.ts';
 import type { QueueSpec } from './spec.ts';
+import { Sweep } from './sweep.ts';
 
 /** What a queue asks of its virtual host. */
 export interface QueueOwner {
@@ -60,6 +61,7 @@ export interface QueueOwner {
 }
 
 const nothing = (): void => {};
+const atOnce = (slice: () => void): void => slice();
 
 /** Entries that expire, or come back by a timer, in a turn: with dead letters a few milliseconds. */
 const expirySlice = 512;
@@ -153,8 +155,13 @@ export class LocalQueue implements Queue, LastValueOwner {
   private readonly getting: Getting[] = [];
   /** Who asked for all to be served while some of it was still to be read back. */
   private readonly serving: (() => void)[] = [];
-  /** Sweeps for consumers with selectors that still read. */
-  private sweeps = 0;
+  /** For consumers with selectors: the sweep that is under way, null: none is. */
+  private sweep: Sweep | null = null;
+  private sweepsAgain = false;
+  /** It has passed something that is for somebody who was not ready. */
+  private leavesSelected = false;
+  /** Up to this message nothing is for anybody there is: the next sweep begins behind it. */
+  private sweptBefore = 0;
   /** Lent to consumers that settle by taking: saves an allocation for each such delivery. */
   private lent: QueueEntry | null = null;
   private dispatching = false;
@@ -275,11 +282,12 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.expiresCold = false;
     this.ready = this.group(list, this.options);
     // what has left memory comes back later, and each to its place
-    before.sweep((entry) => {
+    const move = (entry: QueueEntry): boolean => {
       list.restore(entry);
       if (entry.expiresAtMs > 0) this.expiries?.add(entry);
       return true;
-    }, nothing);
+    };
+    before.sweep(new Sweep(move, nothing, atOnce));
   }
 
   private group(list: ReadyList | PriorityList, options: QueueOptions): ReadyList | PriorityList | GroupList {
@@ -565,6 +573,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     entry.state = 'ready';
     this.ready.restore(entry);
     this.hasSelected = true;
+    if (this.sweptBefore >= entry.message.sequence) this.sweptBefore = entry.message.sequence - 1;
     this.readyBytes += entry.message.bodyBytes;
     if (this.watchers !== null) this.tellWatchers();
     if (entry.expiresAtMs === 0) return;
@@ -651,7 +660,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 
   private get isServed(): boolean {
-    return this.deleted || (this.sweeps === 0 && !this.ready.isReading && !this.expiring);
+    return this.deleted || (this.sweep === null && !this.ready.isReading && !this.expiring);
   }
 
   private answerServed(): void {
@@ -691,6 +700,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.served.successor === null || this.unacked > 0) return;
     this.served.succeed();
     this.characterize();
+    this.selectAnew();
     this.wakeLater();
   }
 
@@ -722,7 +732,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (wasPlain && served.selecting > 0 && this.expiries !== null) this.expectAll();
     this.groups?.joined(consumer);
     this.hadConsumer = true;
-    this.hasSelected = true;
+    this.selectAnew();
     this.idleAlarm?.consumed(true);
     this.wake();
   }
@@ -732,7 +742,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (!served.remove(consumer)) return;
     this.characterize();
     this.groups?.left(consumer);
-    this.hasSelected = true;
+    this.selectAnew();
     if (served.length === 0) this.idleAlarm?.consumed(false);
     if (served.length === 0 && this.spec.autoDelete && this.hadConsumer && !this.deleted) {
       this.owner.queueUnused(this);
@@ -912,7 +922,10 @@ export class LocalQueue implements Queue, LastValueOwner {
         this.wake();
         this.answerServed();
       },
-      swept: () => this.swept(),
+      swept: () => {
+        this.swept();
+        this.answerServed();
+      },
       failed: (why, again) => paging.failed(this, why, again),
     };
     return this.coldOwner;
@@ -1056,6 +1069,10 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.headAlarm?.watch(nowMs, nowMs);
     return false;
   }
+
+  private readonly later = (slice: () => void): void => {
+    this.owner.timers.after(0, slice);
+  };
 
   // A field, so that looking for the expired makes no closure.
   private readonly dieExpired = (entry: QueueEntry): void => this.die(entry, 'expired');
@@ -1230,13 +1247,12 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 
   dropStale(done: () => void): void {
-    this.ready.sweep(
-      (entry) => this.lastValues !== null && this.dropsStale(this.lastValues, entry),
-      () => {
-        done();
-        if (this.expiries !== null) this.expectAll(); // what came back before stands among the others now
-      },
-    );
+    const drop = (entry: QueueEntry): boolean => this.lastValues !== null && this.dropsStale(this.lastValues, entry);
+    const end = (): void => {
+      done();
+      if (this.expiries !== null) this.expectAll(); // what came back before stands among the others now
+    };
+    this.ready.sweep(new Sweep(drop, end, this.later));
   }
 
   private dropsStale(lastValues: LastValues, entry: QueueEntry): boolean {
@@ -1260,7 +1276,17 @@ export class LocalQueue implements Queue, LastValueOwner {
     return consumer;
   }
 
+  // Who takes what has changed.
+  private selectAnew(): void {
+    this.hasSelected = true;
+    this.sweptBefore = 0;
+  }
+
   private wakeSelecting(): void {
+    if (this.sweep !== null) {
+      this.sweepsAgain = true; // who has become ready may want what it has passed
+      return;
+    }
     if (!this.hasSelected || !this.served.isReady()) return;
     if (this.rateLimit !== null && !this.rateLimit.isOpen(this.owner.nowMs)) return;
     this.dispatching = true;
@@ -1269,24 +1295,42 @@ export class LocalQueue implements Queue, LastValueOwner {
       return;
     }
     this.hasSelected = false;
-    this.sweeps += 1;
-    this.ready.sweep(
-      (entry) => this.offer(entry),
-      () => {
-        this.sweeps -= 1;
-        this.answerServed();
-      },
-    );
+    this.leavesSelected = false;
+    this.sweep = new Sweep(this.offer, () => this.sweptSelecting(), this.later);
+    this.sweep.swept = this.sweptBefore;
+    this.ready.sweep(this.sweep);
     if (this.headAlarm !== null) this.watchHead();
     this.dispatching = false;
   }
 
-  private offer(entry: QueueEntry): boolean {
-    const consumer = this.nextSelecting(entry.message);
-    if (consumer === null) return false;
-    if (this.begin(entry)) this.hand(entry, consumer);
-    return true;
+  private sweptSelecting(): void {
+    const { isOver, swept } = this.sweep!;
+    this.sweep = null;
+    this.sweptBefore = this.leavesSelected || this.hasSelected ? 0 : swept;
+    if (isOver || this.leavesSelected) this.hasSelected = true;
+    if (this.sweepsAgain) this.later(() => this.wake());
+    this.sweepsAgain = false;
+    this.answerServed();
   }
+
+  // A field, for each sweep is made of it.
+  private readonly offer = (entry: QueueEntry): boolean => {
+    const { rateLimit, served } = this;
+    const isOpen = rateLimit === null || rateLimit.isOpen(this.owner.nowMs);
+    const consumer = isOpen ? served.nextFor(entry.message) : null;
+    if (consumer === null) {
+      // while nobody takes anything the rest need not be looked at: the next sweep goes on here
+      if (!isOpen || !served.isReady()) this.sweep!.isOver = true;
+      else this.leavesSelected ||= served.wants(entry.message);
+      return false;
+    }
+    if (rateLimit !== null) rateLimit.spend();
+    const wasDispatching = this.dispatching;
+    this.dispatching = true;
+    if (this.begin(entry)) this.hand(entry, consumer);
+    this.dispatching = wasDispatching;
+    return true;
+  };
 
   // Neither kept nor written: it is gone as soon as it is handed over.
   private handOver(consumer: Consumer, message: Message, match: Match | null): void {

@@ -4,6 +4,7 @@ import type { QueueEntry } from './entry.ts';
 import { has, type PriorityOrder } from './priority-order.ts';
 import { ReadyList } from './ready-list.ts';
 import type { Remains } from './remains.ts';
+import { Sweep } from './sweep.ts';
 
 /** A list for each priority, the highest served first or in another order; made when its first message comes. */
 export class PriorityList {
@@ -165,17 +166,22 @@ export class PriorityList {
     return next();
   }
 
-  sweep(take: (entry: QueueEntry) => boolean, done: () => void): void {
-    const counted = (entry: QueueEntry): boolean => {
-      const taken = take(entry);
-      if (taken) this.length -= 1;
-      return taken;
-    };
+  sweep(sweep: Sweep): void {
     const from = (priority: number): void => {
-      if (priority < 0) return done();
+      if (priority < 0 || sweep.isOver) return sweep.done();
       const level = this.levels[priority];
-      if (level === undefined) from(priority - 1);
-      else level.sweep(counted, () => from(priority - 1));
+      if (level === undefined) return from(priority - 1);
+      const own = new Sweep(
+        (entry) => {
+          const taken = sweep.take(entry);
+          if (taken) this.length -= 1;
+          own.isOver = sweep.isOver;
+          return taken;
+        },
+        () => from(priority - 1),
+        sweep.later,
+      );
+      level.sweep(own);
     };
     from(this.max);
   }

@@ -3,6 +3,7 @@ import { ColdList, type ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
 import type { Remains } from './remains.ts';
+import { type Sweep, sweepSlice } from './sweep.ts';
 
 /**
  * Entries that wait, in the order of their messages. What comes back from a consumer was mostly ahead of everything that
@@ -55,7 +56,10 @@ export class ReadyList {
 
   /** Puts an entry that left the list back to its place. */
   restore(entry: QueueEntry): void {
-    if (this.holes?.delete(entry)) return; // it is still there
+    if (this.holes?.delete(entry)) {
+      if (this.holes.size === 0) this.holes = null;
+      return; // it is still there
+    }
     const heap = this.returned;
     let at = heap.length;
     heap.push(entry);
@@ -252,27 +256,39 @@ export class ReadyList {
     return [...found.values()].sort((a, b) => a.message.sequence - b.message.sequence).slice(0, count);
   }
 
-  /** Takes what `take` returns true for, in order; of what is cold later, as it is read. Then calls `done`. */
-  sweep(take: (entry: QueueEntry) => boolean, done: () => void): void {
-    this.fill();
+  /** Offers all behind what is swept, in order; what is cold as it is read. */
+  sweep(sweep: Sweep): void {
+    const entries = sweep.isOver ? [] : this.memoryBehind(sweep.swept, sweepSlice);
+    for (const entry of entries) {
+      if (entry.state !== 'ready' || this.holes?.has(entry) === true) continue; // it went meanwhile
+      this.remove(entry);
+      if (!sweep.offer(entry)) this.restore(entry);
+      if (sweep.isOver) break;
+    }
     const { cold } = this;
-    this.sweepWarm(take);
-    if (cold === null) return done();
-    cold.sweep(take, done);
+    if (sweep.isOver) sweep.done();
+    else if (entries.length === sweepSlice) sweep.later(() => this.sweep(sweep));
+    else if (cold === null || cold.nextBehind(sweep.swept) === Number.POSITIVE_INFINITY) sweep.done();
+    else cold.sweep(sweep, this.nextReturned(sweep.swept), () => this.sweep(sweep));
   }
 
-  // Taking may put others back or add new ones: they are offered with the next sweep.
-  private sweepWarm(take: (entry: QueueEntry) => boolean): void {
-    const waiting = [...this.warm()];
-    this.fresh.clear();
-    this.returned.length = 0;
-    const left = waiting.filter((entry) => !take(entry));
-    // Mostly nothing came meanwhile: what is left keeps its order. What was returned may stand behind what is cold.
-    const isAlone = this.warmPlaces === 0 && this.cold === null;
-    for (const entry of left) {
-      if (isAlone) this.fresh.push(entry);
-      else this.restore(entry);
+  // Of the first behind `after` that came back: it may stand among what is cold. Infinity when there is none.
+  private nextReturned(after: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { message } of this.returned) {
+      if (message.sequence > after && message.sequence < next) next = message.sequence;
     }
+    return next;
+  }
+
+  // At most `count` entries behind `after` that nothing cold is ahead of, in order.
+  private memoryBehind(after: number, count: number): QueueEntry[] {
+    const { cold } = this;
+    const end = cold === null ? Number.POSITIVE_INFINITY : cold.nextBehind(after);
+    const found = this.returned.filter(({ message: { sequence } }) => sequence > after && sequence < end);
+    gather(this.fresh, after, end, count, found);
+    if (cold !== null) gather(cold.back, after, end, count, found);
+    return found.sort((a, b) => a.message.sequence - b.message.sequence).slice(0, count);
   }
 
   private shiftAhead(cold: ColdList): QueueEntry | undefined {
@@ -286,9 +302,9 @@ export class ReadyList {
   // Once nothing is cold, what is at the back follows what is in front. @returns true if that is so
   private join(cold: ColdList): boolean {
     if (!cold.isWarm) return false;
-    cold.abandon();
     this.fresh = cold.back;
     this.cold = null;
+    cold.abandon();
     return true;
   }
 
@@ -362,4 +378,19 @@ function browse(entries: Iterable<QueueEntry>, after: number, count: number, fou
     if (entry.message.sequence > after) found.push(entry);
   }
   return found;
+}
+
+/** Adds at most `count` behind `after` and ahead of `end`, of a ring in order. */
+function gather(ring: Ring<QueueEntry>, after: number, end: number, count: number, found: QueueEntry[]): void {
+  let begin = 0;
+  for (let last = ring.length; begin < last; ) {
+    const middle = (begin + last) >> 1;
+    if (ring.at(middle)!.message.sequence > after) last = middle;
+    else begin = middle + 1;
+  }
+  for (const stop = Math.min(ring.length, begin + count); begin < stop; begin++) {
+    const entry = ring.at(begin)!;
+    if (entry.message.sequence >= end) return;
+    found.push(entry);
+  }
 }
