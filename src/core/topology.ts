@@ -178,7 +178,9 @@ export abstract class Topology {
     const operatorPolicy = this.operatorPolicies.find(kind, name) ?? null;
     if (policy === queue.policy && operatorPolicy === queue.operatorPolicy) return;
     const before = whyAtMostOnce(queue.options);
+    const overflow = queue.effective.get('x-overflow');
     queue.govern(policy, operatorPolicy);
+    if (queue.effective.get('x-overflow') !== overflow) this.tellOverflow(queue);
     if (whyAtMostOnce(queue.options) !== before) this.tellStrategy(queue);
   }
 
@@ -187,6 +189,15 @@ export abstract class Topology {
     const why = whyAtMostOnce(queue.options);
     if (why === null) return;
     this.log.warn({ vhost: this.name, queue: queue.name }, `dead letters go at most once, for ${why}`);
+  }
+
+  private tellOverflow(queue: LocalQueue): void {
+    const wanted = queue.effective.get('x-overflow');
+    if (wanted === undefined || wanted === queue.options.overflow) return;
+    this.log.warn(
+      { vhost: this.name, queue: queue.name },
+      `overflow '${wanted}' is not for quorum queues: the oldest messages make room`,
+    );
   }
 
   private governExchange(exchange: Exchange): void {
@@ -402,6 +413,7 @@ export abstract class Topology {
     const queue = this.makeQueue(spec, id);
     this.queues.set(spec.name, queue);
     this.tellStrategy(queue);
+    this.tellOverflow(queue);
     this.governQueue(queue);
     if (spec.exclusiveTo !== null) {
       const own = this.exclusive.get(spec.exclusiveTo);

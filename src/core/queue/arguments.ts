@@ -12,6 +12,7 @@ export interface QueueOptions {
   readonly expiresMs: number;
   readonly maxLength: number;
   readonly maxLengthBytes: number;
+  /** A quorum queue takes `reject-publish-dlx`, and drops all the same [RabbitMQ: rabbit_quorum_queue, overflow]. */
   readonly overflow: Overflow;
   readonly deadLetterExchange: string | null;
   readonly deadLetterRoutingKey: string | null;
@@ -93,7 +94,7 @@ function readOptions(args: Headers, what: string): QueueOptions {
     expiresMs,
     maxLength: read.integer('x-max-length'),
     maxLengthBytes: read.integer('x-max-length-bytes'),
-    overflow: overflow as Overflow,
+    overflow: type === 'quorum' && overflow === 'reject-publish-dlx' ? 'drop-head' : (overflow as Overflow),
     deadLetterExchange,
     deadLetterRoutingKey,
     deadLetterDefault: read.flag('x-dead-letter-default'),

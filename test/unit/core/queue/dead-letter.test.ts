@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { Value } from '../../../../src/core/properties.ts';
 import type { QueueEntry } from '../../../../src/core/queue/entry.ts';
 import type { Queue } from '../../../../src/core/queue/queue.ts';
+import { silent } from '../../../../src/lib/log.ts';
 import { Core, drain, int, TestConsumer } from '../../../support/core.ts';
 
 function take(queue: Queue): QueueEntry {
@@ -181,6 +182,20 @@ test.each([
   expect(core.publish('', 'q', '2')).toBe('refused');
   expect(drain(queue)).toEqual(['1']);
   expect(dead.counts.ready).toBe(deadLetters);
+});
+
+// As RabbitMQ 3.10 does, which warns of it.
+test('a quorum queue takes reject-publish-dlx, and makes room all the same', () => {
+  const warnings: string[] = [];
+  const log = { ...silent, warn: (_facts: object, text: string) => warnings.push(text) };
+  const core = new Core({ log });
+  const args = { 'x-queue-type': 'quorum', 'x-max-length': int(2), 'x-overflow': 'reject-publish-dlx', ...toDead };
+  const queue = core.declare('q', args, true);
+  const dead = core.declare('dead');
+  for (const body of ['0', '1', '2', '3']) expect(core.publish('', 'q', body)).toBe('routed');
+  expect(drain(queue)).toEqual(['2', '3']);
+  expect(drain(dead)).toEqual(['0', '1']);
+  expect(warnings).toEqual([expect.stringMatching(/reject-publish-dlx.*quorum/)]);
 });
 
 test('x-max-priority serves the highest first, and what has no priority last', () => {
