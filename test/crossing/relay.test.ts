@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Message, noDeaths } from '../../src/core/message.ts';
 import type { Properties } from '../../src/core/properties.ts';
 import { BrokerProcess } from '../support/broker-process.ts';
-import { formats, type Name, published } from '../support/messages.ts';
+import { createMessage, formats, type Name, published } from '../support/messages.ts';
 import { type OctetPeer, octetPeers } from '../support/octet-peers.ts';
 
 /**
@@ -25,11 +24,8 @@ afterAll(async () => {
 
 /** The octets that a publisher of the format sends. */
 function nativeOf(said: Properties, name: Name): Buffer {
-  const bytes = Buffer.alloc(0);
-  const range = { bytes, start: 0, end: 0, nativeStart: 0, nativeEnd: 0, bodyStart: 0, bodyEnd: 0 };
-  const facts = { exchange: 'amq.topic', routingKey: 'k', durable: false, priority: -1, expiresAtMs: 0, qos: -1 };
-  const format = formats[name === 'ST' ? 'M5' : 'ST']; // of another protocol, so that all of it is encoded
-  const message = new Message({ format, ...facts, retain: false, publisher: null, deaths: noDeaths, ...range });
+  // of another protocol, so that all of it is encoded
+  const message = createMessage(formats[name === 'ST' ? 'M5' : 'ST'], Buffer.alloc(0));
   return formats[name].encode(said, message);
 }
 
