@@ -33,6 +33,8 @@ async function openBacklog(): Promise<Backlog> {
     }
   };
   await alarmsUntil(200);
+  const isCold = (paged: number): boolean => paged > count - 500;
+  while (!isCold(((await api.get('queues/%2F/q')).body as { messages_paged_out: number }).messages_paged_out));
   return { broker, connection, channel, alarmsUntil };
 }
 
