@@ -30,6 +30,7 @@ import { RateLimit } from './rate-limit.ts';
 import { ReadyList } from './ready-list.ts';
 import { Redeliveries } from './redelivery.ts';
 import { Remains } from './remains.ts';
+import { SelectorSweeps, type SelectorSweepsOwner } from './selector-sweeps.ts';
 import type { QueueSpec } from './spec.ts';
 import { Sweep } from './sweep.ts';
 
@@ -73,7 +74,7 @@ interface Getting {
 }
 
 /** A queue in this process. */
-export class LocalQueue implements Queue, LastValueOwner {
+export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   /** As declared, or as migrated by a later declaration. */
   spec: QueueSpec;
   id: number;
@@ -105,6 +106,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   /** The arguments as they are in force: the declaration's under the policies. */
   effective: Headers;
   options: QueueOptions;
+  /** x-rate-limit, else null. */
+  rateLimit: RateLimit | null = null;
 
   private readonly owner: QueueOwner;
   private journaled: boolean;
@@ -137,13 +140,10 @@ export class LocalQueue implements Queue, LastValueOwner {
   private deduplication: Deduplication | null = null;
   private lastValues: LastValues | null = null;
   private ackTimeout: AckTimeout | null = null;
-  private rateLimit: RateLimit | null = null;
   private idleAlarm: IdleAlarm | null = null;
   /** Browsers that wait for more; null: there is none. */
   private watchers: Set<() => void> | null = null;
   private tellsWatchers = false;
-  /** With selectors: something that waits may be for a consumer that was not ready, or is new. */
-  private hasSelected = false;
   private hadConsumer = false;
   private unwritten: QueueEntry | null = null;
   /** A later time to live holds for messages from before that one too: also for those that were not in memory. */
@@ -155,13 +155,8 @@ export class LocalQueue implements Queue, LastValueOwner {
   private readonly getting: Getting[] = [];
   /** Who asked for all to be served while some of it was still to be read back. */
   private readonly serving: (() => void)[] = [];
-  /** For consumers with selectors: the sweep that is under way, null: none is. */
-  private sweep: Sweep | null = null;
-  private sweepsAgain = false;
-  /** It has passed something that is for somebody who was not ready. */
-  private leavesSelected = false;
-  /** Up to this message nothing is for anybody there is: the next sweep begins behind it. */
-  private sweptBefore = 0;
+  /** Made when the first consumer with a selector comes. */
+  private selectorSweeps: SelectorSweeps | null = null;
   /** Lent to consumers that settle by taking: saves an allocation for each such delivery. */
   private lent: QueueEntry | null = null;
   private dispatching = false;
@@ -345,6 +340,10 @@ export class LocalQueue implements Queue, LastValueOwner {
     return this.served.all;
   }
 
+  get nowMs(): number {
+    return this.owner.nowMs;
+  }
+
   get replies(): ReplyAliases {
     return this.owner.replies;
   }
@@ -402,8 +401,9 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (id !== null) this.deduplication!.add(id, this.keeps(message));
     if (value !== null) this.lastValues!.replace(value);
     if (this.groups !== null) return this.publishInGroup(message, match, value);
-    if (this.ready.length === 0 || this.served.selecting > 0) {
-      const consumer = this.served.selecting > 0 ? this.nextSelecting(message) : this.nextConsumer();
+    const sweeps = this.served.selecting > 0 ? this.selectorSweeps : null;
+    if (this.ready.length === 0 || sweeps !== null) {
+      const consumer = sweeps !== null ? sweeps.nextFor(message) : this.nextConsumer();
       if (consumer !== null) {
         if (value !== null) this.lastValues!.forget(value);
         if (this.isRejectedFor(consumer, message)) return this.rejectUnsaid(message);
@@ -572,8 +572,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     }
     entry.state = 'ready';
     this.ready.restore(entry);
-    this.hasSelected = true;
-    if (this.sweptBefore >= entry.message.sequence) this.sweptBefore = entry.message.sequence - 1;
+    if (this.selectorSweeps !== null) this.selectorSweeps.cameBack(entry);
     this.readyBytes += entry.message.bodyBytes;
     if (this.watchers !== null) this.tellWatchers();
     if (entry.expiresAtMs === 0) return;
@@ -639,7 +638,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     // A delivery may make its own consumer ready again: the loop below sees it, a second one inside would recurse.
     if (this.dispatching) return;
     if (this.groups !== null) return this.wakeGroups(this.groups);
-    if (this.served.selecting > 0) return this.wakeSelecting();
+    if (this.selectorSweeps !== null && this.served.selecting > 0) return this.wakeSelecting(this.selectorSweeps);
     this.dispatching = true;
     if (this.headAlarm !== null) this.dropExpired();
     while (this.ready.length > 0 && !this.expiring) {
@@ -660,7 +659,7 @@ export class LocalQueue implements Queue, LastValueOwner {
   }
 
   private get isServed(): boolean {
-    return this.deleted || (this.sweep === null && !this.ready.isReading && !this.expiring);
+    return this.deleted || (this.selectorSweeps?.isUnderWay !== true && !this.ready.isReading && !this.expiring);
   }
 
   private answerServed(): void {
@@ -675,6 +674,27 @@ export class LocalQueue implements Queue, LastValueOwner {
     consumer.deliver(entry);
     if (consumer.settles) this.settleDelivered(entry);
     else this.delivered += 1;
+  }
+
+  private wakeSelecting(sweeps: SelectorSweeps): void {
+    if (!sweeps.woken()) return;
+    this.dispatching = true;
+    if (this.headAlarm === null || this.dropExpired()) {
+      this.ready.sweep(sweeps.begin());
+      if (this.headAlarm !== null) this.watchHead();
+    }
+    this.dispatching = false;
+  }
+
+  handWaiting(entry: QueueEntry, consumer: Consumer): void {
+    const wasDispatching = this.dispatching;
+    this.dispatching = true;
+    if (this.begin(entry)) this.hand(entry, consumer);
+    this.dispatching = wasDispatching;
+  }
+
+  sweepEnded(): void {
+    this.answerServed();
   }
 
   private wakeGroups(groups: GroupList): void {
@@ -700,7 +720,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (this.served.successor === null || this.unacked > 0) return;
     this.served.succeed();
     this.characterize();
-    this.selectAnew();
+    this.selectorSweeps?.selectAnew();
     this.wakeLater();
   }
 
@@ -726,13 +746,14 @@ export class LocalQueue implements Queue, LastValueOwner {
     }
     const wasPlain = served.selecting === 0;
     served.add(consumer);
+    if (served.selecting > 0) this.selectorSweeps ??= new SelectorSweeps(this, served);
     this.characterize();
     this.succeed();
     // what is behind may overtake from now on
     if (wasPlain && served.selecting > 0 && this.expiries !== null) this.expectAll();
     this.groups?.joined(consumer);
     this.hadConsumer = true;
-    this.selectAnew();
+    this.selectorSweeps?.selectAnew();
     this.idleAlarm?.consumed(true);
     this.wake();
   }
@@ -742,7 +763,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     if (!served.remove(consumer)) return;
     this.characterize();
     this.groups?.left(consumer);
-    this.selectAnew();
+    this.selectorSweeps?.selectAnew();
     if (served.length === 0) this.idleAlarm?.consumed(false);
     if (served.length === 0 && this.spec.autoDelete && this.hadConsumer && !this.deleted) {
       this.owner.queueUnused(this);
@@ -1070,7 +1091,7 @@ export class LocalQueue implements Queue, LastValueOwner {
     return false;
   }
 
-  private readonly later = (slice: () => void): void => {
+  readonly later = (slice: () => void): void => {
     this.owner.timers.after(0, slice);
   };
 
@@ -1136,6 +1157,31 @@ export class LocalQueue implements Queue, LastValueOwner {
     this.delivered += 1;
     consumer.deliver(entry);
     this.unwritten = own;
+  }
+
+  // Neither kept nor written: it is gone as soon as it is handed over.
+  private handOver(consumer: Consumer, message: Message, match: Match | null): void {
+    const entry = this.lent ?? new QueueEntry(this, message, match);
+    this.lent = null; // a delivery that publishes to this queue again finds none, and makes its own
+    entry.message = message;
+    entry.match = match;
+    entry.state = 'unacked';
+    consumer.deliver(entry);
+    entry.state = 'settled';
+    this.settled += 1;
+    this.deliveredSettled += 1;
+    this.lent = entry;
+  }
+
+  private nextConsumer(): Consumer | null {
+    return this.rateLimit === null ? this.served.next() : this.nextPaced(this.rateLimit);
+  }
+
+  private nextPaced(rateLimit: RateLimit): Consumer | null {
+    if (!rateLimit.isOpen(this.owner.nowMs)) return null;
+    const consumer = this.served.next();
+    if (consumer !== null) rateLimit.spend();
+    return consumer;
   }
 
   // — dead letters that are held ————————————————————————————————————————————————————————————————————————————————————
@@ -1260,101 +1306,6 @@ export class LocalQueue implements Queue, LastValueOwner {
     entry.state = 'waiting'; // it was no longer counted as ready
     this.settle(entry);
     return true;
-  }
-
-  // — selectors ———————————————————————————————————————————————————————————————————————————————————————————————————
-
-  // Remembers that the message is for somebody who is not ready: without such, waking need not look at all that waits.
-  private nextSelecting(message: Message): Consumer | null {
-    if (this.rateLimit !== null && !this.rateLimit.isOpen(this.owner.nowMs)) {
-      this.hasSelected = true;
-      return null;
-    }
-    const consumer = this.served.nextFor(message);
-    if (consumer === null) this.hasSelected ||= this.served.wants(message);
-    else if (this.rateLimit !== null) this.rateLimit.spend();
-    return consumer;
-  }
-
-  // Who takes what has changed.
-  private selectAnew(): void {
-    this.hasSelected = true;
-    this.sweptBefore = 0;
-  }
-
-  private wakeSelecting(): void {
-    if (this.sweep !== null) {
-      this.sweepsAgain = true; // who has become ready may want what it has passed
-      return;
-    }
-    if (!this.hasSelected || !this.served.isReady()) return;
-    if (this.rateLimit !== null && !this.rateLimit.isOpen(this.owner.nowMs)) return;
-    this.dispatching = true;
-    if (this.headAlarm !== null && !this.dropExpired()) {
-      this.dispatching = false;
-      return;
-    }
-    this.hasSelected = false;
-    this.leavesSelected = false;
-    this.sweep = new Sweep(this.offer, () => this.sweptSelecting(), this.later);
-    this.sweep.swept = this.sweptBefore;
-    this.ready.sweep(this.sweep);
-    if (this.headAlarm !== null) this.watchHead();
-    this.dispatching = false;
-  }
-
-  private sweptSelecting(): void {
-    const { isOver, swept } = this.sweep!;
-    this.sweep = null;
-    this.sweptBefore = this.leavesSelected || this.hasSelected ? 0 : swept;
-    if (isOver || this.leavesSelected) this.hasSelected = true;
-    if (this.sweepsAgain) this.later(() => this.wake());
-    this.sweepsAgain = false;
-    this.answerServed();
-  }
-
-  // A field, for each sweep is made of it.
-  private readonly offer = (entry: QueueEntry): boolean => {
-    const { rateLimit, served } = this;
-    const isOpen = rateLimit === null || rateLimit.isOpen(this.owner.nowMs);
-    const consumer = isOpen ? served.nextFor(entry.message) : null;
-    if (consumer === null) {
-      // while nobody takes anything the rest need not be looked at: the next sweep goes on here
-      if (!isOpen || !served.isReady()) this.sweep!.isOver = true;
-      else this.leavesSelected ||= served.wants(entry.message);
-      return false;
-    }
-    if (rateLimit !== null) rateLimit.spend();
-    const wasDispatching = this.dispatching;
-    this.dispatching = true;
-    if (this.begin(entry)) this.hand(entry, consumer);
-    this.dispatching = wasDispatching;
-    return true;
-  };
-
-  // Neither kept nor written: it is gone as soon as it is handed over.
-  private handOver(consumer: Consumer, message: Message, match: Match | null): void {
-    const entry = this.lent ?? new QueueEntry(this, message, match);
-    this.lent = null; // a delivery that publishes to this queue again finds none, and makes its own
-    entry.message = message;
-    entry.match = match;
-    entry.state = 'unacked';
-    consumer.deliver(entry);
-    entry.state = 'settled';
-    this.settled += 1;
-    this.deliveredSettled += 1;
-    this.lent = entry;
-  }
-
-  private nextConsumer(): Consumer | null {
-    return this.rateLimit === null ? this.served.next() : this.nextPaced(this.rateLimit);
-  }
-
-  private nextPaced(rateLimit: RateLimit): Consumer | null {
-    if (!rateLimit.isOpen(this.owner.nowMs)) return null;
-    const consumer = this.served.next();
-    if (consumer !== null) rateLimit.spend();
-    return consumer;
   }
 }
 
