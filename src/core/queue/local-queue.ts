@@ -1,15 +1,12 @@
-import type { Timers } from '../../lib/timers.ts';
-import type { Client } from '../client.ts';
 import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
-import type { Journal, Position } from '../journal.ts';
 import type { DeathReason, Message } from '../message.ts';
 import { mergeDefinitions, type Policy, type PolicyDefinition, type PolicyKind, withDefinition } from '../policies.ts';
 import type { Headers } from '../properties.ts';
 import type { ReplyAliases } from '../reply.ts';
 import { AckTimeout } from './ack-timeout.ts';
 import { type QueueOptions, readQueueArguments } from './arguments.ts';
-import type { Chore, Chores } from './chores.ts';
+import type { Chore } from './chores.ts';
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import { ConsumerList } from './consumer-list.ts';
@@ -18,7 +15,7 @@ import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
 import { Expiries, HeadAlarm, IdleAlarm } from './expiry.ts';
 import { GroupList } from './group-list.ts';
-import { HeldDeadLetters, type HeldDeath } from './held-dead-letters.ts';
+import { HeldDeadLetters } from './held-dead-letters.ts';
 import { type LastValueOwner, LastValues } from './last-value.ts';
 import { LengthLimit } from './length-limit.ts';
 import type { Paging } from './pager.ts';
@@ -26,6 +23,7 @@ import { PriorityList } from './priority-list.ts';
 import { PriorityTurns } from './priority-turns.ts';
 import { PriorityWeights } from './priority-weights.ts';
 import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
+import type { QueueOwner } from './queue-owner.ts';
 import { RateLimit } from './rate-limit.ts';
 import { ReadyList } from './ready-list.ts';
 import { Redeliveries } from './redelivery.ts';
@@ -33,33 +31,6 @@ import { Remains } from './remains.ts';
 import { SelectorSweeps, type SelectorSweepsOwner } from './selector-sweeps.ts';
 import type { QueueSpec } from './spec.ts';
 import { Sweep } from './sweep.ts';
-
-/** What a queue asks of its virtual host. */
-export interface QueueOwner {
-  readonly name: string;
-  readonly journal: Journal;
-  readonly replies: ReplyAliases;
-  readonly nowMs: number;
-  readonly timers: Timers;
-  /** Where what is long goes on in later turns. */
-  readonly chores: Chores;
-  /** The last consumer left, or an auto-delete queue was otherwise done with. */
-  queueUnused(queue: LocalQueue): void;
-  nextSequence(): number;
-  /** What is published now is confirmed when `position` is durable, though the queue has nothing of it to write. */
-  confirmsAfter(position: Position): void;
-  /** Routes a message that died in the queue to where it says; its entry is settled by the caller, in the same turn. */
-  deadLetter(queue: LocalQueue, to: DeadLetterAddress, message: Message, reason: DeathReason): void;
-  /** The same for the queues that do not have it yet, as far as they take it. @returns true when all have it */
-  deadLetterSafely(queue: LocalQueue, to: DeadLetterAddress, message: Message, death: HeldDeath): boolean;
-  /** Some of its dead letters could not be sent, the first time. */
-  deadLettersHeld(queue: LocalQueue): void;
-  /** x-overflow block: it is full, and `publisher` is to wait until it has room. */
-  queueFull(queue: LocalQueue, publisher: Client): void;
-  queueHasRoom(queue: LocalQueue): void;
-  /** A publish made the queue hold more than it may, or what is expired: `tidy` is to be called when it is done. */
-  untidy(queue: LocalQueue): void;
-}
 
 const nothing = (): void => {};
 const atOnce = (slice: () => void): void => slice();
