@@ -13,7 +13,8 @@ import { ConsumerList } from './consumer-list.ts';
 import { type DeadLetterAddress, findDeadLetterAddress, holdsDeadLetters, isDeadLetterQueue } from './dead-letter.ts';
 import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
-import { Expiries, HeadAlarm, IdleAlarm } from './expiry.ts';
+import { IdleAlarm } from './expiry.ts';
+import { ExpiryWatch, expirySlice } from './expiry-watch.ts';
 import { GroupList } from './group-list.ts';
 import { HeldDeadLetters } from './held-dead-letters.ts';
 import { type LastValueOwner, LastValues } from './last-value.ts';
@@ -34,9 +35,6 @@ import { Sweep } from './sweep.ts';
 
 const nothing = (): void => {};
 const atOnce = (slice: () => void): void => slice();
-
-/** Entries that expire, or come back by a timer, in a turn: with dead letters a few milliseconds. */
-const expirySlice = 512;
 
 /** Who asked for an entry, and waits while it is looked for. */
 interface Getting {
@@ -101,12 +99,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   private held: HeldDeadLetters | null = null;
   private messageTtlMs: number;
   /** Made when the first entry that can expire comes. */
-  private headAlarm: HeadAlarm | null = null;
-  private expiries: Expiries | null = null;
-  /** What is expired and not in memory is being read: the owner of the list is told when it is there. */
-  private expiresCold = false;
-  /** More is expired than a turn takes: nothing is handed out before the rest is gone. */
-  private expiring = false;
+  private expiryWatch: ExpiryWatch | null = null;
   private redeliveries: Redeliveries | null = null;
   private deduplication: Deduplication | null = null;
   private lastValues: LastValues | null = null;
@@ -245,12 +238,12 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   private rebuild(): void {
     const before = this.ready;
     const list = createList(this.options);
-    this.expiresCold = false;
     this.ready = this.group(list, this.options);
+    this.expiryWatch?.move(this.ready);
     // what has left memory comes back later, and each to its place
     const move = (entry: QueueEntry): boolean => {
       list.restore(entry);
-      if (entry.expiresAtMs > 0) this.expiries?.add(entry);
+      if (entry.expiresAtMs > 0) this.expiryWatch?.expiries.add(entry);
       return true;
     };
     before.sweep(new Sweep(move, nothing, atOnce));
@@ -270,16 +263,8 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     for (const entry of this.ready) this.shortenEntry(entry);
     this.ready.shorten(dueMs);
     if (this.ready.length === 0) return;
-    this.expiries?.clear();
-    this.expectAll();
-  }
-
-  // What waits, in whatever order it expires.
-  private expectAll(): void {
-    const expiries = this.expect();
-    expiries.unending();
-    for (const entry of this.ready) if (entry.expiresAtMs > 0) expiries.add(entry);
-    this.watchHead();
+    this.expiryWatch?.expiries.clear();
+    this.watchExpiry().addAll();
   }
 
   private shortenEntry(entry: QueueEntry): void {
@@ -348,7 +333,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
     if (entry.expiresAtMs > 0) this.added(entry);
-    else if (this.expiries !== null) this.expiries.unending();
+    else if (this.expiryWatch !== null) this.expiryWatch.expiries.unending();
     return 'accepted';
   }
 
@@ -389,7 +374,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     if (this.watchers !== null) this.tellWatchers();
     if (value !== null) this.lastValues!.add(value, entry);
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
-    else if (this.expiries !== null) this.expiries.unending();
+    else if (this.expiryWatch !== null) this.expiryWatch.expiries.unending();
     return 'accepted';
   }
 
@@ -546,9 +531,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     if (this.selectorSweeps !== null) this.selectorSweeps.cameBack(entry);
     this.readyBytes += entry.message.bodyBytes;
     if (this.watchers !== null) this.tellWatchers();
-    if (entry.expiresAtMs === 0) return;
-    this.expect().add(entry);
-    this.watchHead();
+    if (entry.expiresAtMs > 0) this.watchExpiry().restored(entry);
   }
 
   private retry(): void {
@@ -589,10 +572,10 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
 
   /** Drops what is expired or too much; to be called when the owner was told that the queue is untidy. */
   tidy(): void {
-    if (this.headAlarm !== null) this.dropExpired();
+    if (this.expiryWatch !== null) this.expiryWatch.drop();
     const limit = this.limit;
     if (this.blocks) this.relieve();
-    if (this.expiring || limit === null || limit.refuses || limit.blocks) return;
+    if (this.expiryWatch?.isBehind === true || limit === null || limit.refuses || limit.blocks) return;
     while (this.ready.length > 0 && limit.exceeded(this.length, this.readyBytes)) {
       const entry = this.ready.shift();
       if (entry === undefined) return; // it is still to be read back
@@ -611,15 +594,15 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     if (this.groups !== null) return this.wakeGroups(this.groups);
     if (this.selectorSweeps !== null && this.served.selecting > 0) return this.wakeSelecting(this.selectorSweeps);
     this.dispatching = true;
-    if (this.headAlarm !== null) this.dropExpired();
-    while (this.ready.length > 0 && !this.expiring) {
+    if (this.expiryWatch !== null) this.expiryWatch.drop();
+    while (this.ready.length > 0 && this.expiryWatch?.isBehind !== true) {
       const consumer = this.nextConsumer();
       if (consumer === null) break;
       const entry = this.shift();
       if (entry === undefined) break;
       this.hand(entry, consumer);
     }
-    if (this.headAlarm !== null) this.watchHead();
+    if (this.expiryWatch !== null) this.expiryWatch.setAlarm();
     this.dispatching = false;
   }
 
@@ -630,7 +613,8 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   }
 
   private get isServed(): boolean {
-    return this.deleted || (this.selectorSweeps?.isUnderWay !== true && !this.ready.isReading && !this.expiring);
+    if (this.deleted) return true;
+    return this.selectorSweeps?.isUnderWay !== true && !this.ready.isReading && this.expiryWatch?.isBehind !== true;
   }
 
   private answerServed(): void {
@@ -650,9 +634,9 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   private wakeSelecting(sweeps: SelectorSweeps): void {
     if (!sweeps.woken()) return;
     this.dispatching = true;
-    if (this.headAlarm === null || this.dropExpired()) {
+    if (this.expiryWatch === null || this.expiryWatch.drop()) {
       this.ready.sweep(sweeps.begin());
-      if (this.headAlarm !== null) this.watchHead();
+      if (this.expiryWatch !== null) this.expiryWatch.setAlarm();
     }
     this.dispatching = false;
   }
@@ -671,7 +655,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   private wakeGroups(groups: GroupList): void {
     this.dispatching = true;
     while (groups.length > 0 && (this.rateLimit === null || this.rateLimit.isOpen(this.owner.nowMs))) {
-      if (this.headAlarm !== null && !this.dropExpired()) break;
+      if (this.expiryWatch !== null && !this.expiryWatch.drop()) break;
       const entry = groups.take();
       if (entry === undefined) break;
       if (!this.begin(entry)) continue;
@@ -682,7 +666,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
       if (this.rateLimit !== null) this.rateLimit.spend();
       this.hand(entry, groups.taker!);
     }
-    if (this.headAlarm !== null) this.watchHead();
+    if (this.expiryWatch !== null) this.expiryWatch.setAlarm();
     this.dispatching = false;
   }
 
@@ -721,7 +705,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     this.characterize();
     this.succeed();
     // what is behind may overtake from now on
-    if (wasPlain && served.selecting > 0 && this.expiries !== null) this.expectAll();
+    if (wasPlain && served.selecting > 0) this.expiryWatch?.addAll();
     this.groups?.joined(consumer);
     this.hadConsumer = true;
     this.selectorSweeps?.selectAnew();
@@ -747,7 +731,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   get(settles = false): QueueEntry | undefined | Promise<QueueEntry | undefined> {
     this.idleAlarm?.used();
     const entry = this.getting.length === 0 ? this.shift() : undefined;
-    if (this.headAlarm !== null) this.watchHead();
+    if (this.expiryWatch !== null) this.expiryWatch.setAlarm();
     if (entry === undefined && this.isReading) return new Promise((resolve) => this.getting.push({ resolve, settles }));
     this.countGet(entry, settles);
     return entry;
@@ -806,9 +790,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     this.settled += this.ready.length;
     this.ready.clear(remains);
     this.lastValues?.clear();
-    this.expiries?.clear();
-    this.expiresCold = false;
-    this.expiring = false;
+    this.expiryWatch?.emptied();
     this.readyBytes = 0;
     if (this.blocks) this.relieve();
     this.answerGets();
@@ -845,7 +827,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     if (this.redeliveries !== null) void chores.run(this.redeliveries.forgetAll());
     if (this.held !== null) void chores.run(this.held.forgetAll());
     if (this.deduplication !== null) void chores.run(this.deduplication.forgetAll());
-    this.headAlarm?.cancel();
+    this.expiryWatch?.close();
     this.idleAlarm?.cancel();
     this.redeliveries?.close();
     this.ackTimeout?.close();
@@ -890,7 +872,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     this.ready.adopt(recovered, slots, this.ownerOfCold(paging));
     this.lastValues?.read();
     if (this.shortenedBefore > 0) this.ready.shorten(this.shortenedToMs);
-    if (expires) this.expectAll();
+    if (expires) this.watchExpiry().addAll();
     this.tidy(); // what consumers had has come back: it may be more than the queue keeps
   }
 
@@ -908,7 +890,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
         this.lastValues?.freeze(entry);
         entry.state = 'waiting'; // another one comes back in its place
       },
-      thawed: (entry) => this.expect().add(entry),
+      thawed: (entry) => this.watchExpiry().expiries.add(entry),
       arrived: () => {
         this.swept();
         this.wake();
@@ -927,12 +909,13 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     if (this.deleted) return;
     this.tidy();
     this.answerGets();
-    if (this.headAlarm !== null) this.watchHead();
+    if (this.expiryWatch !== null) this.expiryWatch.setAlarm();
   }
 
   // What was asked for and not found may still be read back, or stand behind what is expired.
   private get isReading(): boolean {
-    return this.expiring || (this.groups === null ? this.ready.length > 0 : this.groups.isReading);
+    if (this.expiryWatch?.isBehind === true) return true;
+    return this.groups === null ? this.ready.length > 0 : this.groups.isReading;
   }
 
   private answerGets(): void {
@@ -949,7 +932,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
 
   // Takes it, unacked from now on; what is expired is not handed out.
   private shift(): QueueEntry | undefined {
-    if (this.headAlarm !== null && !this.dropExpired()) return undefined;
+    if (this.expiryWatch !== null && !this.expiryWatch.drop()) return undefined;
     for (;;) {
       const entry = this.groups === null ? this.ready.shift() : this.groups.fetch();
       if (entry === undefined || this.begin(entry)) return entry;
@@ -995,79 +978,28 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     const limit = this.limit;
     if (limit?.blocks) this.blockFrom(limit, entry.message);
     const tooMuch = limit !== null && !limit.refuses && !limit.blocks && limit.exceeded(this.length, this.readyBytes);
-    if (entry.expiresAtMs > 0) this.expects(entry);
-    else if (this.expiries !== null) this.expiries.unending();
+    // with groups and selectors what is behind may overtake
+    if (entry.expiresAtMs > 0) this.watchExpiry().pushed(entry, this.groups !== null || this.served.selecting > 0);
+    else if (this.expiryWatch !== null) this.expiryWatch.expiries.unending();
     if (tooMuch || (entry.expiresAtMs > 0 && entry.expiresAtMs <= this.owner.nowMs)) this.owner.untidy(this);
   }
 
-  // An entry that can expire came to the end.
-  private expects(entry: QueueEntry): void {
-    const expiries = this.expect();
-    // with groups and selectors what is behind may overtake
-    if (this.groups !== null || this.served.selecting > 0) expiries.add(entry);
-    else expiries.pushed(entry, this.ready.length === 1);
-    this.watchHead();
-  }
-
-  private expect(): Expiries {
-    this.headAlarm ??= new HeadAlarm(this.owner.timers, () => this.headDue());
-    this.expiries ??= new Expiries(this.ready.length <= 1);
-    return this.expiries;
-  }
-
-  private headDue(): void {
-    const hadMore = this.expiring;
-    this.expiring = false;
-    this.tidy();
-    if (hadMore && !this.expiring) {
-      this.wake();
-      this.answerGets();
-      this.answerServed();
-    }
-    this.watchHead();
-  }
-
-  private watchHead(): void {
-    const { headAlarm, expiries } = this;
-    if (headAlarm === null || expiries === null) return;
-    headAlarm.watch(this.ready.nextExpiryMs(), this.owner.nowMs);
-    if (this.expiresCold) return;
-    const { nextMs } = expiries;
-    if (nextMs < Number.POSITIVE_INFINITY) headAlarm.watch(nextMs, this.owner.nowMs);
-  }
-
-  /** @returns false when there is more than a turn takes: the rest goes in turns of its own */
-  private dropExpired(): boolean {
-    if (this.expiring) return false;
-    const { nowMs } = this.owner;
-    let left = expirySlice;
-    for (; left > 0; left--) {
-      const entry = this.ready.shiftExpired(nowMs);
-      if (entry === undefined) break;
-      this.die(entry, 'expired');
-    }
-    if (left > 0) {
-      // those were mostly published before: they go first, and the rest when they have been read
-      this.expiresCold = this.ready.expire(nowMs, this.dieExpired);
-      if (this.expiresCold) return true;
-    }
-    for (; left > 0; left--) {
-      const entry = this.expiries?.takeDue(nowMs);
-      if (entry === undefined) return true;
-      this.ready.remove(entry);
-      this.die(entry, 'expired');
-    }
-    this.expiring = true;
-    this.headAlarm?.watch(nowMs, nowMs);
-    return false;
+  private watchExpiry(): ExpiryWatch {
+    this.expiryWatch ??= new ExpiryWatch(this.ready, this.owner, {
+      expired: (entry) => this.die(entry, 'expired'),
+      due: () => this.tidy(),
+      caughtUp: () => {
+        this.wake();
+        this.answerGets();
+        this.answerServed();
+      },
+    });
+    return this.expiryWatch;
   }
 
   readonly later = (slice: () => void): void => {
     this.owner.timers.after(0, slice);
   };
-
-  // A field, so that looking for the expired makes no closure.
-  private readonly dieExpired = (entry: QueueEntry): void => this.die(entry, 'expired');
 
   private die(entry: QueueEntry, reason: DeathReason, otherwise: DeadLetterAddress | null = null): void {
     if (this.lastValues !== null && this.dropsStale(this.lastValues, entry)) return;
@@ -1267,7 +1199,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     const drop = (entry: QueueEntry): boolean => this.lastValues !== null && this.dropsStale(this.lastValues, entry);
     const end = (): void => {
       done();
-      if (this.expiries !== null) this.expectAll(); // what came back before stands among the others now
+      this.expiryWatch?.addAll(); // what came back before stands among the others now
     };
     this.ready.sweep(new Sweep(drop, end, this.later));
   }
