@@ -32,6 +32,7 @@ import { Remains } from './remains.ts';
 import { SelectorSweeps, type SelectorSweepsOwner } from './selector-sweeps.ts';
 import type { QueueSpec } from './spec.ts';
 import { Sweep } from './sweep.ts';
+import { Watchers } from './watchers.ts';
 
 const nothing = (): void => {};
 const atOnce = (slice: () => void): void => slice();
@@ -106,8 +107,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   private ackTimeout: AckTimeout | null = null;
   private idleAlarm: IdleAlarm | null = null;
   /** Browsers that wait for more; null: there is none. */
-  private watchers: Set<() => void> | null = null;
-  private tellsWatchers = false;
+  private watchers: Watchers | null = null;
   private hadConsumer = false;
   private unwritten: QueueEntry | null = null;
   /** A later time to live holds for messages from before that one too: also for those that were not in memory. */
@@ -371,7 +371,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     const entry = this.makeEntry(message, match);
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
-    if (this.watchers !== null) this.tellWatchers();
+    if (this.watchers !== null) this.watchers.tell();
     if (value !== null) this.lastValues!.add(value, entry);
     if (this.limit !== null || entry.expiresAtMs > 0) this.added(entry);
     else if (this.expiryWatch !== null) this.expiryWatch.expiries.unending();
@@ -385,7 +385,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     this.unwritten = null; // a delivery that publishes to this queue again has an entry of its own to write
     this.ready.push(entry);
     this.readyBytes += message.bodyBytes;
-    if (this.watchers !== null) this.tellWatchers();
+    if (this.watchers !== null) this.watchers.tell();
     if (value !== null) this.lastValues!.add(value, entry);
     this.wake();
     this.unwritten = own;
@@ -530,7 +530,7 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     this.ready.restore(entry);
     if (this.selectorSweeps !== null) this.selectorSweeps.cameBack(entry);
     this.readyBytes += entry.message.bodyBytes;
-    if (this.watchers !== null) this.tellWatchers();
+    if (this.watchers !== null) this.watchers.tell();
     if (entry.expiresAtMs > 0) this.watchExpiry().restored(entry);
   }
 
@@ -758,25 +758,14 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   }
 
   watch(arrived: () => void): void {
-    this.watchers ??= new Set();
+    this.watchers ??= new Watchers(this.owner.timers);
     this.watchers.add(arrived);
     this.characterize();
   }
 
   unwatch(arrived: () => void): void {
-    if (this.watchers === null) return;
-    this.watchers.delete(arrived);
-    if (this.watchers.size === 0) this.watchers = null;
+    if (this.watchers?.remove(arrived)) this.watchers = null;
     this.characterize();
-  }
-
-  private tellWatchers(): void {
-    if (this.tellsWatchers) return;
-    this.tellsWatchers = true;
-    this.owner.timers.after(0, () => {
-      this.tellsWatchers = false;
-      for (const arrived of [...(this.watchers ?? [])]) arrived();
-    });
   }
 
   purge(): number | Promise<number> {
