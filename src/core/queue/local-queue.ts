@@ -20,9 +20,7 @@ import { HeldDeadLetters } from './held-dead-letters.ts';
 import { type LastValueOwner, LastValues } from './last-value.ts';
 import { LengthLimit } from './length-limit.ts';
 import type { Paging } from './pager.ts';
-import { PriorityList } from './priority-list.ts';
-import { PriorityTurns } from './priority-turns.ts';
-import { PriorityWeights } from './priority-weights.ts';
+import { createList, type PriorityList } from './priority-list.ts';
 import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
 import type { QueueOwner } from './queue-owner.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -1199,13 +1197,4 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     this.settle(entry);
     return true;
   }
-}
-
-/** Of a quorum queue: messages of a higher priority are of its high level [RabbitMQ: quorum queues, priorities]. */
-const quorumNormalMax = 4;
-
-function createList({ type, maxPriority, priorityWeights }: QueueOptions): ReadyList | PriorityList {
-  if (type === 'quorum') return new PriorityList(1, quorumNormalMax, new PriorityTurns());
-  if (maxPriority < 0) return new ReadyList();
-  return new PriorityList(maxPriority, 0, priorityWeights === null ? null : new PriorityWeights(priorityWeights));
 }

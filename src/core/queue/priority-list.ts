@@ -1,7 +1,10 @@
+import type { QueueOptions } from './arguments.ts';
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import type { QueueEntry } from './entry.ts';
 import { has, type PriorityOrder } from './priority-order.ts';
+import { PriorityTurns } from './priority-turns.ts';
+import { PriorityWeights } from './priority-weights.ts';
 import { ReadyList } from './ready-list.ts';
 import type { Remains } from './remains.ts';
 import { Sweep } from './sweep.ts';
@@ -218,4 +221,14 @@ export class PriorityList {
     for (let priority = this.max; priority >= 0; priority--) if (has(this.levels, priority)) return priority;
     return -1;
   }
+}
+
+/** Of a quorum queue: messages of a higher priority are of its high level [RabbitMQ: quorum queues, priorities]. */
+const quorumNormalMax = 4;
+
+/** The list that a queue of these options has for what waits. */
+export function createList({ type, maxPriority, priorityWeights }: QueueOptions): ReadyList | PriorityList {
+  if (type === 'quorum') return new PriorityList(1, quorumNormalMax, new PriorityTurns());
+  if (maxPriority < 0) return new ReadyList();
+  return new PriorityList(maxPriority, 0, priorityWeights === null ? null : new PriorityWeights(priorityWeights));
 }
