@@ -1,16 +1,15 @@
 import { BrokerError, type Condition } from '../errors.ts';
 import type { Binding, Match } from '../exchange/binding.ts';
 import type { DeathReason, Message } from '../message.ts';
-import { mergeDefinitions, type Policy, type PolicyDefinition, type PolicyKind, withDefinition } from '../policies.ts';
-import type { Headers } from '../properties.ts';
 import type { ReplyAliases } from '../reply.ts';
 import { AckTimeout } from './ack-timeout.ts';
-import { type QueueOptions, readQueueArguments } from './arguments.ts';
+import type { QueueOptions } from './arguments.ts';
 import type { Chore } from './chores.ts';
 import type { ColdOwner } from './cold-list.ts';
 import type { RecoveredQueue } from './cold-store.ts';
 import { ConsumerList } from './consumer-list.ts';
-import { type DeadLetterAddress, findDeadLetterAddress, holdsDeadLetters, isDeadLetterQueue } from './dead-letter.ts';
+import { type DeadLetterAddress, findDeadLetterAddress, holdsDeadLetters } from './dead-letter.ts';
+import { DeclaredQueue } from './declared-queue.ts';
 import { Deduplication } from './deduplication.ts';
 import { QueueEntry } from './entry.ts';
 import { IdleAlarm } from './expiry.ts';
@@ -42,10 +41,7 @@ interface Getting {
 }
 
 /** A queue in this process. */
-export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
-  /** As declared, or as migrated by a later declaration. */
-  spec: QueueSpec;
-  id: number;
+export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   readonly bindings = new Set<Binding>();
   deleted = false;
   publishedIn = 0;
@@ -66,19 +62,9 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   /** Messages that went because a newer one had the same last value. */
   replaced = 0;
 
-  /** The policies that hold for it. */
-  policy: Policy | null = null;
-  operatorPolicy: Policy | null = null;
-  /** Both together, as they are in force. */
-  policyDefinition: PolicyDefinition = {};
-  /** The arguments as they are in force: the declaration's under the policies. */
-  effective: Headers;
-  options: QueueOptions;
   /** x-rate-limit, else null. */
   rateLimit: RateLimit | null = null;
 
-  private readonly owner: QueueOwner;
-  private journaled: boolean;
   private readonly served: ConsumerList;
   private ready: ReadyList | PriorityList | GroupList;
   /** `ready` with x-message-groups, else null. */
@@ -124,13 +110,8 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   private dispatching = false;
 
   constructor(spec: QueueSpec, id: number, owner: QueueOwner) {
-    this.spec = spec;
-    this.id = id;
-    this.owner = owner;
-    this.journaled = id !== 0;
-    this.effective = spec.arguments;
-    const options = readQueueArguments(spec.arguments, this.what);
-    this.options = options;
+    super(spec, id, owner);
+    const { options } = this;
     this.served = new ConsumerList(options.singleActiveConsumer, options.type === 'quorum');
     this.ready = this.group(createList(options), options);
     this.limit = LengthLimit.of(options);
@@ -141,43 +122,8 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
     this.characterize();
   }
 
-  // In RabbitMQ's words, for errors.
-  private get what(): string {
-    return `queue '${this.name}' in vhost '${this.owner.name}'`;
-  }
-
-  /** Which policies are for it. */
-  get policyKind(): PolicyKind {
-    return this.options.type === 'quorum' ? 'quorum_queues' : 'classic_queues';
-  }
-
-  /** Policies came, changed or went: what they say holds at once, for what waits already too. */
-  govern(policy: Policy | null, operatorPolicy: Policy | null): void {
-    this.policy = policy;
-    this.operatorPolicy = operatorPolicy;
-    this.policyDefinition = mergeDefinitions(policy?.definition ?? {}, operatorPolicy?.definition ?? {});
-    this.configure();
-  }
-
-  /** From now on it outlives a crash, with what is published from now on. */
-  becomeDurable(id: number): void {
-    this.spec = { ...this.spec, durable: true };
-    this.id = id;
-    this.journaled = true;
-  }
-
-  /** Declared again with other arguments, where that changes them. */
-  migrate(args: Headers): void {
-    this.spec = { ...this.spec, arguments: args };
-    this.configure();
-  }
-
-  private configure(): void {
+  protected override configure(options: QueueOptions): void {
     const before = this.options;
-    const effective = new Map(withDefinition(this.spec.arguments, this.policyDefinition));
-    if (isDeadLetterQueue(this.name)) effective.delete('x-dead-letter-default');
-    this.effective = effective;
-    const options = readQueueArguments(effective, this.what);
     this.deadLetters = findDeadLetterAddress(options, this.name);
     this.equip(options);
     this.options = options;
@@ -283,10 +229,6 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
             () => owner.queueUnused(this),
           );
     if (this.served.length > 0) this.idleAlarm?.consumed(true);
-  }
-
-  get name(): string {
-    return this.spec.name;
   }
 
   /** By priority, highest first. */
@@ -411,10 +353,6 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   accepts(count: number, bytes: number): boolean {
     const limit = this.limit;
     return limit === null || !limit.refuses || !limit.exceeded(this.kept + count, this.keptBytes + bytes);
-  }
-
-  keeps(message: Message): boolean {
-    return this.journaled && (message.durable || this.options.type === 'quorum');
   }
 
   takeUnwritten(): QueueEntry | null {
@@ -689,13 +627,10 @@ export class LocalQueue implements Queue, LastValueOwner, SelectorSweepsOwner {
   }
 
   attach(consumer: Consumer): void {
-    if (this.deleted) throw new BrokerError('not-found', `no queue '${this.name}' in vhost '${this.owner.name}'`);
+    if (this.deleted) throw new BrokerError('not-found', `no ${this.what}`);
     const { served } = this;
     if (served.isExclusive() || (consumer.exclusive && (served.single || served.length > 0))) {
-      throw new BrokerError(
-        'unauthorized-access',
-        `queue '${this.name}' in vhost '${this.owner.name}' in exclusive use`,
-      );
+      throw new BrokerError('unauthorized-access', `${this.what} in exclusive use`);
     }
     const wasPlain = served.selecting === 0;
     served.add(consumer);
