@@ -1,6 +1,5 @@
-import type { Timers } from '../../lib/timers.ts';
 import type { QueueEntry } from './entry.ts';
-import { Expiries, HeadAlarm } from './expiry.ts';
+import { Expiries, type ExpiryClock, HeadAlarm } from './expiry.ts';
 
 /** The list of what waits. */
 interface WatchedList extends Iterable<QueueEntry> {
@@ -21,11 +20,6 @@ export interface ExpiryWatchOwner {
   caughtUp(): void;
 }
 
-interface Clock {
-  readonly nowMs: number;
-  readonly timers: Timers;
-}
-
 /** Entries that expire, or come back by a timer, in a turn: with dead letters a few milliseconds. */
 export const expirySlice = 512;
 
@@ -38,11 +32,11 @@ export class ExpiryWatch {
   /** What is expired and not in memory is being read: the owner of the list is told when it is there. */
   private readsCold = false;
   private readonly alarm: HeadAlarm;
-  private readonly clock: Clock;
+  private readonly clock: ExpiryClock;
   private readonly owner: ExpiryWatchOwner;
   private list: WatchedList;
 
-  constructor(list: WatchedList, clock: Clock, owner: ExpiryWatchOwner) {
+  constructor(list: WatchedList, clock: ExpiryClock, owner: ExpiryWatchOwner) {
     this.list = list;
     this.clock = clock;
     this.owner = owner;

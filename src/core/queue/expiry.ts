@@ -2,6 +2,12 @@ import { DueHeap } from '../../lib/due-heap.ts';
 import type { Timer, Timers } from '../../lib/timers.ts';
 import type { QueueEntry } from './entry.ts';
 
+/** The time, and who is to be called later. */
+export interface ExpiryClock {
+  readonly nowMs: number;
+  readonly timers: Timers;
+}
+
 /**
  * x-message-ttl and per-message expiration, at any place of a queue. Mostly entries expire in the order in which they
  * came, and the one at the head is the next: only those that expire before something ahead of them are kept here.
@@ -101,32 +107,30 @@ export class HeadAlarm {
 
 /** x-expires: a queue without consumers that nobody has used for so long goes. */
 export class IdleAlarm {
-  private readonly timers: Timers;
+  private readonly clock: ExpiryClock;
   private readonly afterMs: number;
   private readonly ring: () => void;
-  private readonly now: () => number;
   private timer: Timer | null = null;
   private idleSinceMs: number;
   private busy = false;
 
-  constructor(timers: Timers, afterMs: number, now: () => number, ring: () => void) {
-    this.timers = timers;
+  constructor(clock: ExpiryClock, afterMs: number, ring: () => void) {
+    this.clock = clock;
     this.afterMs = afterMs;
-    this.now = now;
     this.ring = ring;
-    this.idleSinceMs = now();
+    this.idleSinceMs = clock.nowMs;
     this.arm(afterMs);
   }
 
   /** Declared again or fetched from; publishing to it is no use. */
   used(): void {
-    this.idleSinceMs = this.now();
+    this.idleSinceMs = this.clock.nowMs;
   }
 
   /** @param busy it has consumers */
   consumed(busy: boolean): void {
     this.busy = busy;
-    this.idleSinceMs = this.now();
+    this.idleSinceMs = this.clock.nowMs;
     if (!busy && this.timer === null) this.arm(this.afterMs);
   }
 
@@ -136,10 +140,10 @@ export class IdleAlarm {
   }
 
   private arm(ms: number): void {
-    this.timer = this.timers.after(ms, () => {
+    this.timer = this.clock.timers.after(ms, () => {
       this.timer = null;
       if (this.busy) return;
-      const restMs = this.idleSinceMs + this.afterMs - this.now();
+      const restMs = this.idleSinceMs + this.afterMs - this.clock.nowMs;
       if (restMs > 0) this.arm(restMs);
       else this.ring();
     });

@@ -220,14 +220,7 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
     this.idleAlarm?.cancel();
     const { owner, options } = this;
     this.idleAlarm =
-      options.expiresMs < 0
-        ? null
-        : new IdleAlarm(
-            owner.timers,
-            options.expiresMs,
-            () => owner.nowMs,
-            () => owner.queueUnused(this),
-          );
+      options.expiresMs < 0 ? null : new IdleAlarm(owner, options.expiresMs, () => owner.queueUnused(this));
     if (this.served.length > 0) this.idleAlarm?.consumed(true);
   }
 
