@@ -18,6 +18,7 @@ import { GroupList } from './group-list.ts';
 import { HeldDeadLetters } from './held-dead-letters.ts';
 import { type LastValueOwner, LastValues } from './last-value.ts';
 import { LengthLimit } from './length-limit.ts';
+import { MessageTtl } from './message-ttl.ts';
 import type { Paging } from './pager.ts';
 import { createList, type PriorityList } from './priority-list.ts';
 import type { Consumer, Queue, QueueCounts, Verdict } from './queue.ts';
@@ -82,7 +83,7 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
   private deadLetters: DeadLetterAddress | null;
   /** x-dead-letter-strategy at-least-once, else null. */
   private held: HeldDeadLetters | null = null;
-  private messageTtlMs: number;
+  private messageTtl: MessageTtl | null = null;
   /** Made when the first entry that can expire comes. */
   private expiryWatch: ExpiryWatch | null = null;
   private redeliveries: Redeliveries | null = null;
@@ -94,9 +95,6 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
   private watchers: Watchers | null = null;
   private hadConsumer = false;
   private unwritten: QueueEntry | null = null;
-  /** A later time to live holds for messages from before that one too: also for those that were not in memory. */
-  private shortenedToMs = 0;
-  private shortenedBefore = 0;
   /** Made when its first entry leaves memory. */
   private coldOwner: ColdOwner | null = null;
   /** Who asked for the first entry while it was still to be read back. */
@@ -116,7 +114,7 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
     this.ready = this.group(createList(options), options);
     this.limit = LengthLimit.of(options);
     this.deadLetters = findDeadLetterAddress(options, this.name);
-    this.messageTtlMs = options.messageTtlMs;
+    this.messageTtl = MessageTtl.of(options.messageTtlMs, this.messageTtl);
     this.watchIdle();
     this.equip(options);
     this.characterize();
@@ -129,7 +127,7 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
     this.options = options;
     this.served.single = options.singleActiveConsumer;
     this.limit = LengthLimit.of(options);
-    this.messageTtlMs = options.messageTtlMs;
+    this.messageTtl = MessageTtl.of(options.messageTtlMs, this.messageTtl);
     if (
       options.maxPriority !== before.maxPriority ||
       options.messageGroups !== before.messageGroups ||
@@ -139,7 +137,7 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
     }
     this.characterize();
     if (options.expiresMs !== before.expiresMs) this.watchIdle();
-    if (options.messageTtlMs !== before.messageTtlMs) this.shorten();
+    if (this.messageTtl !== null && options.messageTtlMs !== before.messageTtlMs) this.shorten(this.messageTtl);
     this.held?.retry();
     this.tidy();
     this.wake();
@@ -199,21 +197,15 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
   }
 
   // What waits lives as if it had come now; what has less time left keeps that.
-  private shorten(): void {
-    if (this.messageTtlMs < 0) return;
-    const dueMs = this.owner.nowMs + this.messageTtlMs;
-    this.shortenedToMs = dueMs;
-    this.shortenedBefore = this.owner.nextSequence();
-    for (const entry of this.ready) this.shortenEntry(entry);
-    this.ready.shorten(dueMs);
+  private shorten(ttl: MessageTtl): void {
+    const { owner } = this;
+    if (ttl.ms < 0) return;
+    ttl.shorten(owner.nowMs, owner.nextSequence());
+    for (const entry of this.ready) ttl.apply(entry);
+    this.ready.shorten(ttl.shortenedToMs);
     if (this.ready.length === 0) return;
     this.expiryWatch?.expiries.clear();
     this.watchExpiry().addAll();
-  }
-
-  private shortenEntry(entry: QueueEntry): void {
-    const dueMs = this.shortenedToMs;
-    if (entry.expiresAtMs === 0 || entry.expiresAtMs > dueMs) entry.expiresAtMs = dueMs;
   }
 
   private watchIdle(): void {
@@ -778,7 +770,8 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
 
   /** The entries that were there when the broker stopped; called once, before anything else comes. */
   restore(recovered: RecoveredQueue, paging: Paging): void {
-    let expires = this.shortenedBefore > 0; // by a policy that is younger than the messages
+    const ttl = this.messageTtl?.hasShortened ? this.messageTtl : null;
+    let expires = ttl !== null; // by a policy that is younger than the messages
     const slots = this.held === null ? recovered.slots : this.held.adopt(recovered, paging);
     for (const slot of slots) {
       this.readyBytes += recovered.bodyBytes(slot);
@@ -786,7 +779,7 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
     }
     this.ready.adopt(recovered, slots, this.ownerOfCold(paging));
     this.lastValues?.read();
-    if (this.shortenedBefore > 0) this.ready.shorten(this.shortenedToMs);
+    if (ttl !== null) this.ready.shorten(ttl.shortenedToMs);
     if (expires) this.watchExpiry().addAll();
     this.tidy(); // what consumers had has come back: it may be more than the queue keeps
   }
@@ -799,7 +792,7 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
         entry.message.replies = this.replies;
         this.redeliveries?.revive(entry);
         this.lastValues?.revive(entry);
-        if (entry.message.sequence < this.shortenedBefore) this.shortenEntry(entry);
+        this.messageTtl?.apply(entry);
       },
       froze: (entry) => {
         this.lastValues?.freeze(entry);
@@ -948,17 +941,11 @@ export class LocalQueue extends DeclaredQueue implements Queue, LastValueOwner, 
     return 'accepted';
   }
 
-  // The message's own expiry or the queue's, whichever is sooner.
-  private expiryOf(message: Message): number {
-    if (this.messageTtlMs < 0) return message.expiresAtMs;
-    const dueMs = this.owner.nowMs + this.messageTtlMs;
-    return message.expiresAtMs > 0 && message.expiresAtMs < dueMs ? message.expiresAtMs : dueMs;
-  }
-
   private makeEntry(message: Message, match: Match | null): QueueEntry {
     message.rest();
     const entry = new QueueEntry(this, message, match);
-    entry.expiresAtMs = this.messageTtlMs < 0 ? message.expiresAtMs : this.expiryOf(message);
+    entry.expiresAtMs =
+      this.messageTtl === null ? message.expiresAtMs : this.messageTtl.expiryOf(message, this.owner.nowMs);
     if (this.keeps(message)) this.unwritten = entry;
     return entry;
   }
