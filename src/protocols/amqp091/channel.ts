@@ -1,7 +1,6 @@
 import type { ChannelView } from '../../core/client.ts';
 import type { Route } from '../../core/exchange/route.ts';
 import type { MessageFormat } from '../../core/format.ts';
-import { countLoss } from '../../core/losses.ts';
 import { Message, type MessageFacts, noDeaths } from '../../core/message.ts';
 import { noHeaders } from '../../core/properties.ts';
 import { readConsumerPriority } from '../../core/queue/arguments.ts';
@@ -16,7 +15,7 @@ import type { Connection } from './connection.ts';
 import { ChannelConsumer } from './consumer.ts';
 import { DeliveryAge } from './delivery-age.ts';
 import { ProtocolError } from './errors.ts';
-import { contentBytes, isShortKey, represents, shownInstead, writeContent } from './frame.ts';
+import { contentBytes, represents, shownInstead, shownKey, writeContent } from './frame.ts';
 import { amqp091Format, blindCopyFormat } from './message.ts';
 import { type Arguments, encodeMethod } from './methods.ts';
 import { RoutingFacts, readCopies, replaceReplyTo } from './properties.ts';
@@ -600,7 +599,6 @@ export class Channel {
         queue.reject(entry, null, 'unrepresentable');
         return this.onGet(args);
       }
-      if (!isShortKey(message.routingKey)) countLoss(message, amqp091Format, 'routingKey');
       const deliveryTag = this.nextDelivery(entry, noAck);
       if (noAck) this.gotSettled += 1;
       else {
@@ -611,7 +609,7 @@ export class Channel {
         deliveryTag,
         redelivered: entry.redelivered,
         exchange: message.exchange,
-        routingKey: message.routingKey,
+        routingKey: shownKey(message.routingKey),
         messageCount: queue.counts.ready,
       });
       this.sendContent(method, message, shownInstead(entry, this.connection.frameMax));

@@ -1,6 +1,5 @@
 import type { Client } from '../../core/client.ts';
 import type { Condition } from '../../core/errors.ts';
-import { countLoss } from '../../core/losses.ts';
 import type { Message } from '../../core/message.ts';
 import type { Headers } from '../../core/properties.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
@@ -11,15 +10,14 @@ import type { Channel } from './channel.ts';
 import {
   contentBytes,
   headerBytes,
-  isShortKey,
   represents,
   shownInstead,
+  shownKey,
   writeContent,
   writeHeader,
   writeLongBody,
 } from './frame.ts';
-import { amqp091Format } from './message.ts';
-import { cutText, encodeMethod } from './methods.ts';
+import { encodeMethod } from './methods.ts';
 import { FrameType, frameEnd, methods } from './spec.ts';
 
 export interface ConsumeOptions {
@@ -52,8 +50,6 @@ export class ChannelConsumer implements Consumer {
   private routingKey = '';
   /** Exchange and routing key as they were last written: mostly they are the same again. */
   private address: Buffer = emptyBuffer;
-  /** The routing key is longer than it is written. */
-  private isCut = false;
 
   constructor(channel: Channel, queue: Queue, options: ConsumeOptions) {
     this.owner = channel;
@@ -107,7 +103,6 @@ export class ChannelConsumer implements Consumer {
     const message = entry.message;
     const { exchange, routingKey } = message;
     if (exchange !== this.exchange || routingKey !== this.routingKey) this.setAddress(exchange, routingKey);
-    if (this.isCut) countLoss(message, amqp091Format, 'routingKey');
     const tag = this.owner.nextDelivery(entry, this.settles);
     if (!this.settles) this.unacked += 1;
     const { stream, frameMax } = this.owner.connection;
@@ -145,11 +140,9 @@ export class ChannelConsumer implements Consumer {
   private setAddress(exchange: string, routingKey: string): void {
     this.exchange = exchange;
     this.routingKey = routingKey;
-    const key = encodeText(routingKey);
+    const key = encodeText(shownKey(routingKey));
     const name = encodeText(exchange);
-    const shown = cutText(key, 255);
-    this.isCut = !isShortKey(routingKey);
-    this.address = Buffer.concat([Buffer.from([name.length]), name, Buffer.from([shown.length]), shown]);
+    this.address = Buffer.concat([Buffer.from([name.length]), name, Buffer.from([key.length]), key]);
     this.head.writeUInt32BE(this.head.length + 9 + this.address.length - 7, 3);
   }
 }

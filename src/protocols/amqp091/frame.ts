@@ -2,9 +2,10 @@ import { countLoss } from '../../core/losses.ts';
 import type { Message } from '../../core/message.ts';
 import type { QueueEntry } from '../../core/queue/entry.ts';
 import { shownDeliveryCount } from '../../core/queue/redelivery.ts';
-import { copyBytes } from '../../lib/bytes.ts';
+import { copyBytes, decodeText, encodeText } from '../../lib/bytes.ts';
 import type { Stream } from '../../transport/stream.ts';
 import { amqp091Format } from './message.ts';
+import { cutText } from './methods.ts';
 import { withLongHeader, withoutHeaders } from './properties.ts';
 import { FrameType, frameEnd, frameOverhead, methods } from './spec.ts';
 
@@ -35,17 +36,25 @@ function hasRoom(nativeBytes: number, frameMax: number): boolean {
 
 /** False for what 0-9-1 has no words for, or what the peer's frames have no room for: counted as a loss. */
 export function represents(message: Message, frameMax: number): boolean {
-  const isShort = isShortKey(message.routingKey);
-  if (!isShort) countLoss(message, amqp091Format, 'routingKey');
-  const isWhole = message.isWholeAs(amqp091Format) && isShort;
+  const isWhole = message.isWholeAs(amqp091Format);
   if (hasRoom(message.as(amqp091Format).length, frameMax)) return isWhole;
   countLoss(message, amqp091Format, 'headers');
   return false;
 }
 
-/** False for a key of another protocol that the address of a delivery has no room for: it is cut there. */
-export function isShortKey(routingKey: string): boolean {
-  return routingKey.length <= 85 || Buffer.byteLength(routingKey) <= 255;
+const dot = 0x2e;
+
+/**
+ * A routing key as the address of a delivery shows it: of a topic that is longer than a short string the words that fit, for
+ * the whole is in a header.
+ */
+export function shownKey(routingKey: string): string {
+  if (routingKey.length * 3 <= 255) return routingKey;
+  const key = encodeText(routingKey);
+  if (key.length <= 255) return routingKey;
+  const wordEnd = key.lastIndexOf(dot, 255);
+  const shown = wordEnd > 0 ? key.subarray(0, wordEnd) : cutText(key, 255);
+  return decodeText(shown, 0, shown.length);
 }
 
 /**
