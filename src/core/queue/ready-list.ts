@@ -260,7 +260,10 @@ export class ReadyList {
   sweep(sweep: Sweep): void {
     const entries = sweep.isOver ? [] : this.memoryBehind(sweep.swept, sweepSlice);
     for (const entry of entries) {
-      if (entry.state !== 'ready' || this.holes?.has(entry) === true) continue; // it went meanwhile
+      if (entry.state !== 'ready' || this.holes?.has(entry) === true) {
+        sweep.pass(entry); // it went meanwhile
+        continue;
+      }
       this.remove(entry);
       if (!sweep.offer(entry)) this.restore(entry);
       if (sweep.isOver) break;

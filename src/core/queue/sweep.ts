@@ -25,11 +25,15 @@ export class Sweep {
     this.later = later;
   }
 
+  /** The entry is nobody's any longer: the pass goes on behind it. */
+  pass({ message }: QueueEntry): void {
+    this.swept = Math.max(this.swept, message.sequence);
+  }
+
   /** @returns true when it is taken */
   offer(entry: QueueEntry): boolean {
-    const { sequence } = entry.message;
     const isTaken = this.take(entry);
-    if (isTaken || !this.isOver) this.swept = Math.max(this.swept, sequence);
+    if (isTaken || !this.isOver) this.pass(entry);
     return isTaken;
   }
 }
