@@ -16,7 +16,7 @@ import { readManifest, writeManifest } from './manifest.ts';
 import { deathsBytes, publishedAt, RecordWriter, survivorsBytes } from './record.ts';
 import { type RecoveredState, recover } from './recovery.ts';
 import { Scratch } from './scratch.ts';
-import { batchHeaderBytes, isSegmentName, sealBatch, segmentHeader, segmentName } from './segment.ts';
+import { batchBytes, batchHeaderBytes, isSegmentName, sealBatch, segmentHeader, segmentName } from './segment.ts';
 import { Settlements } from './settlements.ts';
 
 export interface JournalOptions {
@@ -44,8 +44,6 @@ interface StateChange {
   readonly value: Buffer | null;
 }
 
-/** Messages are read back and checked by the batch. */
-const batchBytes = 64 * 1024;
 const recordOverhead = 64;
 /** Buffers of `batchBytes` that are kept for the next group. */
 const sparesMax = 128;

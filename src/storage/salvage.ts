@@ -9,7 +9,7 @@ import { writeManifest } from './manifest.ts';
 import { type PublishedRecord, RecordWriter, readRecords } from './record.ts';
 import type { RecoveredState } from './recovery.ts';
 import { scan } from './scan.ts';
-import { batchHeaderBytes, sealBatch, segmentHeader, segmentHeaderBytes, segmentName } from './segment.ts';
+import { batchBytes, batchHeaderBytes, sealBatch, segmentHeader, segmentHeaderBytes, segmentName } from './segment.ts';
 
 /** Of a queue whose declaration is lost. */
 export interface FoundQueue {
@@ -89,7 +89,6 @@ function findQueues({ queues }: LogReport, state: RecoveredState): FoundQueue[] 
 }
 
 const segmentBytes = 64 * 1024 * 1024;
-const batchBytes = 1024 * 1024;
 
 /** A new log, each batch a unit. */
 class LogWriter {

@@ -5,12 +5,10 @@ import { Blocks } from './blocks.ts';
 import type { Home } from './cold-table.ts';
 import type { Disk } from './disk.ts';
 import { deathsBytes, RecordWriter } from './record.ts';
-import { batchHeaderBytes, sealBatch } from './segment.ts';
+import { batchBytes, batchHeaderBytes, sealBatch } from './segment.ts';
 
 /** Small, so that a message that stays long keeps little of what came with it. */
 const fileBytes = 16 * 1024 * 1024;
-/** Messages are read back and checked by the batch. */
-const batchBytes = 64 * 1024;
 const suffix = '.scratch';
 
 /** A file of messages that are not durable, in batches as a segment's. */

@@ -18,6 +18,8 @@ export const formatVersion = 3;
 const oldestVersion = 2;
 export const segmentHeaderBytes = 32;
 export const batchHeaderBytes = 32;
+/** What a batch takes, or one record that is larger: messages are read back and checked by the batch. */
+export const batchBytes = 64 * 1024;
 const commitFlag = 1;
 
 export function segmentName(epoch: number): string {
@@ -127,32 +129,38 @@ export function findZeros(file: Buffer, from: number): number {
  * makes a bad batch of that unit damage, not a torn tail.
  */
 export function findProofOf(unit: number, file: Buffer, from: number, epoch: number): number | undefined {
-  const mark = Buffer.alloc(4);
-  mark.writeUInt32BE(epoch);
-  for (let hit = file.indexOf(mark, from + 25); hit >= 0; hit = file.indexOf(mark, hit + 1)) {
-    const batch = findBatch(file, hit - 24, epoch);
-    if (batch !== undefined && batch.synced >= unit) return hit - 24;
-  }
-  return undefined;
+  return findAnywhere(file, from + 1, epoch, unit, (batch) => batch.synced >= unit)?.at;
+}
+
+/** A batch, and where it begins. */
+interface Found {
+  readonly at: number;
+  readonly batch: Batch;
 }
 
 /**
- * The first unharmed batch at `from` or behind it of unit `unitMin` or a later one, and where it begins: what can be read
- * behind damage. Octets of a message may look like a batch; one that an earlier state of this log held is of an earlier unit.
+ * The first unharmed batch at `from` or behind it of unit `unitMin` or a later one: what can be read behind damage. Octets of a
+ * message may look like a batch; one that an earlier state of this log held is of an earlier unit.
  */
-export function findBatchBehind(
+export function findBatchBehind(file: Buffer, from: number, epoch: number, unitMin: number): Found | undefined {
+  return findAnywhere(file, from, epoch, unitMin, (batch) => batch.synced < batch.unit);
+}
+
+// By the epoch, which every batch of the file has at the same place.
+function findAnywhere(
   file: Buffer,
   from: number,
   epoch: number,
   unitMin: number,
-): { readonly at: number; readonly batch: Batch } | undefined {
+  isWanted: (batch: Batch) => boolean,
+): Found | undefined {
   const mark = Buffer.alloc(4);
   mark.writeUInt32BE(epoch);
   for (let hit = file.indexOf(mark, from + 24); hit >= 0; hit = file.indexOf(mark, hit + 1)) {
     const at = hit - 24;
     if (at + batchHeaderBytes > file.length || !(file.readDoubleBE(at + 8) >= unitMin)) continue; // cheaper than its checksum
     const batch = findBatch(file, at, epoch);
-    if (batch !== undefined && batch.synced < batch.unit) return { at, batch };
+    if (batch !== undefined && isWanted(batch)) return { at, batch };
   }
   return undefined;
 }
